@@ -1,0 +1,37 @@
+# `make` lists what can be made. Every target sets up .venv first, and finds it ready from then on.
+
+python := .venv/bin/python
+as_root := $(if $(filter 0,$(shell id -u)),--allow-root)
+
+.PHONY: help lab test outputs lint optimum
+
+help:
+	@echo "make lab       open the first chapter in JupyterLab"
+	@echo "make test      run every test and every notebook"
+	@echo "make outputs   run the notebooks and record their outputs (one: make outputs NB=00_five_minutes)"
+	@echo "make lint      check the style of the code"
+	@echo "make optimum   how near DPO comes to the exact optimum: make optimum BETA=0.7 STEPS=1500"
+	@echo "Another Python than the first one found: make lab PYTHON=/path/to/python3.12"
+
+lab:
+	@sh tools/bootstrap.sh lab
+	@$(python) -m jupyterlab $(as_root) --LabApp.default_url=/lab/tree/$(wildcard notebooks/00_*.ipynb)
+
+test:
+	@sh tools/bootstrap.sh lab,test
+	@$(python) -m tools.chromium
+	@$(python) -m pytest -n 2 --dist loadfile
+
+outputs:
+	@sh tools/bootstrap.sh lab,test
+	@$(python) -m tools.record $(NB)
+	@$(python) -m tools.picture
+
+optimum:
+	@sh tools/bootstrap.sh lab,test
+	@$(python) -m tools.optimum $(if $(BETA),--beta $(BETA)) $(if $(STEPS),--steps $(STEPS))
+
+lint:
+	@sh tools/bootstrap.sh lab,test
+	@$(python) -m ruff check .
+	@$(python) -m ruff format --check .

@@ -1,0 +1,62 @@
+"""Direct Preference Optimization, every equation exact: the package behind the workbook."""
+
+from dpo_book.bradley_terry import fit_rewards, preference_probability, reward_model_loss
+from dpo_book.logprobs import Batch, collate, enumerate_logp, sequence_logp
+from dpo_book.losses import dpo_loss, soft_dpo_loss
+from dpo_book.notebook import setup
+from dpo_book.pairs import Pair, PairError, bradley_terry_pairs, tokenize_pairs
+from dpo_book.policy import (
+    PolicyNotFoundError,
+    build_policy,
+    copy_policy,
+    load_policy,
+    sample,
+    train_tokenizer,
+)
+from dpo_book.preferences import Preference, PreferenceError, load_preferences
+from dpo_book.rlhf import (
+    implicit_reward,
+    kl_divergence,
+    kl_regularized_objective,
+    log_partition,
+    optimal_logp,
+    policy_preference_probability,
+)
+from dpo_book.train import DPOConfig, SFTConfig, TrainingDiverged, train_dpo, train_sft
+
+__all__ = [
+    "Batch",
+    "DPOConfig",
+    "Pair",
+    "PairError",
+    "PolicyNotFoundError",
+    "Preference",
+    "PreferenceError",
+    "SFTConfig",
+    "TrainingDiverged",
+    "bradley_terry_pairs",
+    "build_policy",
+    "collate",
+    "copy_policy",
+    "dpo_loss",
+    "enumerate_logp",
+    "fit_rewards",
+    "implicit_reward",
+    "kl_divergence",
+    "kl_regularized_objective",
+    "load_policy",
+    "load_preferences",
+    "log_partition",
+    "optimal_logp",
+    "policy_preference_probability",
+    "preference_probability",
+    "reward_model_loss",
+    "sample",
+    "sequence_logp",
+    "setup",
+    "soft_dpo_loss",
+    "tokenize_pairs",
+    "train_dpo",
+    "train_sft",
+    "train_tokenizer",
+]

@@ -1,0 +1,135 @@
+"""log π(y|x): what a causal language model says of whole completions.
+
+The one place where token logits become sequence log-probabilities. Works on any causal language model of
+transformers; knows nothing of losses, training or worlds.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B token sequences, padded to T columns on either side.
+
+    input_ids (B, T) int64: prompt and completion. attention_mask (B, T) bool: True where a real token
+    stands. completion_mask (B, T) bool: True on the tokens of the completion, the only ones that count.
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    completion_mask: Tensor
+
+    def to(self, device: torch.device | str) -> "Batch":
+        return Batch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+
+
+def collate(prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]]) -> Batch:
+    """Pad B prompts on the left and their completions on the right, so that all completions start in one column.
+
+    The logits before that column are then never needed, and never computed. Padding is token 0; the masks
+    hide it, so that the model's own pad token does not matter and an EOS at the end is never mistaken
+    for padding.
+    """
+    width = max(len(prompt) for prompt in prompts)
+    reversed_prompts = [torch.tensor(prompt[::-1], dtype=torch.long) for prompt in prompts]
+    prompt_ids = pad_sequence(reversed_prompts, batch_first=True).flip(1)
+    completion_ids = pad_sequence([torch.tensor(c, dtype=torch.long) for c in completions], batch_first=True)
+
+    prompt_lengths = torch.tensor([len(prompt) for prompt in prompts])
+    completion_lengths = torch.tensor([len(completion) for completion in completions])
+    is_prompt = torch.arange(width) >= width - prompt_lengths[:, None]
+    is_completion = torch.arange(completion_ids.shape[1]) < completion_lengths[:, None]
+    return Batch(
+        input_ids=torch.cat([prompt_ids, completion_ids], dim=1),
+        attention_mask=torch.cat([is_prompt, is_completion], dim=1),
+        completion_mask=torch.cat([torch.zeros_like(is_prompt), is_completion], dim=1),
+    )
+
+
+def sequence_logp(model: PreTrainedModel, batch: Batch) -> Tensor:
+    """log π(y|x) = Σ_t log π(y_t | x, y_<t), summed (never averaged) over completion tokens.
+
+    Returns shape (B,), float32 or wider, with gradient. Prompt tokens are read and not scored. Rows may be
+    padded on the left, on the right, or both.
+
+    Raises ValueError for a row whose completion mask is empty (its log-probability would be an empty
+    sum, 0, and the loss would train on nothing) or that starts in the first token, which nothing predicts.
+    """
+    empty = (~batch.completion_mask.any(dim=1)).nonzero().flatten().tolist()
+    if empty:
+        raise ValueError(f"row {empty[0]} of the batch has no completion token in its completion_mask")
+    is_first = batch.attention_mask.cumsum(dim=1) == 1
+    unpredicted = (is_first & batch.attention_mask & batch.completion_mask).any(dim=1).nonzero().flatten()
+    if len(unpredicted):
+        raise ValueError(
+            f"row {int(unpredicted[0])} of the batch has no prompt token, so nothing predicts its first "
+            "completion token: put the tokenizer's BOS token in front"
+        )
+
+    logits = completion_logits(model, batch)  # (B, K, V)
+    k = logits.shape[1]
+    targets = batch.input_ids[:, -k:]
+    token_logp = token_log_probability(logits, targets)  # (B, K)
+    return token_logp.where(batch.completion_mask[:, -k:], 0.0).sum(dim=1)
+
+
+def completion_logits(model: PreTrainedModel, batch: Batch) -> Tensor:
+    """Logits (B, K, V) that predict the last K columns: all from the first completion token on.
+
+    The logit at position t predicts token t + 1. Over a vocabulary of 50,257 these are the largest tensors
+    of the whole computation, so none is made for a prompt.
+    """
+    first = int(batch.completion_mask.any(dim=0).nonzero()[0])
+    # The last column predicts nothing that is scored, so it is not run. Positions count real tokens, so that
+    # left padding does not shift them; transformers' models do not see to that alone.
+    attention_mask = batch.attention_mask[:, :-1].long()
+    return model(
+        input_ids=batch.input_ids[:, :-1],
+        attention_mask=attention_mask,
+        position_ids=(attention_mask.cumsum(dim=1) - 1).clamp(min=0),
+        logits_to_keep=batch.input_ids.shape[1] - first,
+        use_cache=False,
+    ).logits
+
+
+def token_log_probability(logits: Tensor, targets: Tensor) -> Tensor:
+    """log softmax(logits)[target]: logits (..., V), targets (...); returns (...), float32 or wider.
+
+    The gathered logit minus the log-sum-exp: the full table of log-probabilities is never stored.
+    """
+    logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+    return logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1) - logits.logsumexp(dim=-1)
+
+
+def enumerate_logp(model: PreTrainedModel, prompt: Sequence[int], length: int) -> Tensor:
+    """log π(y|x) of *every* completion y of ``length`` tokens: shape (N,), N = V ** length, with gradient.
+
+    In lexicographic order of token ids, the order of ``itertools.product(range(V), repeat=length)``. Exact:
+    the completions are a tree, so one forward pass over its V ** (length − 1) longest proper prefixes holds
+    every next-token distribution there is, and log π(y|x) is the sum along a path.
+
+    prompt: token ids, at least one. The exp of the result sums to 1 because the model has no way to say
+    anything that is not in the tree.
+    """
+    if length < 1 or len(prompt) < 1:
+        raise ValueError(f"need at least one token of prompt and of completion, got {len(prompt)} and {length}")
+    v = model.config.vocab_size
+    prefixes = torch.tensor(list(itertools.product(range(v), repeat=length - 1)), dtype=torch.long)
+    prompts = torch.tensor(prompt).expand(len(prefixes), -1)
+    input_ids = torch.cat([prompts, prefixes], dim=1).to(model.device)
+    attention_mask = torch.ones_like(input_ids)
+    logits = model(input_ids, attention_mask=attention_mask, logits_to_keep=length, use_cache=False).logits
+    next_logp = torch.log_softmax(logits, dim=-1)  # (V ** (length − 1), length, V)
+
+    logp = next_logp[:1, 0]  # (1, V): the first token, the same whatever follows it
+    for t in range(1, length):
+        stride = v ** (length - 1 - t)  # the first prefix that starts with each combination of t tokens
+        logp = logp.reshape(-1, 1) + next_logp[::stride, t]
+    return logp.reshape(-1)

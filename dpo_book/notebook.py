@@ -1,0 +1,33 @@
+"""The first code cell of every notebook: ``setup()``."""
+
+import os
+import random
+
+import numpy as np
+import torch
+from IPython import get_ipython
+from matplotlib.figure import Figure
+from transformers.utils import logging
+
+from dpo_book.plots import png
+
+
+def setup(seed: int = 0) -> None:
+    """Make a notebook repeat itself: one thread, fixed seeds, deterministic algorithms; and let figures show.
+
+    One thread because models this small gain nothing from two, and two fight each other on a busy machine.
+    May be run again at any time: it starts the random numbers over.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what deterministic matrix products need on CUDA
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    torch.set_printoptions(precision=4, sci_mode=False)
+    np.set_printoptions(precision=4, suppress=True)
+    logging.disable_progress_bar()
+    shell = get_ipython()
+    if shell is not None:
+        formatter = shell.display_formatter.formatters["image/png"]
+        formatter.for_type(Figure, lambda figure: (png(figure), {"alt": figure.get_label()}))

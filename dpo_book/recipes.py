@@ -1,0 +1,84 @@
+"""What chapters share: the reference policy of the verdict world and the comparisons drawn in it.
+
+Each is a few lines over the floors below; a chapter may write them out, and chapter 00 does.
+"""
+
+from pathlib import Path
+
+import torch
+import transformers
+from torch import Tensor
+from transformers import GPT2LMHeadModel
+
+from dpo_book.cache import cached
+from dpo_book.evaluate import best_of_n_logp
+from dpo_book.pairs import Pair, bradley_terry_pairs
+from dpo_book.policy import build_policy
+from dpo_book.train import SFTConfig, train_sft
+from dpo_book.worlds import verdicts as source
+from dpo_book.worlds.verdicts import Verdicts, verdicts
+
+CORPUS_SIZE = 20_000
+SFT = SFTConfig(learning_rate=3e-3, batch_size=256, steps=300)
+
+
+def verdicts_reference(seed: int = 0) -> GPT2LMHeadModel:
+    """π_ref of the verdict world: a nano GPT-2 that imitates the critics. Some ten seconds the first time, then kept.
+
+    ``seed`` fixes its initial weights, its corpus and the order in which it reads it.
+    """
+
+    def build(folder: Path) -> None:
+        world = verdicts()
+        policy = build_policy("nano", world.tokenizer, seed)
+        for _ in train_sft(policy, world.tokenize(world.corpus(CORPUS_SIZE, seed)), SFT):
+            pass
+        policy.save_pretrained(folder)
+
+    depends_on = {
+        "seed": seed,
+        "corpus": [CORPUS_SIZE, source.WORDS, source.PHRASES, source.OPINIONS, source.SLIP],
+        "sft": repr(SFT),
+        "versions": [torch.__version__, transformers.__version__],
+    }
+    return GPT2LMHeadModel.from_pretrained(cached("verdicts-reference", depends_on, build)).eval()
+
+
+def draw_comparisons(
+    world: Verdicts, ref_logp: Tensor, size: int, labels: str = "hard", seed: int = 0
+) -> tuple[list[Pair], tuple[Tensor, Tensor]]:
+    """``size`` comparisons in an enumerable world, and the reference's log-probabilities of both completions.
+
+    Of the responses compared, 40 % are the reference's, 40 % the best of 16 of the reference's and 20 % any
+    response whatever. Any mixture that leaves nothing out leads to the same optimum; this one has comparisons
+    where the optimum has its probability, and so gets there with far fewer. Judged by Bradley–Terry.
+
+    ref_logp: (P, N), ``world.logp(reference)``.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    ref_logp = ref_logp.detach().double()
+    n = len(world.responses)
+    mixture = 0.4 * ref_logp.exp() + 0.4 * best_of_n_logp(ref_logp, world.rewards, 16).exp() + 0.2 / n
+
+    prompt = torch.randint(len(world.prompts), (size,), generator=generator)
+    a, b = torch.empty(2, size, dtype=torch.long)
+    for i in range(len(world.prompts)):
+        rows = (prompt == i).nonzero().flatten()
+        drawn = torch.multinomial(mixture[i], 2 * len(rows), replacement=True, generator=generator)
+        a[rows], b[rows] = drawn.chunk(2)
+    distinct = a != b
+    prompt, a, b = prompt[distinct], a[distinct], b[distinct]
+    completions = world.response_ids.tolist()
+    pairs = bradley_terry_pairs(
+        [world.prompt_ids[i] for i in prompt.tolist()],
+        [completions[i] for i in a.tolist()],
+        [completions[i] for i in b.tolist()],
+        world.rewards[prompt, a],
+        world.rewards[prompt, b],
+        labels,
+        seed,
+    )
+    index = world.index
+    chosen = torch.tensor([index(pair.chosen) for pair in pairs])
+    rejected = torch.tensor([index(pair.rejected) for pair in pairs])
+    return pairs, (ref_logp[prompt, chosen].float(), ref_logp[prompt, rejected].float())

@@ -1,0 +1,79 @@
+"""Equations 3 to 6, exactly: the RLHF objective, its optimum, and the reward inside a policy.
+
+Maths floor: torch only, pure functions of log-probabilities, no model in sight. Where a sum over
+responses y stands in the paper, the last dimension holds *all* N responses. Everything is in nats.
+"""
+
+import math
+from numbers import Real
+
+import torch
+from torch import Tensor
+
+
+def require_beta(beta: float) -> float:
+    """beta itself if it is a finite number above zero; TypeError or ValueError otherwise.
+
+    At beta = 0 the optimal policy (eq. 4) divides by zero and the DPO loss (eq. 7) is ln 2 everywhere.
+    """
+    if isinstance(beta, bool) or not isinstance(beta, Real):
+        raise TypeError(f"beta must be a number above 0, such as 0.1; got {beta!r}")
+    if not (math.isfinite(beta) and beta > 0):
+        raise ValueError(f"beta must be a finite number above 0, such as 0.1; got {beta!r}")
+    return float(beta)
+
+
+def kl_divergence(logp: Tensor, other_logp: Tensor) -> Tensor:
+    """KL[π ‖ π'] = Σ_y π(y|x) (log π(y|x) − log π'(y|x)).
+
+    Both arguments (..., N) over all N responses; returns (...). A response of probability zero under π
+    adds nothing, whatever π' says.
+    """
+    p = logp.exp()
+    return (p * torch.where(p > 0, logp - other_logp, 0.0)).sum(dim=-1)
+
+
+def kl_regularized_objective(logp: Tensor, ref_logp: Tensor, reward: Tensor, beta: float) -> Tensor:
+    """Equation 3: E_{y~π}[r(x,y)] − β KL[π(y|x) ‖ π_ref(y|x)].
+
+    logp, ref_logp, reward: (..., N) over all N responses; returns (...), one value a prompt.
+    """
+    require_beta(beta)
+    return (logp.exp() * reward).sum(dim=-1) - beta * kl_divergence(logp, ref_logp)
+
+
+def log_partition(ref_logp: Tensor, reward: Tensor, beta: float) -> Tensor:
+    """log Z(x) of equation 4, with Z(x) = Σ_y π_ref(y|x) exp(r(x,y)/β).
+
+    ref_logp, reward: (..., N) over all N responses; returns (...).
+    """
+    return torch.logsumexp(ref_logp + reward / require_beta(beta), dim=-1)
+
+
+def optimal_logp(ref_logp: Tensor, reward: Tensor, beta: float) -> Tensor:
+    """Equation 4: log π*(y|x) = log π_ref(y|x) + r(x,y)/β − log Z(x).
+
+    ref_logp, reward: (..., N) over all N responses; returns (..., N), whose exp sums to 1.
+    """
+    return ref_logp + reward / require_beta(beta) - log_partition(ref_logp, reward, beta).unsqueeze(-1)
+
+
+def implicit_reward(logp: Tensor, ref_logp: Tensor, beta: float) -> Tensor:
+    """Equation 5 without its last term: r̂(x,y) = β log(π(y|x)/π_ref(y|x)).
+
+    Any shapes that broadcast. It differs from the reward that π is optimal for by β log Z(x), a constant
+    a prompt, which no comparison of two responses to one prompt can see.
+    """
+    return require_beta(beta) * (logp - ref_logp)
+
+
+def policy_preference_probability(
+    policy_logp_a: Tensor, policy_logp_b: Tensor, ref_logp_a: Tensor, ref_logp_b: Tensor, beta: float
+) -> Tensor:
+    """Equation 6: p(a ≻ b | x) = σ(β log(π(a)/π_ref(a)) − β log(π(b)/π_ref(b))).
+
+    Equation 1 with the implicit rewards put in for r; log Z(x) has cancelled. Any shapes that broadcast.
+    """
+    return torch.sigmoid(
+        implicit_reward(policy_logp_a, ref_logp_a, beta) - implicit_reward(policy_logp_b, ref_logp_b, beta)
+    )

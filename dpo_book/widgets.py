@@ -1,0 +1,104 @@
+"""Sliders over figures, and training that one can watch and stop. Thin: the figures are ``plots``' own.
+
+A picture is an ``ipywidgets.Image`` that holds a PNG. The Output widget is not used: notebooks that have one hang
+at random when they are executed without a browser.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import ipywidgets
+from matplotlib.figure import Figure
+
+from dpo_book.plots import png
+
+Record = dict[str, float]
+
+
+def _picture() -> ipywidgets.Image:
+    """An empty picture that keeps its shape: a box would stretch it to its own width."""
+    return ipywidgets.Image(format="png", layout=ipywidgets.Layout(max_width="100%", align_self="flex-start"))
+
+
+def slider_figure(figure: Callable[..., Figure], **sliders: ipywidgets.Widget) -> ipywidgets.VBox:
+    """``figure(name=value, ...)`` redrawn whenever one of the ``sliders`` (by the same names) moves."""
+    image = _picture()
+
+    def redraw(_change: object = None) -> None:
+        image.value = png(figure(**{name: slider.value for name, slider in sliders.items()}))
+
+    for slider in sliders.values():
+        slider.observe(redraw, names="value")
+    redraw()
+    return ipywidgets.VBox([*sliders.values(), image])
+
+
+class LiveRun(ipywidgets.VBox):
+    """Training under sliders, with Run, Stop, a progress bar and a figure that grows with it.
+
+    start(name=value, ...) gives a generator of records, such as ``train_dpo`` does; a slider named ``steps``
+    says how many are to come. figure(records) draws those that have come. The run has a thread of its own,
+    so that a click on Stop is heard while it computes: it ends before the next step.
+    """
+
+    redraw_every = 0.4  # seconds; drawing takes about a tenth of one, and the rest is for training
+
+    def __init__(
+        self,
+        start: Callable[..., Iterator[Record]],
+        figure: Callable[[Sequence[Record]], Figure],
+        **sliders: ipywidgets.Widget,
+    ):
+        self._start, self._figure, self._sliders = start, figure, sliders
+        self._stop = threading.Event()
+        self.thread: threading.Thread | None = None
+        self.records: list[Record] = []
+        self.run = ipywidgets.Button(description="Run", icon="play", button_style="success")
+        self.stop = ipywidgets.Button(description="Stop", icon="stop", disabled=True)
+        self.progress = ipywidgets.IntProgress(min=0, max=1, layout=ipywidgets.Layout(width="200px"))
+        self.status = ipywidgets.Label("Choose, then press Run.")
+        self.image = _picture()
+        self.run.on_click(lambda _button: self._begin())
+        self.stop.on_click(lambda _button: self._stop.set())
+        row = ipywidgets.HBox([self.run, self.stop, self.progress, self.status])
+        super().__init__([*sliders.values(), row, self.image])
+
+    def _begin(self) -> None:
+        if self.thread is not None and self.thread.is_alive():
+            return
+        settings = {name: slider.value for name, slider in self._sliders.items()}
+        self._stop.clear()
+        self.records = []
+        self.run.disabled, self.stop.disabled = True, False
+        self.progress.max, self.progress.value = int(settings["steps"]), 0
+        self.status.value = "starting ..."
+        self.thread = threading.Thread(target=self._work, args=(settings,), daemon=True)
+        self.thread.start()
+
+    def _work(self, settings: dict) -> None:
+        outcome, drawn = "done", time.monotonic()
+        try:
+            for record in self._start(**settings):
+                self.records.append(record)
+                if self._stop.is_set():
+                    outcome = "stopped"
+                    break
+                if time.monotonic() - drawn > self.redraw_every:
+                    self._show("training")
+                    drawn = time.monotonic()
+        except Exception as error:  # an error in a thread would otherwise vanish unseen
+            outcome = f"{type(error).__name__}: {error}"
+        try:
+            self._show(outcome)
+        finally:
+            self.run.disabled, self.stop.disabled = False, True
+
+    def _show(self, state: str) -> None:
+        self.progress.value = len(self.records)
+        if self.records:
+            self.image.value = png(self._figure(self.records))  # before the words that speak of it
+            last = self.records[-1]
+            self.status.value = f"{state}: step {int(last['step'])}, loss {last['loss']:.4f}"
+        else:
+            self.status.value = state

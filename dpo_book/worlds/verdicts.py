@@ -1,0 +1,125 @@
+"""The enumerable world: four-word film verdicts, every one of which can be listed.
+
+Eleven words make 11⁴ = 14,641 responses to each of three prompts. The vocabulary holds nothing else, no
+padding and no end mark, so a language model over it has exactly these responses and its probabilities sum to
+one over them. That is what turns Z(x), KL, expected reward and π* from estimates into numbers.
+"""
+
+import itertools
+import random
+from collections.abc import Iterable, Sequence
+from functools import cached_property, lru_cache
+
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
+
+from dpo_book.logprobs import enumerate_logp
+
+WORDS = ("the", "acting", "ending", "plot", "not", "very", "but", "good", "great", "bad", "dull")
+LENGTH = 4
+PROMPTS = ("the acting", "the ending", "the plot")
+
+# What the critics of this world think: how often they use each adjective, by prompt.
+OPINIONS = {
+    "the acting": {"good": 0.4, "great": 0.3, "bad": 0.1, "dull": 0.2},
+    "the ending": {"good": 0.2, "great": 0.1, "bad": 0.4, "dull": 0.3},
+    "the plot": {"good": 0.25, "great": 0.25, "bad": 0.25, "dull": 0.25},
+}
+# How they put it: {a} and {b} are adjectives, {noun} is the prompt's own.
+PHRASES = (
+    "very {a} but {b}",
+    "{a} but very {b}",
+    "{a} but not {b}",
+    "not {a} but {b}",
+    "not very {a} {noun}",
+    "very very {a} {noun}",
+    "{a} {noun} but {b}",
+    "{a} not {b} {noun}",
+)
+SLIP = 0.1  # the share of verdicts that are four words at random: no response is impossible to imitate
+
+
+class Verdicts:
+    """Three prompts, every four-word response to them, and VADER's opinion of each.
+
+    tokenizer: one token a word. prompts: P = 3 texts. responses: all N = 14,641 texts, in the
+    lexicographic order of their token ids.
+    """
+
+    prompts = PROMPTS
+    length = LENGTH
+
+    def __init__(self) -> None:
+        vocabulary = {word: i for i, word in enumerate(WORDS)}
+        words = Tokenizer(models.WordLevel(vocabulary))
+        words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+        self.tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, clean_up_tokenization_spaces=False)
+        self.responses = tuple(" ".join(words) for words in itertools.product(WORDS, repeat=LENGTH))
+        self._analyzer = SentimentIntensityAnalyzer()
+
+    def reward(self, prompt: str, response: str) -> float:
+        """r*(x, y) in nats, between −2 and 2: twice the compound score that VADER's analyser gives "x y".
+
+        The analyser knows that "not" turns a word around, that "very" strengthens it, and that what follows
+        "but" counts for more: "not very good but" is bad.
+        """
+        return 2 * self._analyzer.polarity_scores(f"{prompt} {response}")["compound"]
+
+    @cached_property
+    def rewards(self) -> Tensor:
+        """r*(x, y) of every prompt and response: (P, N) float64."""
+        return torch.tensor([[self.reward(x, y) for y in self.responses] for x in self.prompts], dtype=torch.float64)
+
+    @cached_property
+    def prompt_ids(self) -> list[list[int]]:
+        """Token ids of the P prompts."""
+        return [self.tokenizer(prompt).input_ids for prompt in self.prompts]
+
+    @cached_property
+    def response_ids(self) -> Tensor:
+        """Token ids of all responses: (N, 4)."""
+        return torch.cartesian_prod(*[torch.arange(len(WORDS))] * LENGTH)
+
+    def corpus(self, size: int, seed: int = 0) -> list[tuple[str, str]]:
+        """``size`` (prompt, verdict) texts to imitate, drawn from the critics' opinions and phrases."""
+        rng = random.Random(seed)
+        return [self._verdict(rng.choice(self.prompts), rng) for _ in range(size)]
+
+    def _verdict(self, prompt: str, rng: random.Random) -> tuple[str, str]:
+        if rng.random() < SLIP:
+            return prompt, " ".join(rng.choices(WORDS, k=LENGTH))
+        opinion = OPINIONS[prompt]
+        a, b = rng.choices(list(opinion), weights=list(opinion.values()), k=2)
+        return prompt, rng.choice(PHRASES).format(a=a, b=b, noun=prompt.split()[-1])
+
+    def tokenize(self, texts: Iterable[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
+        """(prompt, response) texts as token ids, the form that ``train_sft`` reads.
+
+        Raises ValueError for a word that this world does not have.
+        """
+        return [(self._ids(x), self._ids(y)) for x, y in texts]
+
+    def _ids(self, text: str) -> list[int]:
+        if unknown := [word for word in text.split() if word not in WORDS]:
+            raise ValueError(f"{unknown[0]!r} is not a word of this world; its words are {', '.join(WORDS)}")
+        return self.tokenizer(text).input_ids
+
+    def index(self, response_ids: Sequence[int]) -> int:
+        """The place of a response in ``responses``: its token ids read as a number in base 11."""
+        place = 0
+        for token in response_ids:
+            place = place * len(WORDS) + token
+        return place
+
+    def logp(self, policy: PreTrainedModel) -> Tensor:
+        """log π(y|x) of every prompt and response: (P, N), with gradient. Exact, by enumeration."""
+        return torch.stack([enumerate_logp(policy, prompt, LENGTH) for prompt in self.prompt_ids])
+
+
+@lru_cache(maxsize=1)
+def verdicts() -> Verdicts:
+    """The world, made once a process."""
+    return Verdicts()

@@ -1,0 +1,423 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 07 · Does a GPT-2 get there?
+#
+# The DPO loss is built so that its minimum is the optimal policy π*. That is a statement about a formula. A GPT-2
+# has to *find* that minimum: with gradient steps, with weights that all responses share, from pairs. Does it?
+#
+# **Write down a prediction first.** A GPT-2 of 100,000 parameters faces 14,641 responses to each of three prompts. It
+# starts 0.2 to 3.6 nats from π*, depending on β. After half a minute of training on comparisons, how far is it?
+# And if it could only ever see 500 comparisons?
+#
+# | after this chapter you can | |
+# |---|---|
+# | show why soft labels make π* the only minimum | 5 min |
+# | read every curve that TRL logs for a DPO run | 10 min |
+# | say why finite data and hard labels end elsewhere | 10 min |
+# | explain how the chosen response can become *less* likely, and where its probability goes | 10 min |
+#
+# You need chapter 00. Symbols as there: policy $\pi_\theta$, reference $\pi_{\text{ref}}$, true reward $r^*$, price of
+# straying $\beta$, winner $y_w$, loser $y_l$.
+
+# %%
+import ipywidgets
+import torch
+
+from dpo_book import *
+from dpo_book import plots, widgets
+from dpo_book.evaluate import expected_reward
+from dpo_book.recipes import draw_comparisons, verdicts_reference
+from dpo_book.worlds.verdicts import verdicts
+
+setup(seed=0)
+world, reference = verdicts(), verdicts_reference()
+with torch.no_grad():
+    ref_logp = world.logp(reference).double()  # log π_ref(y|x), (3, 14641)
+
+# %% [markdown]
+# ## Where is "there"?
+#
+# Equation 4 gives the goal for every $\beta$. A small $\beta$ puts it far from the reference: look at the last column.
+
+# %%
+optima = {beta: optimal_logp(ref_logp, world.rewards, beta) for beta in (0.3, 1.0, 2.0)}
+print("  β    E[r] of π*   KL(π*‖π_ref)   KL(π_ref‖π*)")
+for beta, star in optima.items():
+    reward = expected_reward(star, world.rewards).mean()
+    print(
+        f"{beta:4}      ≈ {reward:.2f}         ≈ {kl_divergence(star, ref_logp).mean():.2f}"
+        f"         ≈ {kl_divergence(ref_logp, star).mean():.2f}"
+    )
+assert torch.allclose(optima[1.0].exp().sum(dim=1), torch.ones(3, dtype=torch.float64), atol=1e-5)
+
+# %% [markdown]
+# ## Soft labels: the loss without its noise
+#
+# Ask infinitely many people about one pair and you learn the probability $p = p^*(y_w \succ y_l \mid x)$ itself. That
+# number is a **soft label**. The expected loss of the pair, with $m = \hat r(x, y_w) - \hat r(x, y_l)$ for the policy's
+# margin, is
+#
+# $$\ell(m) = -p \log \sigma(m) - (1 - p) \log \sigma(-m).$$
+#
+# 1. Its derivative is $\ell'(m) = \sigma(m) - p$, because $\frac{d}{dm} \log \sigma(m) = 1 - \sigma(m)$.
+# 2. It is zero exactly where $\sigma(m) = p$, and there is one such $m$ because $\sigma$ only rises.
+# 3. By equation 1, $p = \sigma(r^*(x, y_w) - r^*(x, y_l))$. So the best margin is the true difference of rewards.
+# 4. If that holds for every pair of responses, then $\beta \log(\pi_\theta/\pi_{\text{ref}}) = r^* + f(x)$ for some $f$
+#    of the prompt alone; solve for $\pi_\theta$ and normalise: that is equation 4. The minimum is π*, and only π*.
+#
+# Steps 1 to 3 in numbers, for a pair with $p = 0.8$. Look for the gradient that vanishes.
+
+# %%
+p = torch.tensor(0.8, dtype=torch.float64)
+best = torch.log(p / (1 - p))  # σ⁻¹(p)
+for m in (0.0, best.item(), 4.0):
+    margin = torch.tensor(m, dtype=torch.float64, requires_grad=True)
+    loss = -p * torch.sigmoid(margin).log() - (1 - p) * torch.sigmoid(-margin).log()
+    loss.backward()
+    print(
+        f"m = {m:.4f}   loss = {loss:.4f}   dloss/dm = {margin.grad:8.4f}   σ(m) − p = {torch.sigmoid(margin) - p:8.4f}"
+    )
+    assert torch.isclose(margin.grad, torch.sigmoid(margin) - p)
+
+# %% [markdown]
+# And step 4: feed the loss the log-probabilities of π* itself, for a thousand pairs. Its gradient should be zero for
+# each of them.
+
+# %%
+pairs, ref_logps = draw_comparisons(world, ref_logp, 1000, labels="soft", seed=1)
+prompt = [world.prompts.index(world.tokenizer.decode(pair.prompt)) for pair in pairs]
+at = lambda table, completions: (
+    table[prompt, [world.index(ids) for ids in completions]].clone().requires_grad_()
+)
+star, chosen, rejected = optima[1.0], [q.chosen for q in pairs], [q.rejected for q in pairs]
+y_w, y_l = at(star, chosen), at(star, rejected)
+label = torch.tensor([q.chosen_probability for q in pairs], dtype=torch.float64)
+losses, *_ = soft_dpo_loss(y_w, y_l, at(ref_logp, chosen), at(ref_logp, rejected), 1.0, label)
+losses.sum().backward()
+print("gradient below 10^-12 for all", len(pairs), "pairs:", bool(y_w.grad.abs().max() < 1e-12))
+assert y_w.grad.abs().max() < 1e-12 and y_l.grad.abs().max() < 1e-12
+
+# %% [markdown]
+# ## Training
+#
+# The loop below is the package's `train_dpo`: it yields one record of metrics a step. Every 50 steps we list all
+# responses and add the exact numbers. That is what no real run can do.
+
+
+# %%
+def measured(run, policy, beta, every=50):
+    """The records of a run, every 50th with exact numbers averaged over the three prompts."""
+    star = optimal_logp(ref_logp, world.rewards, beta)
+    for record in run:
+        if record["step"] == 1 or record["step"] % every == 0:
+            with torch.no_grad():
+                logp = world.logp(policy).double()
+            record["kl_to_optimum"] = kl_divergence(logp, star).mean().item()
+            record["kl_to_reference"] = kl_divergence(logp, ref_logp).mean().item()
+            record["reward"] = expected_reward(logp, world.rewards).mean().item()
+        yield record
+
+
+# %%
+def train(beta, steps, pairs, ref_logps):
+    policy = copy_policy(reference)
+    config = DPOConfig(beta=beta, learning_rate=2e-3, batch_size=128, steps=steps)
+    return list(measured(train_dpo(policy, reference, pairs, config, ref_logps), policy, beta))
+
+
+runs = {}
+for beta, steps in ((0.3, 1000), (1.0, 400), (2.0, 300)):
+    pairs, ref_logps = draw_comparisons(world, ref_logp, 128 * steps, labels="soft", seed=0)
+    runs[f"β = {beta}"] = train(beta, steps, pairs, ref_logps)
+
+# %% [markdown]
+# Look at the left panel first: the scale is logarithmic, and the grey line is at 0.05 nats.
+
+# %%
+targets = {
+    f"β = {beta}": (
+        expected_reward(star, world.rewards).mean().item(),
+        kl_divergence(star, ref_logp).mean().item(),
+    )
+    for beta, star in optima.items()
+}
+plots.to_the_optimum(runs, targets)
+
+# %%
+for label, records in runs.items():
+    print(
+        f"{label}: KL(π_θ‖π*) from ≈ {records[0]['kl_to_optimum']:.2f} to ≈ {records[-1]['kl_to_optimum']:.3f} nats, "
+        f"reward ≈ {records[-1]['reward']:.2f} of ≈ {targets[label][0]:.2f}"
+    )
+    assert records[-1]["kl_to_optimum"] < 0.05
+    assert abs(records[-1]["reward"] - targets[label][0]) < 0.05
+
+# %% [markdown]
+# It gets there. All three runs end within 0.05 nats of the exact optimum, and reward and drift end on their dashed
+# lines. Nobody told the policy a reward, nobody computed $Z(x)$. At $\beta = 0.3$ the way is longest, and not
+# straight: look at the first points of the drift. The policy shoots past its goal, because responses that no pair has
+# touched yet change along with those that were, and has to come back.
+#
+# ## The curves that TRL logs
+#
+# These names are the ones in the logs of Hugging Face's TRL, so you can read a real run with the same eyes. Dashed:
+# the lowest loss that any policy can have on these pairs, the entropy of their labels.
+
+# %%
+pairs, ref_logps = draw_comparisons(world, ref_logp, 128 * 400, labels="soft", seed=0)
+label = torch.tensor([pair.chosen_probability for pair in pairs], dtype=torch.float64)
+floor = -(label * label.log() + (1 - label) * (1 - label).log()).nan_to_num().mean().item()
+names = ["loss", "rewards/margins", "rewards/accuracies"]
+plots.learning_curves({"β = 1, soft labels": runs["β = 1.0"]}, names, exact={"loss": floor})
+
+# %%
+end = runs["β = 1.0"][-50:]
+loss = sum(record["loss"] for record in end) / len(end)
+print(f"loss over the last 50 steps ≈ {loss:.3f}, lowest possible ≈ {floor:.3f}")
+assert floor - 0.02 < loss < floor + 0.03
+
+# %% [markdown]
+# The loss ends at its floor, which is far from zero. A DPO loss that "stays high" can be a loss that is finished.
+#
+# ## Hard labels, then finite data
+#
+# In practice a pair has one label, from one person: **hard**. And there are only so many pairs. We change one thing at
+# a time. First, hard labels, but every pair fresh. Then 500 hard pairs, gone through again and again: each of them comes
+# back every fourth step.
+
+# %%
+beta, steps = 1.0, 400
+fresh, fresh_logps = draw_comparisons(world, ref_logp, 128 * steps, labels="hard", seed=0)
+few, few_logps = draw_comparisons(world, ref_logp, 500, labels="hard", seed=0)
+compare = {
+    "soft labels": runs["β = 1.0"],
+    "hard, fresh": train(beta, steps, fresh, fresh_logps),
+    "hard, 500 pairs": train(beta, steps, few, few_logps),
+}
+
+# %%
+plots.learning_curves(compare, ["loss", "rewards/margins", "rewards/accuracies", "kl_to_optimum"])
+
+# %%
+for name, records in compare.items():
+    nearest = min(record["kl_to_optimum"] for record in records if "kl_to_optimum" in record)
+    print(
+        f"{name:16} margin ≈ {records[-1]['rewards/margins']:.2f}   KL(π_θ‖π*): nearest ≈ {nearest:.2f}, "
+        f"at the end ≈ {records[-1]['kl_to_optimum']:.2f}"
+    )
+soft, hard, finite = (records[-1] for records in compare.values())
+assert soft["kl_to_optimum"] < hard["kl_to_optimum"] < 0.2
+assert (
+    finite["kl_to_optimum"] > 1.0 and finite["loss"] < 0.2 and finite["rewards/accuracies"] > 0.95
+)
+
+# %% [markdown]
+# Three runs, three answers, one formula:
+#
+# - **Soft**: the label's chance is averaged out, the minimum is π*.
+# - **Hard, fresh**: the same loss on average. Each step has the noise of one coin a pair, so the end is a little farther.
+#   Its accuracy is lower only because coins cannot be predicted; soft labels always name the better response.
+# - **Hard, finite**: the best loss in the plot and by far the worst policy. A pair that is seen over and over with one
+#   label counts as certain, $p = 1$, and then step 2 above has no solution: $\sigma(m) = 1$ only at $m = \infty$. The
+#   margins grow as long as one trains, and this policy was never nearer to π* than at the start. What keeps such a policy near its reference is no longer β but *stopping*.
+#
+# How the minimum runs away, with no model at all: one number $m$, the loss of a pair with $p = 1$.
+
+# %%
+margin = torch.zeros(1, requires_grad=True)
+for step in range(1, 10_001):
+    (gradient,) = torch.autograd.grad(-torch.nn.functional.logsigmoid(margin).sum(), margin)
+    margin.data -= gradient
+    if step in (1, 10, 100, 1000, 10_000):
+        print(f"after {step:6} steps: margin = {margin.item():.2f}")
+assert margin.item() > 9
+
+# %% [markdown]
+# ## When the chosen response becomes less likely
+#
+# Many who train with DPO see the log-probability of the *chosen* responses fall. The loss permits it: it sees the
+# margin only, and a margin grows as well when both fall and the rejected one falls faster. But why would they? The
+# name for it is **likelihood displacement** ([Razin et al. 2024](https://arxiv.org/abs/2410.08847)).
+#
+# Here is a controlled demonstration. One pair, 30 steps, the same chosen response both times. Only the rejected one
+# differs: once it has no word in common with the chosen one, once it differs in one word.
+
+# %%
+chosen = "very very good acting"
+rejected = {"far apart": "not bad but dull", "alike": "very very dull acting"}
+config = DPOConfig(beta=0.1, learning_rate=5e-4, batch_size=1, steps=30, warmup_steps=0)
+encode = lambda text: world.tokenizer(text).input_ids
+demo, after = {}, {}
+for name, y_l in rejected.items():
+    policy = copy_policy(reference)
+    pair = Pair(encode("the acting"), encode(chosen), encode(y_l))
+    demo[name] = list(train_dpo(policy, reference, [pair], config))
+    with torch.no_grad():
+        after[name] = world.logp(policy)[0].double()
+
+# %%
+plots.log_probabilities(demo)
+
+# %%
+for name, records in demo.items():
+    print(
+        f"{name:10} loss 0.6931 to ≈ {records[-1]['loss']:.2f}   "
+        f"log π(y_w) from ≈ {records[0]['logps/chosen']:.2f} to ≈ {records[-1]['logps/chosen']:.2f}"
+    )
+    assert records[-1]["loss"] < 0.65
+assert demo["far apart"][-1]["logps/chosen"] > demo["far apart"][0]["logps/chosen"] + 1
+assert demo["alike"][-1]["logps/chosen"] < demo["alike"][0]["logps/chosen"] - 0.3
+
+# %% [markdown]
+# The loss falls both times. With the rejected response that looks alike, the chosen one falls too.
+#
+# ### Where does its probability go?
+#
+# To other responses, and we can list them. Here they are in five groups that leave none out, the losers first:
+
+
+# %%
+def group(response):
+    words = response.split()
+    if response in (chosen, rejected["alike"]):
+        return ("chosen: " if response == chosen else "rejected: ") + response
+    if words[1] == "very" and words[3] == "acting":
+        return "others like them: … very … acting"
+    return "verdicts with a but" if "but" in words else "everything else"
+
+
+mass = {}
+for y, p_before, p_after in zip(
+    world.responses, ref_logp[0].exp().tolist(), after["alike"].exp().tolist()
+):
+    total = mass.setdefault(group(y), [0.0, 0.0])
+    total[0], total[1] = total[0] + p_before, total[1] + p_after
+mass = dict(sorted(mass.items(), key=lambda item: item[1][1] - item[1][0]))  # losers first
+plots.probability_mass(list(mass), *zip(*mass.values()))
+
+# %%
+changes = [after_mass - before_mass for before_mass, after_mass in mass.values()]
+print(f"the groups' changes add up to zero: {abs(sum(changes)) < 1e-5}")
+assert (
+    abs(sum(changes)) < 1e-5
+    and mass["verdicts with a but"][1] > mass["verdicts with a but"][0] + 0.05
+)
+assert (
+    mass["others like them: … very … acting"][1]
+    < mass["others like them: … very … acting"][0] - 0.05
+)
+
+# %% [markdown]
+# The whole family of "… very … acting" has lost, the chosen one with it. The winners are verdicts of another
+# build, with a "but", which the pair never mentioned. The reason stands in the loss. Both responses begin with "very very": whatever
+# the probability of that is, it stands in both log-probabilities and cancels in the margin. And after either third
+# word, "acting" is all but certain. Only the third word makes the margin. A response's log-probability is the sum of
+# its words', and here are the pieces, exactly:
+
+
+# %%
+def pieces(logp):
+    """log π of each word of the chosen response after those before it: from sums over all responses that start so."""
+    words = chosen.split()
+    starts = [" ".join(words[:t]) for t in range(5)]
+    mass = [
+        logp[torch.tensor([y.startswith(start) for y in world.responses])].logsumexp(0)
+        for start in starts
+    ]
+    return [(mass[t + 1] - mass[t]).item() for t in range(4)]
+
+
+before_words, after_words = pieces(ref_logp[0]), pieces(after["alike"])
+for word, a, b in zip(chosen.split(), before_words, after_words):
+    print(f"{word:7} from ≈ {a:.2f} to ≈ {b:.2f}")
+assert abs(sum(after_words) - after["alike"][world.responses.index(chosen)].item()) < 1e-4
+change = [b - a for a, b in zip(before_words, after_words)]
+print(f"third word: ≈ {change[2]:.2f}, the other three together: ≈ {sum(change) - change[2]:.2f}")
+assert change[2] > 0.1 and sum(change) - change[2] < -0.4
+
+# %% [markdown]
+# The third word did what the loss asked: "good" rose. The words around it, which the loss hardly sees, fell by more. A
+# GPT-2 has no separate number for each word of each response; the weights that push "dull" down serve its neighbours as
+# well. To check that sharing is the cause, take it away: a table with one free number (logit) for each of the
+# 14,641 responses, the same pair, the same loss.
+
+# %%
+i, j = (world.index(encode(y)) for y in (chosen, rejected["alike"]))
+logits = ref_logp[0].clone().requires_grad_()
+for _ in range(30):
+    logp = logits.log_softmax(0)
+    loss = dpo_loss(logp[[i]], logp[[j]], ref_logp[0][[i]], ref_logp[0][[j]], beta=0.1)[0].sum()
+    (gradient,) = torch.autograd.grad(loss, logits)
+    logits.data -= gradient
+table = logits.log_softmax(0)[i].item()
+print(f"table: log π(y_w) from ≈ {ref_logp[0][i]:.2f} to ≈ {table:.2f}")
+assert table > ref_logp[0][i].item()
+
+# %% [markdown]
+# In a table the chosen response rises, always: raising its logit and lowering the other's is all that the gradient can
+# do. Displacement needs shared weights, and it is strongest where the two completions are alike. So compare what
+# your pairs differ *in* before you worry about β.
+#
+# ## Train it yourself
+#
+# Choose β, learning rate and steps, press **Run**, and watch the margins and the distance to π*. **Stop** ends the run
+# at once. Things to try: a learning rate of 0.02; β = 0.2; β = 2 with 100 steps. (On a page without Python, the first
+# figure of this chapter shows what such runs look like.)
+
+
+# %%
+def start(beta, learning_rate, steps):
+    """One run with soft labels, its distance to π* measured every ten steps."""
+    pairs, ref_logps = draw_comparisons(world, ref_logp, 128 * steps, labels="soft", seed=0)
+    policy = copy_policy(reference)
+    config = DPOConfig(beta=beta, learning_rate=learning_rate, batch_size=128, steps=steps)
+    return measured(train_dpo(policy, reference, pairs, config, ref_logps), policy, beta, every=10)
+
+
+widgets.LiveRun(
+    start,
+    plots.live_margins,
+    beta=ipywidgets.FloatLogSlider(value=1.0, base=10, min=-1, max=0.5, step=0.05, description="β"),
+    learning_rate=ipywidgets.FloatLogSlider(
+        value=2e-3, base=10, min=-4.5, max=-1.5, step=0.1, description="rate"
+    ),
+    steps=ipywidgets.IntSlider(value=300, min=20, max=2000, step=20, description="steps"),
+)
+
+# %% [markdown]
+# ## What could go wrong
+#
+# **"Both log-probabilities fall."** Now you know one cause, and that it can be harmless or not: look at where the
+# probability goes, not at the chosen curve alone.
+#
+# **"The loss is at 0 and margins are at 20."** Either the learning rate is far too high, or few pairs have been seen
+# very often: compare the third run above. Held-out pairs tell the two apart from real progress.
+#
+# **"My rewards are not exactly 0 at step 1."** They should be within rounding. In half precision, rounding is coarse:
+# compute the reference's log-probabilities in the same precision as the policy's.
+
+# %%
+first = runs["β = 1.0"][0]
+print(f"step 1: |reward| below 0.00001: {abs(first['rewards/chosen']) < 1e-5}")
+assert abs(first["rewards/chosen"]) < 1e-5
+
+# %% [markdown]
+# ## Recap
+#
+# | symbol | in code | shape | equation |
+# |---|---|---|---|
+# | $p^*(y_w \succ y_l \mid x)$ | `pair.chosen_probability` | number | 1 |
+# | $\pi^*$ | `optimal_logp(ref_logp, reward, beta)` | (P, N) | 4 |
+# | $\hat r$, margin | `rewards/chosen`, `rewards/margins` | by step | 5, 7 |
+# | $\mathcal{L}_{\text{DPO}}$ | `dpo_loss`, `soft_dpo_loss` | (B,) | 7 |
+# | $\mathrm{KL}[\pi_\theta \Vert \pi^*]$ | `kl_divergence(logp, optimum)` | (P,) | – |
+#
+# With soft labels a GPT-2 reaches π* to within hundredths of a nat. Hard labels add noise; finite data moves the goal
+# itself; shared weights move probability where no pair looks.

@@ -1,0 +1,197 @@
+"""The training loop: what it refuses, what it reports, and that it repeats itself."""
+
+import math
+
+import pytest
+import torch
+
+from dpo_book import (
+    DPOConfig,
+    Pair,
+    SFTConfig,
+    TrainingDiverged,
+    build_policy,
+    copy_policy,
+    load_preferences,
+    sequence_logp,
+    tokenize_pairs,
+    train_dpo,
+    train_sft,
+    train_tokenizer,
+)
+from dpo_book.logprobs import collate
+from dpo_book.train import compute_reference_logps
+from dpo_book.worlds.verdicts import verdicts
+
+TRL_NAMES = {
+    "loss", "rewards/chosen", "rewards/rejected", "rewards/margins", "rewards/accuracies",
+    "logps/chosen", "logps/rejected", "grad_norm", "learning_rate",
+}  # fmt: skip
+
+
+@pytest.fixture
+def reference():
+    return build_policy("nano", verdicts().tokenizer, seed=3)
+
+
+@pytest.fixture
+def pairs():
+    encode = lambda text: verdicts().tokenizer(text).input_ids
+    texts = [("very good acting but", "very bad acting but"), ("great but not bad", "dull not but the")]
+    return [Pair(encode("the acting"), encode(chosen), encode(rejected)) for chosen, rejected in texts] * 8
+
+
+def small(**changes):
+    return DPOConfig(**{"beta": 0.5, "learning_rate": 1e-3, "batch_size": 4, "steps": 6} | changes)
+
+
+def test_a_record_has_trl_s_names_and_starts_at_ln_2(reference, pairs):
+    records = list(train_dpo(copy_policy(reference), reference, pairs, small()))
+    assert all(set(record) == TRL_NAMES | {"step"} for record in records)
+    assert [record["step"] for record in records] == [1, 2, 3, 4, 5, 6]
+    # float32 log-probabilities of about 10 nats carry rounding of about 1e-6
+    assert records[0]["loss"] == pytest.approx(math.log(2), abs=1e-5)
+    assert records[0]["rewards/margins"] == pytest.approx(0, abs=1e-5)
+    assert records[0]["grad_norm"] > 0
+    assert records[-1]["rewards/margins"] > 0.1 and records[-1]["loss"] < 0.65
+    margins = [record["rewards/chosen"] - record["rewards/rejected"] for record in records]
+    assert margins == pytest.approx([record["rewards/margins"] for record in records], abs=1e-5)
+
+
+def test_the_reference_does_not_move_and_keeps_its_mode(reference, pairs):
+    before = [parameter.clone() for parameter in reference.parameters()]
+    list(train_dpo(copy_policy(reference), reference, pairs, small()))
+    assert all(torch.equal(a, b) for a, b in zip(before, reference.parameters(), strict=True))
+
+
+def test_two_runs_with_one_seed_are_the_same_and_another_seed_is_not(reference, pairs):
+    runs = [list(train_dpo(copy_policy(reference), reference, pairs, small(seed=s))) for s in (0, 0, 1)]
+    assert runs[0] == runs[1]
+    assert runs[0] != runs[2]
+
+
+def test_leaving_the_loop_leaves_a_policy_trained_so_far(reference, pairs):
+    policy, short = copy_policy(reference), copy_policy(reference)
+    for record in train_dpo(policy, reference, pairs, small()):
+        if record["step"] == 3:
+            break
+    run = train_dpo(short, reference, pairs, small())
+    for _ in range(3):
+        next(run)
+    for a, b in zip(policy.parameters(), short.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_reference_logps_are_those_of_sequence_logp_in_the_pairs_order(reference, pairs):
+    chosen, rejected = compute_reference_logps(reference, pairs, batch_size=3)
+    for values, completions in ((chosen, [p.chosen for p in pairs]), (rejected, [p.rejected for p in pairs])):
+        direct = sequence_logp(reference, collate([p.prompt for p in pairs], completions))
+        assert torch.allclose(values, direct, atol=1e-5)
+
+
+def test_given_reference_logps_train_as_computed_ones(reference, pairs):
+    given = compute_reference_logps(reference, pairs)
+    a = list(train_dpo(copy_policy(reference), reference, pairs, small()))
+    b = list(train_dpo(copy_policy(reference), None, pairs, small(), given))
+    assert a == b
+    with pytest.raises(ValueError, match="16 pairs"):
+        next(train_dpo(copy_policy(reference), None, pairs, small(), (given[0][:3], given[1][:3])))
+
+
+def test_reference_free_needs_no_reference(reference, pairs):
+    record = next(train_dpo(copy_policy(reference), None, pairs, small(reference_free=True)))
+    assert record["rewards/chosen"] == pytest.approx(0.5 * record["logps/chosen"], rel=1e-5)
+    with pytest.raises(ValueError, match="reference_free"):
+        next(train_dpo(copy_policy(reference), None, pairs, small()))
+
+
+def test_soft_labels_of_one_half_teach_nothing(reference, pairs):
+    undecided = [pair._replace(chosen_probability=0.5) for pair in pairs]
+    record = next(train_dpo(copy_policy(reference), reference, undecided, small()))
+    assert record["grad_norm"] == pytest.approx(0, abs=1e-5)
+
+
+def test_policy_and_reference_being_one_object_is_refused(reference, pairs):
+    with pytest.raises(ValueError, match="one object"):
+        next(train_dpo(reference, reference, pairs, small()))
+
+
+def test_pairs_that_do_not_fit_are_refused_before_the_first_step(reference, pairs):
+    long = pairs[0]._replace(chosen=[1] * 20)
+    with pytest.raises(ValueError, match=r"row 17 has 22 tokens.*context of 16.*max_length=16"):
+        next(train_dpo(copy_policy(reference), reference, [*pairs, long], small()))
+    with pytest.raises(ValueError, match="nothing to train on"):
+        next(train_dpo(copy_policy(reference), reference, [], small()))
+
+
+@pytest.mark.parametrize("beta", [0, -0.1, math.nan, math.inf, "0.1", True, None])
+def test_a_bad_beta_is_refused_by_name(beta):
+    with pytest.raises((TypeError, ValueError), match="beta must be"):
+        DPOConfig(beta=beta)
+
+
+@pytest.mark.parametrize(
+    "field, value",
+    [("steps", 0), ("steps", 1.5), ("batch_size", -1), ("learning_rate", 0.0), ("learning_rate", math.nan),
+     ("learning_rate", "1e-3"), ("warmup_steps", -1), ("max_grad_norm", 0.0)],
+)  # fmt: skip
+def test_a_bad_setting_is_refused_by_name(field, value):
+    with pytest.raises(ValueError, match=field):
+        DPOConfig(**{field: value})
+
+
+def test_a_run_that_diverges_stops_names_the_step_and_keeps_the_last_good_weights(reference, pairs):
+    policy, seen = copy_policy(reference), []
+    with pytest.raises(TrainingDiverged, match=r"step \d+: the (loss|gradient|last update) is not finite") as raised:
+        # A first step of 1e30 makes activations overflow in the second.
+        for record in train_dpo(policy, reference, pairs, small(learning_rate=1e30, warmup_steps=0)):
+            seen.append(record)
+    assert raised.value.step == len(seen) + 1
+    assert all(math.isfinite(record["loss"]) for record in seen)
+    assert all(parameter.isfinite().all() for parameter in policy.parameters())
+    logp = sequence_logp(policy, collate([pairs[0].prompt], [pairs[0].chosen]))
+    assert logp.isfinite().all()
+
+
+def test_sft_learns_to_repeat_one_text(reference):
+    encode = lambda text: verdicts().tokenizer(text).input_ids
+    examples = [(encode("the plot"), encode("very good but dull"))] * 4
+    config = SFTConfig(learning_rate=1e-2, batch_size=4, steps=30)
+    records = list(train_sft(reference, examples, config))
+    assert set(records[0]) == {"step", "loss", "grad_norm", "learning_rate"}
+    assert records[0]["loss"] == pytest.approx(math.log(11), abs=0.3)  # about uniform over eleven words
+    assert records[-1]["loss"] < 0.2
+
+
+def test_a_file_written_by_someone_else_trains_mini_below_ln_2_and_above_chance():
+    """300 pairs in TRL's format: 240 to train on, 60 held out."""
+    preferences = load_preferences("tests/data/trl_style.jsonl")
+    tokenizer = train_tokenizer([p.prompt + p.chosen + p.rejected for p in preferences], vocab_size=512)
+    pairs = tokenize_pairs(preferences, tokenizer, max_length=256)
+    train, held_out = pairs[:240], pairs[240:]
+
+    reference = build_policy("mini", tokenizer)
+    texts = [(pair.prompt, y) for pair in train for y in (pair.chosen, pair.rejected)]
+    for _ in train_sft(reference, texts, SFTConfig(learning_rate=2e-3, batch_size=16, steps=40)):
+        pass
+    policy = copy_policy(reference)
+    config = DPOConfig(beta=0.1, learning_rate=5e-4, batch_size=16, steps=40)
+    records = list(train_dpo(policy, reference, train, config))
+
+    assert sum(record["loss"] for record in records[-10:]) / 10 < 0.6 < math.log(2)
+    chosen, rejected = compute_reference_logps(policy, held_out)
+    ref_chosen, ref_rejected = compute_reference_logps(reference, held_out)
+    accuracy = ((chosen - ref_chosen) > (rejected - ref_rejected)).float().mean().item()
+    # 60 coin flips stay below 0.7 with probability 0.999
+    assert accuracy > 0.7, accuracy
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_bf16_on_cuda_agrees_with_fp32_on_the_cpu(reference, pairs):
+    """bfloat16 keeps 8 bits: log-probabilities of about 10 nats are good to about 0.05 of them."""
+    on_cpu = list(train_dpo(copy_policy(reference), reference, pairs, small()))
+    reference.cuda()
+    on_cuda = list(train_dpo(copy_policy(reference), reference, pairs, small()))
+    for a, b in zip(on_cpu, on_cuda, strict=True):
+        assert b["loss"] == pytest.approx(a["loss"], abs=0.02)
+        assert b["logps/chosen"] == pytest.approx(a["logps/chosen"], abs=0.2)

@@ -1,0 +1,122 @@
+"""Widgets without a browser: sliders redraw at both ends, a live run runs, stops, and shows its errors."""
+
+import threading
+import time
+
+import ipywidgets
+import pytest
+
+from dpo_book import plots
+from dpo_book.widgets import LiveRun, slider_figure
+
+
+def wait_until(condition, seconds=10):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def record(step):
+    return {
+        "step": step,
+        "loss": 0.6,
+        "rewards/chosen": step / 10,
+        "rewards/rejected": -step / 10,
+        "rewards/margins": step / 5,
+        "kl_to_optimum": 1 / step,
+    }
+
+
+def live(start, steps=5):
+    return LiveRun(
+        start,
+        plots.live_margins,
+        beta=ipywidgets.FloatSlider(value=1.0),
+        steps=ipywidgets.IntSlider(value=steps, min=1, max=10_000),
+    )
+
+
+def test_a_slider_redraws_at_both_ends():
+    seen = []
+
+    def figure(beta):
+        seen.append(beta)
+        return plots.probability_mass(["a", "b"], [0.5, 0.5], [beta / 10, 1 - beta / 10])
+
+    slider = ipywidgets.FloatSlider(value=1.0, min=0.0, max=10.0)
+    box = slider_figure(figure, beta=slider)
+    picture = box.children[-1]
+    pictures = [bytes(picture.value)]
+    for end in (slider.min, slider.max):
+        slider.value = end
+        pictures.append(bytes(picture.value))
+    assert seen == [1.0, 0.0, 10.0]
+    assert all(p.startswith(b"\x89PNG") for p in pictures) and len(set(pictures)) == 3
+
+
+def test_run_draws_every_record_and_run_can_be_pressed_again():
+    settings = []
+
+    def start(beta, steps):
+        settings.append((beta, steps))
+        yield from (record(step) for step in range(1, steps + 1))
+
+    widget = live(start)
+    assert widget.image.value == b"" and widget.stop.disabled
+    for beta in (1.0, 0.5):
+        widget.children[0].value = beta
+        widget.run.click()
+        widget.thread.join(10)
+        assert [r["step"] for r in widget.records] == [1, 2, 3, 4, 5]
+        assert widget.progress.value == widget.progress.max == 5
+        assert widget.status.value.startswith("done: step 5")
+        assert bytes(widget.image.value).startswith(b"\x89PNG")
+        assert not widget.run.disabled and widget.stop.disabled
+    assert settings == [(1.0, 5), (0.5, 5)]
+
+
+def test_stop_ends_a_run_within_a_second():
+    def start(beta, steps):
+        for step in range(1, steps + 1):
+            time.sleep(0.02)
+            yield record(step)
+
+    widget = live(start, steps=10_000)
+    widget.run.click()
+    wait_until(lambda: len(widget.records) > 3)
+    assert widget.run.disabled and not widget.stop.disabled
+    pressed = time.monotonic()
+    widget.stop.click()
+    widget.thread.join(10)
+    assert time.monotonic() - pressed < 1
+    assert widget.status.value.startswith("stopped") and not widget.run.disabled
+
+
+def test_pressing_run_twice_starts_one_run():
+    gate, started = threading.Event(), []
+
+    def start(beta, steps):
+        started.append(1)
+        gate.wait(10)
+        yield record(1)
+
+    widget = live(start)
+    widget.run.click()
+    widget.run.click()
+    gate.set()
+    widget.thread.join(10)
+    assert started == [1]
+
+
+@pytest.mark.parametrize("good_steps", [0, 2])
+def test_an_error_in_a_run_is_shown_and_run_works_again(good_steps):
+    def start(beta, steps):
+        yield from (record(step) for step in range(1, good_steps + 1))
+        raise ValueError("the loss is not finite")
+
+    widget = live(start)
+    widget.run.click()
+    widget.thread.join(10)
+    assert "the loss is not finite" in widget.status.value
+    assert not widget.run.disabled and widget.stop.disabled

@@ -1,0 +1,113 @@
+"""Run the notebooks and record their outputs: `python -m tools.record [NAME ...]`, all without a name.
+
+notebooks/py/NAME.py is the source; notebooks/NAME.ipynb is made from it here and nowhere else. Outputs
+saved from a browser differ from these in ways that the tests, rightly, do not accept.
+"""
+
+import hashlib
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+from tools.kernel_env import KERNEL_ENV
+from tools.notebook_rules import problems
+
+NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+METADATA = {
+    "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+CELL_METADATA = {"tags", "slideshow"}
+
+
+class Recorder(NotebookClient):
+    """Keeps what a cell prints as nbval will see it: widgets and clear_output do not rewrite outputs."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.comm_open_handlers = {}
+
+    def clear_output(self, *args, **kwargs):
+        pass
+
+
+def build(script: Path) -> nbformat.NotebookNode:
+    """The notebook that a script describes, not run yet; an unchanged cell keeps its id."""
+    notebook = jupytext.read(script)
+    notebook.metadata = nbformat.from_dict(METADATA)
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    seen: dict[str, int] = {}
+    for cell in notebook.cells:
+        cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k in CELL_METADATA})
+        digest = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:12]
+        seen[digest] = seen.get(digest, 0) + 1
+        cell.id = digest if seen[digest] == 1 else f"{digest}-{seen[digest]}"
+    return notebook
+
+
+def run(notebook: nbformat.NotebookNode) -> None:
+    """Run every cell in a fresh kernel, and leave nothing in the notebook that depends on the day."""
+    Recorder(
+        notebook,
+        timeout=600,
+        kernel_name="python3",
+        extra_arguments=["--IPKernelApp.log_level=ERROR"],
+        store_widget_state=False,
+        record_timing=False,
+        resources={"metadata": {"path": str(NOTEBOOKS)}},
+    ).execute()
+    notebook.metadata = nbformat.from_dict(METADATA)
+    for cell in notebook.cells:
+        for number, output in enumerate(cell.get("outputs", [])):
+            if widget := output.get("data", {}).get("application/vnd.jupyter.widget-view+json"):
+                widget["model_id"] = f"{cell.id}-{number}"  # the kernel's own is random, and gone with it
+
+
+def write(notebook: nbformat.NotebookNode, path: Path) -> None:
+    """All or nothing: a recording cut short leaves the old file."""
+    nbformat.validate(notebook)
+    fresh = path.with_suffix(".recording")
+    nbformat.write(notebook, fresh)
+    fresh.replace(path)
+
+
+def record(script: Path) -> list[str]:
+    """Record one notebook; where it breaks a rule nothing is written, and the list says why."""
+    notebook = build(script)
+    try:
+        run(notebook)
+    except CellExecutionError as error:  # the cells after it have not run: only what it raised matters
+        return [problem for problem in problems(notebook) if f"{error.ename}: " in problem]
+    except (CellTimeoutError, DeadKernelError) as error:
+        return [str(error)]
+    found = list(problems(notebook))
+    if not found:
+        write(notebook, NOTEBOOKS / f"{script.stem}.ipynb")
+    return found
+
+
+def main(names: list[str]) -> None:
+    scripts = [NOTEBOOKS / "py" / f"{name}.py" for name in names] or sorted(NOTEBOOKS.glob("py/*.py"))
+    if not scripts:
+        sys.exit("notebooks/py is empty: nothing to record")
+    if missing := [script.name for script in scripts if not script.exists()]:
+        sys.exit(f"notebooks/py has no {', '.join(missing)}")
+    os.environ |= KERNEL_ENV
+    with tempfile.TemporaryDirectory(prefix="dpo-book-") as cache:
+        os.environ["DPO_BOOK_CACHE"] = cache
+        for script in scripts:
+            start = time.perf_counter()
+            if found := record(script):
+                sys.exit("\n".join(f"{script.stem}, {problem}" for problem in found))
+            print(f"{script.stem}: {time.perf_counter() - start:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
