@@ -26,6 +26,7 @@ outputs:
 	@sh tools/bootstrap.sh lab,test
 	@$(python) -m tools.record $(NB)
 	@$(python) -m tools.picture
+	@$(python) -m tools.teacher
 
 optimum:
 	@sh tools/bootstrap.sh lab,test

@@ -1,6 +1,7 @@
 """Direct Preference Optimization, every equation exact: the package behind the workbook."""
 
 from dpo_book.bradley_terry import fit_rewards, preference_probability, reward_model_loss
+from dpo_book.config import DPOConfig, RewardConfig, SFTConfig
 from dpo_book.logprobs import Batch, collate, enumerate_logp, sequence_logp
 from dpo_book.losses import dpo_loss, soft_dpo_loss
 from dpo_book.notebook import setup
@@ -14,6 +15,7 @@ from dpo_book.policy import (
     train_tokenizer,
 )
 from dpo_book.preferences import Preference, PreferenceError, load_preferences
+from dpo_book.reward_model import build_reward_model, sequence_reward
 from dpo_book.rlhf import (
     implicit_reward,
     kl_divergence,
@@ -22,7 +24,7 @@ from dpo_book.rlhf import (
     optimal_logp,
     policy_preference_probability,
 )
-from dpo_book.train import DPOConfig, SFTConfig, TrainingDiverged, train_dpo, train_sft
+from dpo_book.train import TrainingDiverged, train_dpo, train_reward_model, train_sft
 
 __all__ = [
     "Batch",
@@ -32,10 +34,12 @@ __all__ = [
     "PolicyNotFoundError",
     "Preference",
     "PreferenceError",
+    "RewardConfig",
     "SFTConfig",
     "TrainingDiverged",
     "bradley_terry_pairs",
     "build_policy",
+    "build_reward_model",
     "collate",
     "copy_policy",
     "dpo_loss",
@@ -53,10 +57,12 @@ __all__ = [
     "reward_model_loss",
     "sample",
     "sequence_logp",
+    "sequence_reward",
     "setup",
     "soft_dpo_loss",
     "tokenize_pairs",
     "train_dpo",
+    "train_reward_model",
     "train_sft",
     "train_tokenizer",
 ]

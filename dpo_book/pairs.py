@@ -50,6 +50,11 @@ def tokenize_pairs(
     """
     pairs, identical, long = [], [], []
     for row, preference in enumerate(preferences, start=1):
+        if not isinstance(preference, Preference):
+            raise TypeError(
+                f"row {row} is a {type(preference).__name__} and no Preference: read a file with load_preferences, "
+                "or make Preference(prompt, chosen, rejected)"
+            )
         prompt, chosen, rejected = _encode(preference, tokenizer, row)
         room = len(prompt) + max(len(chosen), len(rejected)) if max_length is None else max_length - len(prompt)
         if room < 1:
@@ -76,6 +81,20 @@ def tokenize_pairs(
     return pairs
 
 
+def check_pairs(pairs: Sequence[Pair]) -> None:
+    """What training needs of pairs, also of those made by hand. TypeError or PairError naming the row, from 1."""
+    for row, pair in enumerate(pairs, start=1):
+        if not isinstance(pair, Pair) or isinstance(pair.prompt, str):
+            raise TypeError(
+                f"row {row} is no Pair of token ids but a {type(pair).__name__}: make pairs of preferences with "
+                "tokenize_pairs(preferences, tokenizer)"
+            )
+        if pair.chosen == pair.rejected:
+            raise PairError(f"row {row}: chosen and rejected are the same, which teaches nothing")
+        if not 0 <= pair.chosen_probability <= 1:  # written so that NaN fails too
+            raise PairError(f"row {row}: chosen_probability must be in [0, 1], not {pair.chosen_probability}")
+
+
 def _report(rows: list[int], total: int, why: str) -> None:
     if rows:
         named = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
@@ -92,7 +111,8 @@ def _encode(
         completions = [preference.chosen, preference.rejected]
     else:
         prompt_text = _render(preference.prompt, tokenizer, completed=False)
-        prompt = tokenizer(prompt_text, add_special_tokens=False).input_ids
+        # A chat template writes its own BOS token; without one the tokenizer adds it, as to any text.
+        prompt = tokenizer(prompt_text, add_special_tokens=tokenizer.chat_template is None).input_ids
         whole = [
             _render([*preference.prompt, *turn], tokenizer, completed=True)
             for turn in (preference.chosen, preference.rejected)
@@ -109,7 +129,8 @@ def _encode(
             raise PairError(f"row {row}: the {name} completion has no token")
     eos = tokenizer.eos_token_id
     if eos is not None:
-        encoded = [ids if ids[-1] == eos else [*ids, eos] for ids in encoded]
+        # After its end mark a chat template may write a line break, which the model never gets to say.
+        encoded = [ids[: len(ids) - ids[::-1].index(eos)] if eos in ids else [*ids, eos] for ids in encoded]
     return prompt, *encoded
 
 

@@ -27,6 +27,9 @@ class Preference:
     chosen_probability: float = 1.0
 
     def __post_init__(self):
+        for column in ("prompt", "chosen", "rejected"):
+            if not isinstance(getattr(self, column), str | list):
+                raise PreferenceError(f"{column} must be text or messages, not {_show(getattr(self, column))}")
         if not 0 <= self.chosen_probability <= 1:  # written so that NaN fails too
             raise PreferenceError(f"chosen_probability must be in [0, 1], not {self.chosen_probability}")
 

@@ -11,10 +11,11 @@ from torch import Tensor
 from transformers import GPT2LMHeadModel
 
 from dpo_book.cache import cached
+from dpo_book.config import SFTConfig
 from dpo_book.evaluate import best_of_n_logp
 from dpo_book.pairs import Pair, bradley_terry_pairs
-from dpo_book.policy import build_policy
-from dpo_book.train import SFTConfig, train_sft
+from dpo_book.policy import SIZES, build_policy
+from dpo_book.train import train_sft
 from dpo_book.worlds import verdicts as source
 from dpo_book.worlds.verdicts import Verdicts, verdicts
 
@@ -39,35 +40,44 @@ def verdicts_reference(seed: int = 0) -> GPT2LMHeadModel:
         "seed": seed,
         "corpus": [CORPUS_SIZE, source.WORDS, source.PHRASES, source.OPINIONS, source.SLIP],
         "sft": repr(SFT),
+        "size": SIZES["nano"],
         "versions": [torch.__version__, transformers.__version__],
     }
     return GPT2LMHeadModel.from_pretrained(cached("verdicts-reference", depends_on, build)).eval()
 
 
 def draw_comparisons(
-    world: Verdicts, ref_logp: Tensor, size: int, labels: str = "hard", seed: int = 0
+    world: Verdicts,
+    ref_logp: Tensor,
+    size: int,
+    labels: str = "hard",
+    seed: int = 0,
+    proposal: Tensor | None = None,
 ) -> tuple[list[Pair], tuple[Tensor, Tensor]]:
     """``size`` comparisons in an enumerable world, and the reference's log-probabilities of both completions.
 
-    Of the responses compared, 40 % are the reference's, 40 % the best of 16 of the reference's and 20 % any
-    response whatever. Any mixture that leaves nothing out leads to the same optimum; this one has comparisons
-    where the optimum has its probability, and so gets there with far fewer. Judged by Bradley–Terry.
-
-    ref_logp: (P, N), ``world.logp(reference)``.
+    ref_logp: (P, N), ``world.logp(reference)``. proposal: (P, N), the probability with which a response is drawn
+    for comparison; Bradley–Terry judges. By default 40 % are the reference's, 40 % the best of 16 of the
+    reference's and 20 % any response whatever. Every proposal that leaves nothing out leads DPO to the same
+    optimum; this one has comparisons where the optimum has its probability, and so needs far fewer.
     """
     generator = torch.Generator().manual_seed(seed)
     ref_logp = ref_logp.detach().double()
-    n = len(world.responses)
-    mixture = 0.4 * ref_logp.exp() + 0.4 * best_of_n_logp(ref_logp, world.rewards, 16).exp() + 0.2 / n
+    if proposal is None:
+        best = best_of_n_logp(ref_logp, world.rewards, 16).exp()
+        proposal = 0.4 * ref_logp.exp() + 0.4 * best + 0.2 / len(world.responses)
+
+    def draw(prompt: Tensor) -> Tensor:
+        response = torch.empty_like(prompt)
+        for i in prompt.unique().tolist():
+            rows = (prompt == i).nonzero().flatten()
+            response[rows] = torch.multinomial(proposal[i], len(rows), replacement=True, generator=generator)
+        return response
 
     prompt = torch.randint(len(world.prompts), (size,), generator=generator)
-    a, b = torch.empty(2, size, dtype=torch.long)
-    for i in range(len(world.prompts)):
-        rows = (prompt == i).nonzero().flatten()
-        drawn = torch.multinomial(mixture[i], 2 * len(rows), replacement=True, generator=generator)
-        a[rows], b[rows] = drawn.chunk(2)
-    distinct = a != b
-    prompt, a, b = prompt[distinct], a[distinct], b[distinct]
+    a, b = draw(prompt), draw(prompt)
+    while (same := a == b).any():  # nobody is asked to compare a response with itself
+        b[same] = draw(prompt[same])
     completions = world.response_ids.tolist()
     pairs = bradley_terry_pairs(
         [world.prompt_ids[i] for i in prompt.tolist()],

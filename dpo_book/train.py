@@ -7,17 +7,17 @@ batch to its loss; the loop knows nothing else of it.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from numbers import Real
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from dpo_book.bradley_terry import reward_model_loss
+from dpo_book.config import DPOConfig, RewardConfig, SFTConfig, TrainConfig
 from dpo_book.logprobs import collate, sequence_logp
 from dpo_book.losses import soft_dpo_loss
-from dpo_book.pairs import Pair, batches_by_length
-from dpo_book.rlhf import require_beta
+from dpo_book.pairs import Pair, batches_by_length, check_pairs
+from dpo_book.reward_model import sequence_reward
 
 Example = tuple[list[int], list[int]]  # token ids of a prompt and of one completion
 Record = dict[str, float]
@@ -34,56 +34,6 @@ class TrainingDiverged(RuntimeError):
         self.step = step
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """What every method needs to know.
-
-    steps: updates of the policy; data is gone through as often as they need. learning_rate: of AdamW, the
-    peak after ``warmup_steps`` of linear rise, then a cosine down to zero. max_grad_norm: gradients longer
-    than this are scaled down to it. seed: of the order of the data, the only chance left in training.
-    """
-
-    learning_rate: float = 1e-5
-    batch_size: int = 64
-    steps: int = 300
-    warmup_steps: int = 20
-    max_grad_norm: float = 10.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("batch_size", "steps"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-        if not isinstance(self.warmup_steps, int) or self.warmup_steps < 0:
-            raise ValueError(f"warmup_steps must be a whole number of at least 0, got {self.warmup_steps!r}")
-        for name in ("learning_rate", "max_grad_norm"):
-            value = getattr(self, name)
-            if not isinstance(value, Real) or not (math.isfinite(value) and value > 0):
-                raise ValueError(f"{name} must be a finite number above 0, got {value!r}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SFTConfig(TrainConfig):
-    """Supervised fine-tuning: imitate given completions."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DPOConfig(TrainConfig):
-    """DPO (eq. 7). beta: how strongly the policy is held to its reference; no unit, reward in nats.
-
-    reference_free: take the reference as uniform, see ``dpo_loss``.
-    """
-
-    learning_rate: float = 1e-6
-    beta: float = 0.1
-    reference_free: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_beta(self.beta)
-
-
 def train_sft(policy: PreTrainedModel, examples: Sequence[Example], config: SFTConfig) -> Iterator[Record]:
     """Imitate completions: minimise −log π(y|x) a token. Trains ``policy`` in place, yields one record a step.
 
@@ -97,6 +47,28 @@ def train_sft(policy: PreTrainedModel, examples: Sequence[Example], config: SFTC
         return -sequence_logp(policy, batch).sum() / batch.completion_mask.sum(), {}
 
     return _train(policy, lengths, loss_of, config)
+
+
+def train_reward_model(model: PreTrainedModel, pairs: Sequence[Pair], config: RewardConfig) -> Iterator[Record]:
+    """Fit a reward model to pairs (eq. 2), with hard or soft labels. Trains ``model`` in place.
+
+    Records hold ``step``, ``loss``, ``accuracy`` (of the batch, a tie counts half), ``margin`` (the mean of
+    r_φ(x, y_w) − r_φ(x, y_l), nats), ``grad_norm``, ``learning_rate``.
+    """
+    lengths = _lengths(pairs)
+    _check_fits(model, lengths)
+    label = torch.tensor([pair.chosen_probability for pair in pairs], device=model.device)
+
+    def loss_of(rows: list[int]) -> tuple[Tensor, Record]:
+        prompts = [pairs[i].prompt for i in rows]
+        completions = [pairs[i].chosen for i in rows] + [pairs[i].rejected for i in rows]
+        chosen, rejected = sequence_reward(model, collate(prompts * 2, completions).to(model.device)).chunk(2)
+        p = label[rows]
+        losses = p * reward_model_loss(chosen, rejected) + (1 - p) * reward_model_loss(rejected, chosen)
+        margins = (chosen - rejected).detach()
+        return losses.mean(), {"accuracy": _share_positive(margins), "margin": margins.mean()}
+
+    return _train(model, lengths, loss_of, config)
 
 
 def train_dpo(
@@ -123,14 +95,23 @@ def train_dpo(
         raise ValueError(
             "policy and reference are one object, so their ratio would stay 1: train a copy, copy_policy(reference)"
         )
-    lengths = [len(pair.prompt) + max(len(pair.chosen), len(pair.rejected)) for pair in pairs]
+    for name, model in (("policy", policy), ("reference", reference)):
+        if model is not None and not isinstance(model, torch.nn.Module):
+            raise TypeError(
+                f"{name} must be a model, not a {type(model).__name__}: load_policy gives (model, tokenizer)"
+            )
+    sizes = [model.config.get_text_config().vocab_size for model in (policy, reference) if model is not None]
+    if len(set(sizes)) > 1:
+        raise ValueError(f"policy and reference have vocabularies of {sizes[0]} and {sizes[1]}: they must be one")
+    lengths = _lengths(pairs)
     _check_fits(policy, lengths)
     if config.reference_free:
         reference_logps = (torch.zeros(len(pairs)), torch.zeros(len(pairs)))
     elif reference_logps is None:
         if reference is None:
             raise ValueError("train_dpo needs a reference, or its reference_logps, unless reference_free=True")
-        reference_logps = compute_reference_logps(reference, pairs)
+        # As many rows at once as a step has, so that what fits into memory there fits here.
+        reference_logps = compute_reference_logps(reference, pairs, batch_size=2 * config.batch_size)
     if any(len(logps) != len(pairs) for logps in reference_logps):
         raise ValueError(f"reference_logps must hold one value for each of the {len(pairs)} pairs")
     reference_chosen, reference_rejected = (logps.to(policy.device) for logps in reference_logps)
@@ -151,7 +132,7 @@ def train_dpo(
             "rewards/chosen": chosen_rewards.mean(),
             "rewards/rejected": rejected_rewards.mean(),
             "rewards/margins": margins.mean(),
-            "rewards/accuracies": ((margins > 0).float() + (margins == 0).float() / 2).mean(),
+            "rewards/accuracies": _share_positive(margins),
             "logps/chosen": chosen.detach().mean(),
             "logps/rejected": rejected.detach().mean(),
         }
@@ -202,7 +183,8 @@ def _train(
 
     for step in range(1, config.steps + 1):
         with torch.enable_grad(), _autocast(policy):  # also for a caller who iterates under no_grad
-            loss, metrics = loss_of(next(batches))
+            rows = next(batches)
+            loss, metrics = loss_of(rows)
         check_finite(step, "loss", loss)
         with torch.no_grad():
             torch._foreach_copy_(last_good, parameters)  # these weights have just shown a finite loss
@@ -216,7 +198,8 @@ def _train(
         measured = {"loss": loss.detach(), **metrics, "grad_norm": grad_norm}
         values = torch.stack([value.float() for value in measured.values()]).tolist()  # one wait for the device
         yield {"step": step, **dict(zip(measured, values, strict=True)), "learning_rate": learning_rate}
-    check_finite(config.steps, "last update", *parameters)
+    with torch.no_grad(), _autocast(policy):
+        check_finite(config.steps, "loss after the last update", loss_of(rows)[0])
 
 
 def _schedule(done: int, config: TrainConfig) -> float:
@@ -228,6 +211,16 @@ def _schedule(done: int, config: TrainConfig) -> float:
 def _autocast(model: PreTrainedModel) -> AbstractContextManager:
     """bfloat16 where the device is made for it; float32 on a CPU, where results are compared with exact ones."""
     return torch.autocast("cuda", dtype=torch.bfloat16, enabled=model.device.type == "cuda")
+
+
+def _share_positive(margins: Tensor) -> Tensor:
+    """How many margins are above zero; one that is zero decides nothing and counts half."""
+    return ((margins > 0).float() + (margins == 0).float() / 2).mean()
+
+
+def _lengths(pairs: Sequence[Pair]) -> list[int]:
+    check_pairs(pairs)
+    return [len(pair.prompt) + max(len(pair.chosen), len(pair.rejected)) for pair in pairs]
 
 
 def _check_fits(policy: PreTrainedModel, lengths: Sequence[int]) -> None:

@@ -6,7 +6,8 @@ at random when they are executed without a browser.
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from html import escape
 
 import ipywidgets
 from matplotlib.figure import Figure
@@ -42,6 +43,7 @@ class LiveRun(ipywidgets.VBox):
     so that a click on Stop is heard while it computes: it ends before the next step.
     """
 
+    current: "LiveRun | None" = None  # one run at a time: a cell that is run again must not leave its old one behind
     redraw_every = 0.4  # seconds; drawing takes about a tenth of one, and the rest is for training
 
     def __init__(
@@ -50,6 +52,8 @@ class LiveRun(ipywidgets.VBox):
         figure: Callable[[Sequence[Record]], Figure],
         **sliders: ipywidgets.Widget,
     ):
+        if "steps" not in sliders:
+            raise ValueError("LiveRun needs a slider named steps: it says how many records are to come")
         self._start, self._figure, self._sliders = start, figure, sliders
         self._stop = threading.Event()
         self.thread: threading.Thread | None = None
@@ -67,6 +71,9 @@ class LiveRun(ipywidgets.VBox):
     def _begin(self) -> None:
         if self.thread is not None and self.thread.is_alive():
             return
+        if LiveRun.current is not None:
+            LiveRun.current._stop.set()
+        LiveRun.current = self
         settings = {name: slider.value for name, slider in self._sliders.items()}
         self._stop.clear()
         self.records = []
@@ -91,6 +98,8 @@ class LiveRun(ipywidgets.VBox):
             outcome = f"{type(error).__name__}: {error}"
         try:
             self._show(outcome)
+        except Exception as error:  # of the figure; the thread's end would hide it
+            self.status.value = f"{type(error).__name__}: {error}"
         finally:
             self.run.disabled, self.stop.disabled = False, True
 
@@ -102,3 +111,37 @@ class LiveRun(ipywidgets.VBox):
             self.status.value = f"{state}: step {int(last['step'])}, loss {last['loss']:.4f}"
         else:
             self.status.value = state
+
+
+class Quiz(ipywidgets.VBox):
+    """A multiple-choice question that explains every answer, the right one and the wrong ones.
+
+    answers: answer → its explanation. right: the answer that is right. Without a kernel, on a static page,
+    question and explanations stand there as HTML that unfolds.
+    """
+
+    def __init__(self, question: str, answers: Mapping[str, str], right: str):
+        if right not in answers:
+            raise ValueError(f"the right answer {right!r} is not among the answers")
+        self._question, self._answers, self._right = question, answers, right
+        self.choice = ipywidgets.RadioButtons(
+            options=list(answers), value=None, layout=ipywidgets.Layout(width="max-content")
+        )
+        self.verdict = ipywidgets.HTML()
+        self.choice.observe(self._explain, names="value")
+        super().__init__([ipywidgets.HTML(f"<b>{escape(question)}</b>"), self.choice, self.verdict])
+
+    def _explain(self, _change: object) -> None:
+        if self.choice.value is not None:
+            self.verdict.value = self._explanation(self.choice.value)
+
+    def _explanation(self, answer: str) -> str:
+        mark = "✓ Right." if answer == self._right else "✗ Not so."
+        return f"{mark} {escape(self._answers[answer])}"
+
+    def _repr_mimebundle_(self, **kwargs: object) -> dict:
+        folded = "".join(
+            f"<details><summary>{escape(answer)}</summary>{self._explanation(answer)}</details>"
+            for answer in self._answers
+        )
+        return super()._repr_mimebundle_(**kwargs) | {"text/html": f"<b>{escape(self._question)}</b>{folded}"}

@@ -30,6 +30,8 @@ FIGURES = {
     "pipelines": lambda: plots.pipelines(),
     "top_responses": lambda: plots.top_responses(RESPONSES, {"π_ref": P[::-1], "π_θ": P}, exact=P, title="t"),
     "reward_margins": lambda: plots.reward_margins(RECORDS, ceiling=0.9),
+    "loss_and_weight": lambda: plots.loss_and_weight(beta=0.1, log_ratio=-20.0),
+    "loss_and_weight, far": lambda: plots.loss_and_weight(beta=5.0, log_ratio=20.0),
     "live_margins": lambda: plots.live_margins(RECORDS),
     "live_margins, one record": lambda: plots.live_margins(RECORDS[:1]),
     "to_the_optimum": lambda: plots.to_the_optimum({"β = 1": RECORDS}, {"β = 1": (1.5, 1.0)}),
@@ -38,6 +40,54 @@ FIGURES = {
     ),
     "log_probabilities": lambda: plots.log_probabilities({"one": RECORDS, "two": RECORDS}),
     "probability_mass": lambda: plots.probability_mass(["a long name for a group", "b"], [0.4, 0.6], [0.1, 0.9]),
+    "noisy_rewards": lambda: plots.noisy_rewards([-2, 0, 2], [0.1, 0.5, 0.9]),
+    "fitted_words": lambda: plots.fitted_words(
+        ["great", "a longer word", "bad"], [2.0, 0.1, -2.1], [9, 5, 1], [9, 5, 1]
+    ),
+    "win_tables": lambda: plots.win_tables({"one": (["great", "interesting"], [[0, 83], [0, 0]])}),
+    "calibration": lambda: plots.calibration(
+        {
+            "pairs too": {
+                "predicted": [0.6, 0.9],
+                "observed": [0.6, 0.8],
+                "pairs": ([0.5, 0.9, 1.0], [0.0, 1.0, 0.9]),
+            },
+            "groups": {"predicted": [0.6, 0.9], "observed": [0.6, 0.8]},
+        }
+    ),
+    "recovered_rewards": lambda: plots.recovered_rewards(
+        [-2, 0, 2],
+        [-1, 0, 1.2],
+        noise=2.0,
+        count=100,
+        counts=[10, 100, 1000],
+        errors=[np.nan, 0.3, 0.1],
+        limits=[0.9, 0.3, 0.09],
+    ),
+    "recovered_rewards, no fit": lambda: plots.recovered_rewards(
+        [-2, 0, 2], None, noise=0.25, count=10_000, counts=[10, 10_000], errors=[np.nan, np.nan], limits=[0.9, 0.03]
+    ),
+    "reward_against_kl": lambda: plots.reward_against_kl([0.0, 1.0, 1.5, 1.7], [0.0, 0.5, 2.0, 4.0], 0.5),
+    "reward_against_kl, dear": lambda: plots.reward_against_kl([0.0, 1.0, 1.5, 1.7], [0.0, 0.5, 2.0, 4.0], 5.0),
+    "ascents": lambda: plots.ascents(
+        {"β = 0": [{"step": s, "objective": s / 9, "kl": s, "likeliest": s / 10} for s in range(9)]}, {"β = 0": 1.0}
+    ),
+    "gradient_estimates": lambda: plots.gradient_estimates(
+        RESPONSES[:3], [-0.1, 0.0, 0.1], {"a": ([-0.2, 0.1, 0.1], [0.1] * 3), "b": ([-0.1, 0, 0.1], [0.05] * 3)}, "t"
+    ),
+    "kl_estimators": lambda: plots.kl_estimators(
+        [0.01, 0.1], {"k1": [0.01, 0.1], "k3": [0.01, 0.09]}, {"k1": [0.1, 0.5], "k3": [0.1, 2.0]}
+    ),
+    "climbs": lambda: plots.climbs({"a": ([0.1, 0.4, 0.5], [0.5, 0.1, 0.0])}, 0.5, "five responses"),
+    "optimal_curve": lambda: plots.optimal_curve(
+        RESPONSES[:5], P[:5], P[4::-1], ([0, 0.1, 0.5], [-0.3, 0.2, 0.6]), (0.1, 0.2), 2.0, {"others": ([0.2], [0.1])}
+    ),
+    "shifted_rewards": lambda: plots.shifted_rewards(
+        ["good", "a but", "bad"], [2, 1, -1.5], [5, 4, 1.5], [1, 0, -2.5], [[0.5, 0.73, 0.97]] * 3, P[:3], P[27:], "t"
+    ),
+    "reward_read_back": lambda: plots.reward_read_back(
+        {"one": ([-2, 0, 2], [-4, -0.5, 2], [0.1, 0.8, 1e-9]), "two": ([0], [0.1], [1.0])}, {"one": -0.7, "two": 0.2}
+    ),
 }
 
 

@@ -4,10 +4,13 @@ import math
 
 import pytest
 import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from dpo_book import (
     DPOConfig,
     Pair,
+    PairError,
+    Preference,
     SFTConfig,
     TrainingDiverged,
     build_policy,
@@ -105,6 +108,36 @@ def test_reference_free_needs_no_reference(reference, pairs):
         next(train_dpo(copy_policy(reference), None, pairs, small()))
 
 
+def test_what_is_no_pair_is_named_with_its_row(reference, pairs):
+    run = lambda pairs: next(train_dpo(copy_policy(reference), reference, pairs, small()))
+    with pytest.raises(TypeError, match=r"row 17 is no Pair .* a Preference: .* tokenize_pairs"):
+        run([*pairs, Preference("the acting", "good", "bad")])
+    with pytest.raises(PairError, match="row 1: chosen and rejected are the same"):
+        run([pairs[0]._replace(rejected=pairs[0].chosen), *pairs])
+    for wrong in (2.0, -0.1, math.nan):
+        with pytest.raises(PairError, match=r"row 2: chosen_probability must be in \[0, 1\]"):
+            run([pairs[0], pairs[1]._replace(chosen_probability=wrong)])
+
+
+def test_a_model_with_its_tokenizer_is_no_model(reference, pairs):
+    with pytest.raises(TypeError, match="policy must be a model, not a tuple: load_policy gives"):
+        next(train_dpo((reference, None), reference, pairs, small()))
+
+
+def test_a_reference_with_another_vocabulary_is_refused(reference, pairs):
+    other = build_policy("nano", train_tokenizer(["some text"], vocab_size=300))
+    with pytest.raises(ValueError, match="vocabularies of 11 and"):
+        next(train_dpo(copy_policy(reference), other, pairs, small()))
+
+
+def test_a_last_update_that_breaks_the_policy_is_undone(reference, pairs):
+    policy = copy_policy(reference)
+    with pytest.raises(TrainingDiverged, match="step 1: the loss after the last update is not finite"):
+        list(train_dpo(policy, reference, pairs, small(steps=1, learning_rate=1e30, warmup_steps=0)))
+    for a, b in zip(policy.parameters(), reference.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
 def test_soft_labels_of_one_half_teach_nothing(reference, pairs):
     undecided = [pair._replace(chosen_probability=0.5) for pair in pairs]
     record = next(train_dpo(copy_policy(reference), reference, undecided, small()))
@@ -142,7 +175,9 @@ def test_a_bad_setting_is_refused_by_name(field, value):
 
 def test_a_run_that_diverges_stops_names_the_step_and_keeps_the_last_good_weights(reference, pairs):
     policy, seen = copy_policy(reference), []
-    with pytest.raises(TrainingDiverged, match=r"step \d+: the (loss|gradient|last update) is not finite") as raised:
+    with pytest.raises(
+        TrainingDiverged, match=r"step \d+: the (loss|gradient|loss after the last update) is not finite"
+    ) as raised:
         # A first step of 1e30 makes activations overflow in the second.
         for record in train_dpo(policy, reference, pairs, small(learning_rate=1e30, warmup_steps=0)):
             seen.append(record)
@@ -184,6 +219,19 @@ def test_a_file_written_by_someone_else_trains_mini_below_ln_2_and_above_chance(
     accuracy = ((chosen - ref_chosen) > (rejected - ref_rejected)).float().mean().item()
     # 60 coin flips stay below 0.7 with probability 0.999
     assert accuracy > 0.7, accuracy
+
+
+def test_a_policy_of_another_family_trains_on_the_same_file():
+    """A Llama-type model, saved and loaded as one from the hub would be."""
+    preferences = load_preferences("tests/data/trl_style.jsonl")[:40]
+    tokenizer = train_tokenizer([p.prompt + p.chosen + p.rejected for p in preferences], vocab_size=400)
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    reference = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **shape)).eval()
+    policy = copy_policy(reference)
+    config = DPOConfig(beta=0.5, learning_rate=3e-3, batch_size=10, steps=12)
+    records = list(train_dpo(policy, reference, tokenize_pairs(preferences, tokenizer, max_length=128), config))
+    assert records[0]["loss"] == pytest.approx(math.log(2), abs=1e-5)
+    assert records[-1]["loss"] < 0.5
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -7,7 +7,7 @@ import ipywidgets
 import pytest
 
 from dpo_book import plots
-from dpo_book.widgets import LiveRun, slider_figure
+from dpo_book.widgets import LiveRun, Quiz, slider_figure
 
 
 def wait_until(condition, seconds=10):
@@ -120,3 +120,63 @@ def test_an_error_in_a_run_is_shown_and_run_works_again(good_steps):
     widget.thread.join(10)
     assert "the loss is not finite" in widget.status.value
     assert not widget.run.disabled and widget.stop.disabled
+
+
+def quiz():
+    return Quiz("Is 1 < 2?", {"yes": "One is less.", "no <b>": "Count again."}, right="yes")
+
+
+def test_a_quiz_explains_every_answer_and_says_which_is_right():
+    question = quiz()
+    assert question.verdict.value == ""
+    question.choice.value = "no <b>"
+    assert question.verdict.value == "✗ Not so. Count again."
+    question.choice.value = "yes"
+    assert question.verdict.value == "✓ Right. One is less."
+
+
+def test_a_quiz_can_be_read_without_a_kernel():
+    page = quiz()._repr_mimebundle_()["text/html"]
+    assert "Is 1 &lt; 2?" in page and "✓ Right. One is less." in page and "✗ Not so. Count again." in page
+    assert "<summary>no &lt;b&gt;</summary>" in page
+
+
+def test_a_quiz_whose_right_answer_is_not_among_its_answers_is_refused():
+    with pytest.raises(ValueError, match="'maybe' is not among the answers"):
+        Quiz("?", {"yes": "", "no": ""}, right="maybe")
+
+
+def test_a_second_run_stops_the_first():
+    """A cell that is run again must not leave its old run computing."""
+
+    def start(beta, steps):
+        for step in range(1, steps + 1):
+            time.sleep(0.01)
+            yield record(step)
+
+    first, second = live(start, steps=10_000), live(start, steps=3)
+    first.run.click()
+    wait_until(lambda: first.records)
+    second.run.click()
+    first.thread.join(10)
+    second.thread.join(10)
+    assert first.status.value.startswith("stopped") and second.status.value.startswith("done")
+
+
+def test_a_run_without_a_steps_slider_is_refused():
+    with pytest.raises(ValueError, match="slider named steps"):
+        LiveRun(lambda beta: iter(()), plots.live_margins, beta=ipywidgets.FloatSlider())
+
+
+def test_a_figure_that_fails_is_shown_and_run_works_again():
+    widget = LiveRun(
+        lambda steps: iter([record(1)]), lambda records: 1 / 0, steps=ipywidgets.IntSlider(value=1, min=1)
+    )
+    widget.run.click()
+    widget.thread.join(10)
+    assert "ZeroDivisionError" in widget.status.value and not widget.run.disabled
+
+
+def test_margins_are_drawn_without_a_distance_to_the_optimum():
+    records = [{k: v for k, v in record(step).items() if k != "kl_to_optimum"} for step in (1, 2)]
+    assert plots.png(plots.live_margins(records)).startswith(b"\x89PNG")

@@ -115,8 +115,11 @@ class Verdicts:
         return place
 
     def logp(self, policy: PreTrainedModel) -> Tensor:
-        """log π(y|x) of every prompt and response: (P, N), with gradient. Exact, by enumeration."""
-        return torch.stack([enumerate_logp(policy, prompt, LENGTH) for prompt in self.prompt_ids])
+        """log π(y|x) of every prompt and response: (P, N), with gradient. Exact, by enumeration.
+
+        On the CPU, where ``rewards`` are, whatever device the policy is on.
+        """
+        return torch.stack([enumerate_logp(policy, prompt, LENGTH).cpu() for prompt in self.prompt_ids])
 
 
 @lru_cache(maxsize=1)

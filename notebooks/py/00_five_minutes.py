@@ -18,12 +18,13 @@
 #
 # | after this chapter you can | |
 # |---|---|
-# | say what goes into DPO and what comes out | 2 min |
-# | compute its loss for one pair by hand | 2 min |
-# | train a GPT-2 with it and read its reward margins | 3 min |
-# | say what $\beta$ does, with a slider under your hand | 3 min |
+# | say what goes into DPO and what comes out | 1 min |
+# | compute its loss for one pair by hand | 1 min |
+# | train a GPT-2 with it and read its reward margins | 2 min |
+# | say what $\beta$ does, with a slider under your hand | 1 min |
 #
-# You need PyTorch and a little probability. All of it runs on a laptop.
+# You need PyTorch and a little probability. All of it runs on a laptop. `from dpo_book import *` below brings the book's
+# functions, such as `sample`, `copy_policy`, `optimal_logp` and `train_dpo`; `help(sample)` describes one.
 
 # %%
 import ipywidgets
@@ -63,20 +64,30 @@ for response in [
     print(f"{world.reward('the acting', response):6.2f}   the acting: {response}")
 
 # %% [markdown]
-# "not very good" is bad, and what follows "but" counts for more. The model will never see these numbers.
+# "not very good" is bad, and what follows "but" counts for more. Like every reader it has its quirks: "not" turns round
+# every adjective within three words, so that "not bad but bad" is praise. DPO will find that, too.
+
+# %%
+print(f"{world.reward('the ending', 'not bad but bad'):6.2f}   the ending: not bad but bad")
+
+# %% [markdown]
+# The model will never see these numbers.
 #
 # ## Two ways from preferences to a policy
+#
+# A **policy** $\pi(y \mid x)$ is a language model seen as a distribution over responses. Two ways start from a **reference
+# policy** $\pi_{\text{ref}}$, which imitates texts (supervised fine-tuning, SFT), and from pairs: $y_w$ was preferred (it
+# *won*), $y_l$ was not (it *lost*); $y_w \succ y_l$ reads "$y_w$ preferred to $y_l$". RLHF (reinforcement learning from
+# human feedback) fits a reward model $r_\phi$ to the pairs and then chases its reward with PPO, a reinforcement-learning
+# method, which samples from the policy $\pi_\theta$ all along. DPO goes from the pairs to $\pi_\theta$ in one stage. Count
+# the boxes that are trained.
 
 # %%
 plots.pipelines()
 
 # %% [markdown]
-# A **policy** $\pi(y \mid x)$ is a language model seen as a distribution over responses. Both rows start from a
-# **reference policy** $\pi_{\text{ref}}$ that imitates texts, and from pairs: $y_w$ was preferred (it *won*), $y_l$
-# was not (it *lost*); $y_w \succ y_l$ reads "$y_w$ preferred to $y_l$". RLHF (reinforcement learning from human
-# feedback) then fits a reward model and chases it with PPO, a reinforcement-learning method. DPO goes from the
-# pairs to the policy in one stage. It has the same goal, which chapters 03 to 06 prove: as much reward as
-# possible without straying far from $\pi_{\text{ref}}$.
+# Both have the same goal, which chapters 03 to 06 prove: as much reward as possible without straying far from
+# $\pi_{\text{ref}}$.
 #
 # ### Stage 1: imitate
 #
@@ -95,8 +106,8 @@ for prompt, response in zip(
     print(f"{world.reward(prompt, response):6.2f}   {prompt}: {response}")
 
 # %% [markdown]
-# It speaks the language and has mixed opinions. Because we can list every response, its probabilities are no
-# estimates. Look for the sum.
+# It speaks the language and has mixed opinions. Because we can list every response, its probabilities are
+# exact: they must sum to 1.
 
 # %%
 with torch.no_grad():
@@ -110,13 +121,20 @@ assert torch.allclose(total, torch.ones(3, dtype=torch.float64), atol=1e-5)
 #
 # Somebody compares two responses to one prompt. How often $y_w$ wins follows the difference of rewards
 # (Bradley–Terry, equation 1, chapter 01): $p^*(y_w \succ y_l \mid x) = \sigma(r^*(x, y_w) - r^*(x, y_l))$, with the
-# logistic function $\sigma(z) = 1/(1 + e^{-z})$. Tastes differ, so the better one does not always win: look for a
-# pair that went the other way.
+# logistic function $\sigma(z) = 1/(1 + e^{-z})$. Tastes differ, so the better one does not always win. Of the responses
+# compared, four in five are drawn from the reference and one in five is any four words at all. `ref_logps` holds
+# $\log \pi_{\text{ref}}$ of both responses of every pair: the reference never changes, so that is computed once.
 
 # %%
 steps, batch_size = 200, 256
-pairs, ref_logps = draw_comparisons(world, ref_logp, steps * batch_size, labels="hard", seed=0)
-print(len(pairs), "pairs of different responses, each used once")
+proposal = 0.8 * ref_logp.exp() + 0.2 / len(world.responses)
+pairs, ref_logps = draw_comparisons(
+    world, ref_logp, steps * batch_size, labels="hard", proposal=proposal
+)
+print(len(pairs), "pairs, each used once")
+
+# %% [markdown]
+# Six of them. The number in front is the reward of the winner minus that of the loser: below zero, the worse one won.
 
 # %% tags=["nbval-ignore-output"]
 for pair in pairs[:6]:
@@ -125,8 +143,7 @@ for pair in pairs[:6]:
     print(f"{gap:6.2f}   {prompt}: {chosen}  ≻  {rejected}")
 
 # %% [markdown]
-# The number in front is the reward of the winner minus that of the loser. Where it is below zero, the worse
-# response won. The model gets the words and who won, nothing else.
+# The model gets the words and who won, nothing else.
 #
 # ### Stage 2: one loss
 #
@@ -137,8 +154,8 @@ for pair in pairs[:6]:
 # - \beta \log \frac{\pi_\theta(y_l \mid x)}{\pi_{\text{ref}}(y_l \mid x)}\right)\right]$$
 #
 # Read it from the inside. $\hat r(x, y) = \beta \log\left(\pi_\theta(y \mid x)/\pi_{\text{ref}}(y \mid x)\right)$ is
-# the **implicit reward**: how much likelier the policy $\pi_\theta$ ($\theta$: its weights) makes $y$ than the
-# reference does, times a number $\beta > 0$. The **margin** is $\hat r(x, y_w) - \hat r(x, y_l)$. The loss asks for
+# the **implicit reward**: the logarithm of how many times likelier the policy $\pi_\theta$ ($\theta$: its weights) makes
+# $y$ than the reference does, times a number $\beta > 0$. The **margin** is $\hat r(x, y_w) - \hat r(x, y_l)$. The loss asks for
 # positive margins. $\mathbb{E}$ averages over the pairs.
 #
 # One pair by hand: the policy has doubled the probability of the winner and halved that of the loser.
@@ -151,10 +168,10 @@ margin = chosen_reward - rejected_reward
 print(f"margin = {margin:.4f}   loss = −log σ(margin) = {-torch.sigmoid(margin).log():.4f}")
 
 losses, *_ = dpo_loss(
-    torch.log(torch.tensor([0.2])),
-    torch.log(torch.tensor([0.1])),  # policy
-    torch.log(torch.tensor([0.1])),
-    torch.log(torch.tensor([0.2])),  # reference
+    policy_chosen_logps=torch.tensor([0.2]).log(),
+    policy_rejected_logps=torch.tensor([0.1]).log(),
+    reference_chosen_logps=torch.tensor([0.1]).log(),
+    reference_rejected_logps=torch.tensor([0.2]).log(),
     beta=beta,
 )
 assert torch.allclose(losses, -torch.sigmoid(margin).log(), atol=1e-6)
@@ -195,10 +212,10 @@ print(
 assert last["rewards/margins"] > 0.5 and ceiling - 0.1 < last["rewards/accuracies"] < ceiling + 0.02
 
 # %% [markdown]
-# Chosen went up, rejected went down. The accuracy does not reach 1, and cannot: tastes differ, so a part of the labels
-# is beyond anybody.
+# Chosen went up, rejected went down. The accuracy does not reach 1, and cannot: tastes differ, so part of the labels
+# cannot be predicted by anyone.
 #
-# Same prompts as before, after training:
+# Same prompts and the same random numbers as before, after training:
 
 # %% tags=["nbval-ignore-output"]
 for prompt, response in zip(
@@ -207,6 +224,8 @@ for prompt, response in zip(
     print(f"{world.reward(prompt, response):6.2f}   {prompt}: {response}")
 
 # %% [markdown]
+# Some samples are the same, and six prove little. The next section counts all 14,641 responses.
+#
 # ## How close to the best?
 #
 # "As much reward as possible without straying" has an exact solution (equation 4, chapter 04):
@@ -228,7 +247,8 @@ plots.top_responses(
 )
 
 # %% [markdown]
-# And as one number. The Kullback–Leibler divergence KL(π‖π′) = E_π[log π − log π′] measures in nats how far two
+# Most bars fill their outline. A few do not: "not very bad ending" and "not very dull ending" fall short of it. And as
+# one number. The Kullback–Leibler divergence KL(π‖π′) = E_π[log π − log π′] measures in nats how far two
 # distributions are apart; it is 0 only when they are equal.
 
 # %%
@@ -241,9 +261,8 @@ before, after = kl_divergence(ref_logp, optimum).mean(), kl_divergence(logp, opt
 assert before > 0.5 and after < before / 2
 
 # %% [markdown]
-# Compare with your prediction. From who-won alone, DPO came most of the way to a policy that is defined by
-# rewards it never saw. What is left is noise in the labels and training time; chapter 07 removes both and
-# measures how far it goes.
+# Compare with your prediction. From comparisons alone, DPO came most of the way to a policy that is defined by rewards
+# it never saw. Chapter 07 takes soft labels and more steps, and comes much nearer.
 #
 # ## What β does
 #
@@ -267,47 +286,103 @@ optimum_at(1.0)
 # %%
 widgets.slider_figure(
     optimum_at,
-    beta=ipywidgets.FloatLogSlider(value=1.0, base=10, min=-1.3, max=1, step=0.05, description="β"),
+    beta=ipywidgets.FloatLogSlider(
+        value=1.0, base=10, min=-1.3, max=1, step=0.05, description="β", readout_format=".2f"
+    ),
     prompt=ipywidgets.Dropdown(options=world.prompts, value="the acting", description="prompt"),
 )
 
 # %% [markdown]
-# Towards small $\beta$ all probability runs to the few responses with most reward, whether critics write such things or
-# not: the top of the list is all "great". Towards large $\beta$ the optimum is the reference. $\beta$ is *not* a
-# scale of the loss that the learning rate could undo: it chooses which policy is the best one. The ends, in numbers:
+# Towards small $\beta$ the optimum keeps to the few responses with most reward. Towards large $\beta$ it is the reference.
+# $\beta$ is *not* a scale of the loss that the learning rate could undo: it chooses which policy is the best one. The
+# ends, in numbers:
 
 # %%
+great = torch.tensor(["great" in response for response in world.responses])
 for b in (0.05, 10.0):
     star = optimal_logp(ref_logp[0], world.rewards[0], b)
-    print(f"β = {b:5.2f}: likeliest response: {world.responses[star.argmax()]!r}")
-assert "great" in world.responses[optimal_logp(ref_logp[0], world.rewards[0], 0.05).argmax()]
+    share, kl = star.exp()[great].sum(), kl_divergence(star, ref_logp[0])
+    print(f'β = {b:5.2f}: π* says "great" with probability ≈ {share:.2f}, KL(π*‖π_ref) ≈ {kl:.2f}')
+assert optimal_logp(ref_logp[0], world.rewards[0], 0.05).exp()[great].sum() > 0.95
 assert kl_divergence(optimal_logp(ref_logp[0], world.rewards[0], 10.0), ref_logp[0]) < 0.01
 
 # %% [markdown]
 # ## What could go wrong
 #
-# **"My loss starts at 0.6931 and hardly moves."** It starts there for every DPO run, see above. The gradient there is
-# not zero: the first records show it.
+# **"My loss starts at 0.6931 and hardly moves."** It starts there for every DPO run, see above, and where tastes differ it
+# cannot come far down: here it ends near the entropy of the labels (chapter 07). The gradient at the start is not zero:
 
 # %%
+late = sum(record["loss"] for record in records[-50:]) / 50
 print(f"step 1: loss {records[0]['loss']:.4f}, gradient norm ≈ {records[0]['grad_norm']:.2f}")
-assert records[0]["grad_norm"] > 0.1
+print(f"last 50 steps: loss ≈ {late:.2f}")
+assert records[0]["grad_norm"] > 0.1 and 0.45 < late < 0.65
 
 # %% [markdown]
 # **"The reward of the rejected one is negative, so the model got worse."** $\hat r$ is relative to the reference: below
 # zero means "less likely than before", which is what was asked for.
 #
-# **"More training, smaller β, higher reward: better?"** Higher reward is not the goal of equation 4 alone; at
-# $\beta = 0.05$ the optimum itself has little else to say than "great".
+# **"Higher reward: better?"** Reward is half of the goal. The other half is staying near $\pi_{\text{ref}}$: at
+# $\beta = 0.05$ the optimum itself says hardly anything without "great".
 #
 # ## Try it
 #
-# 1. ★ Set `beta = 0.2` where the pair was computed by hand and run the rest again. What happens to the margin's curve,
-#    and to KL(DPO‖π*)?
-# 2. ★★ Swap chosen and rejected in every pair: `[p._replace(chosen=p.rejected, rejected=p.chosen) for p in pairs]`
-#    (swap `ref_logps` too). Which responses lead now?
-# 3. ★★★ Give the policy 2,000 pairs instead of 51,200, for as many steps. Chapter 07 explains what you see.
+# `experiment` repeats the chapter with other settings, and leaves what stands above alone. As an example, $\beta = 0.5$.
+
+
+# %%
+def experiment(beta=1.0, swap=False, size=steps * batch_size):
+    """Train on the first ``size`` pairs, with winners and losers swapped if asked for."""
+    some, logps = pairs[:size], tuple(values[:size] for values in ref_logps)
+    if swap:
+        some = [p._replace(chosen=p.rejected, rejected=p.chosen) for p in some]
+        logps = logps[::-1]
+    goal = optimal_logp(ref_logp, -world.rewards if swap else world.rewards, beta)
+    trained = copy_policy(reference)
+    config = DPOConfig(beta=beta, learning_rate=2e-3, batch_size=batch_size, steps=steps)
+    run = list(train_dpo(trained, reference, some, config, logps))
+    with torch.no_grad():
+        distance = kl_divergence(world.logp(trained).double(), goal).mean()
+    start = kl_divergence(ref_logp, goal).mean()
+    print(
+        f"margin ≈ {run[-1]['rewards/margins']:.2f}, KL(·‖π*) from ≈ {start:.2f} to ≈ {distance:.2f}"
+    )
+
+
+experiment(beta=0.5)
+
+# %% [markdown]
+# 1. ★ At $\beta = 0.5$ the margin ends about where it ended at $\beta = 1$, though the policy has moved farther. Why? (The
+#    margin that the loss asks for is $r^*(x, y_w) - r^*(x, y_l)$. Where is β in it?)
+# 2. ★★ `experiment(swap=True)`. Which responses will lead? Whose optimum is that?
+# 3. ★★★ `experiment(size=2000)`: the same number of steps, on fewer pairs, seen again and again. Look at the margin *and*
+#    at the distance. Chapter 07 explains what you see.
 #
+# ## Quiz
+
+# %%
+widgets.Quiz(
+    "What does DPO need to train a policy?",
+    {
+        "A reward model and samples from the policy.": "That is RLHF with PPO. DPO has neither.",
+        "Pairs, a reference policy, and a number β.": "That is all that equation 7 holds.",
+        "The true reward of each response.": "It made the labels of this world, and no training step has seen it.",
+    },
+    right="Pairs, a reference policy, and a number β.",
+)
+
+# %%
+widgets.Quiz(
+    "The loss of a DPO run is 0.6931 at step 1. What does that tell you?",
+    {
+        "The learning rate is too low.": "No step has been taken yet: the rate has had no say.",
+        "The policy still equals the reference.": "All margins are 0, and −log σ(0) = ln 2 = 0.6931.",
+        "The labels are random.": "The loss at step 1 does not depend on the labels at all.",
+    },
+    right="The policy still equals the reference.",
+)
+
+# %% [markdown]
 # ## Recap
 #
 # | symbol | in code | shape | what it is |
@@ -321,4 +396,4 @@ assert records[0]["grad_norm"] > 0.1
 # | $\mathcal{L}_{\text{DPO}}$ | `dpo_loss` | (B,) | equation 7 |
 # | $\pi^*$ | `optimal_logp` | (P, N) | equation 4 |
 #
-# Next: chapter 07 asks whether a GPT-2 really *reaches* π*, and what keeps it from it.
+# Next: chapters 01 to 06 take this apart, one equation each. Chapter 07 asks whether a GPT-2 really *reaches* π*, and what keeps it from it.

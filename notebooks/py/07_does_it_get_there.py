@@ -66,11 +66,16 @@ assert torch.allclose(optima[1.0].exp().sum(dim=1), torch.ones(3, dtype=torch.fl
 #
 # $$\ell(m) = -p \log \sigma(m) - (1 - p) \log \sigma(-m).$$
 #
-# 1. Its derivative is $\ell'(m) = \sigma(m) - p$, because $\frac{d}{dm} \log \sigma(m) = 1 - \sigma(m)$.
-# 2. It is zero exactly where $\sigma(m) = p$, and there is one such $m$ because $\sigma$ only rises.
+# 1. $\frac{d}{dm} \log \sigma(m) = 1 - \sigma(m)$ and $\frac{d}{dm} \log \sigma(-m) = -\sigma(m)$, so $\ell'(m) = -p\,(1 -
+#    \sigma(m)) + (1 - p)\,\sigma(m) = \sigma(m) - p$.
+# 2. It is zero exactly where $\sigma(m) = p$. Since $\sigma$ rises, so does $\ell'$: for $0 < p < 1$ there is one such $m$,
+#    and it is the minimum.
 # 3. By equation 1, $p = \sigma(r^*(x, y_w) - r^*(x, y_l))$. So the best margin is the true difference of rewards.
-# 4. If that holds for every pair of responses, then $\beta \log(\pi_\theta/\pi_{\text{ref}}) = r^* + f(x)$ for some $f$
-#    of the prompt alone; solve for $\pi_\theta$ and normalise: that is equation 4. The minimum is π*, and only π*.
+# 4. Let that hold for every pair of responses and fix one response $y_0$. Then $\hat r(x, y) - r^*(x, y) = \hat r(x, y_0) -
+#    r^*(x, y_0) =: f(x)$, the same for every $y$.
+# 5. So $\pi_\theta = \pi_{\text{ref}}\, e^{(r^* + f(x))/\beta}$, and because it sums to 1 it is equation 4. Among all
+#    distributions, only π* has the smallest loss, provided that every response can turn up in a pair. Whether a GPT-2
+#    can *be* that distribution, and whether training finds it, is the question of this chapter.
 #
 # Steps 1 to 3 in numbers, for a pair with $p = 0.8$. Look for the gradient that vanishes.
 
@@ -87,41 +92,48 @@ for m in (0.0, best.item(), 4.0):
     assert torch.isclose(margin.grad, torch.sigmoid(margin) - p)
 
 # %% [markdown]
-# And step 4: feed the loss the log-probabilities of π* itself, for a thousand pairs. Its gradient should be zero for
-# each of them.
+# And for steps 4 and 5: feed the loss the log-probabilities of π* itself, for a thousand pairs. Its gradient should be
+# zero for each of them.
 
 # %%
-pairs, ref_logps = draw_comparisons(world, ref_logp, 1000, labels="soft", seed=1)
-prompt = [world.prompts.index(world.tokenizer.decode(pair.prompt)) for pair in pairs]
-at = lambda table, completions: (
-    table[prompt, [world.index(ids) for ids in completions]].clone().requires_grad_()
-)
-star, chosen, rejected = optima[1.0], [q.chosen for q in pairs], [q.rejected for q in pairs]
-y_w, y_l = at(star, chosen), at(star, rejected)
-label = torch.tensor([q.chosen_probability for q in pairs], dtype=torch.float64)
-losses, *_ = soft_dpo_loss(y_w, y_l, at(ref_logp, chosen), at(ref_logp, rejected), 1.0, label)
+pairs, _ = draw_comparisons(world, ref_logp, 1000, labels="soft", seed=1)
+prompt = [world.prompt_ids.index(pair.prompt) for pair in pairs]
+w = [world.index(pair.chosen) for pair in pairs]
+l = [world.index(pair.rejected) for pair in pairs]  # noqa: E741
+y_w = optima[1.0][prompt, w].requires_grad_()
+y_l = optima[1.0][prompt, l].requires_grad_()
+label = torch.tensor([pair.chosen_probability for pair in pairs], dtype=torch.float64)
+losses, *_ = soft_dpo_loss(y_w, y_l, ref_logp[prompt, w], ref_logp[prompt, l], 1.0, label)
 losses.sum().backward()
-print("gradient below 10^-12 for all", len(pairs), "pairs:", bool(y_w.grad.abs().max() < 1e-12))
-assert y_w.grad.abs().max() < 1e-12 and y_l.grad.abs().max() < 1e-12
+largest = torch.maximum(y_w.grad.abs(), y_l.grad.abs()).max()
+print(f"gradient below 10^-12 for all {len(pairs)} pairs:", bool(largest < 1e-12))
+assert largest < 1e-12
 
 # %% [markdown]
 # ## Training
 #
-# The loop below is the package's `train_dpo`: it yields one record of metrics a step. Every 50 steps we list all
-# responses and add the exact numbers. That is what no real run can do.
+# The package's `train_dpo` trains while one iterates over it, and yields one record of metrics a step. `measured` passes
+# the records on, and every 50 steps it lists all responses and adds the exact numbers. No real run can do that.
 
 
 # %%
 def measured(run, policy, beta, every=50):
-    """The records of a run, every 50th with exact numbers averaged over the three prompts."""
+    """Pass the records of a run on, every 50th with exact numbers averaged over the three prompts."""
     star = optimal_logp(ref_logp, world.rewards, beta)
+
+    def exact():
+        with torch.no_grad():
+            logp = world.logp(policy).double()
+        return {
+            "kl_to_optimum": kl_divergence(logp, star).mean().item(),
+            "kl_to_reference": kl_divergence(logp, ref_logp).mean().item(),
+            "reward": expected_reward(logp, world.rewards).mean().item(),
+        }
+
+    start = exact()  # step 1 reports the policy before its update
     for record in run:
         if record["step"] == 1 or record["step"] % every == 0:
-            with torch.no_grad():
-                logp = world.logp(policy).double()
-            record["kl_to_optimum"] = kl_divergence(logp, star).mean().item()
-            record["kl_to_reference"] = kl_divergence(logp, ref_logp).mean().item()
-            record["reward"] = expected_reward(logp, world.rewards).mean().item()
+            record |= start if record["step"] == 1 else exact()
         yield record
 
 
@@ -160,10 +172,14 @@ for label, records in runs.items():
     assert abs(records[-1]["reward"] - targets[label][0]) < 0.05
 
 # %% [markdown]
-# It gets there. All three runs end within 0.05 nats of the exact optimum, and reward and drift end on their dashed
-# lines. Nobody told the policy a reward, nobody computed $Z(x)$. At $\beta = 0.3$ the way is longest, and not
-# straight: look at the first points of the drift. The policy shoots past its goal, because responses that no pair has
-# touched yet change along with those that were, and has to come back.
+# You wrote down a number; here are the answers. All three runs end within 0.05 nats of the exact optimum, and within
+# 0.05 of its reward. Nobody computed $Z(x)$. At $\beta = 0.3$ the way is longest, and not straight: look at the first points
+# of the drift. The policy shoots past its goal and has to come back.
+#
+# The rewards appear in one place only, the labels. And nothing depends on who proposes the responses, as long as every
+# response can be proposed: `draw_comparisons` takes 40 % of them from the reference, 40 % as the best of 16 of its samples
+# and 20 % from all responses alike, because then there are comparisons where π* has its probability. With the reference's
+# own samples alone the goal is the same and the way much longer.
 #
 # ## The curves that TRL logs
 #
@@ -184,7 +200,7 @@ print(f"loss over the last 50 steps ≈ {loss:.3f}, lowest possible ≈ {floor:.
 assert floor - 0.02 < loss < floor + 0.03
 
 # %% [markdown]
-# The loss ends at its floor, which is far from zero. A DPO loss that "stays high" can be a loss that is finished.
+# The loss ends just above its floor, which is far from zero. A DPO loss that "stays high" can be a loss that is finished.
 #
 # ## Hard labels, then finite data
 #
@@ -205,28 +221,42 @@ compare = {
 # %%
 plots.learning_curves(compare, ["loss", "rewards/margins", "rewards/accuracies", "kl_to_optimum"])
 
+
 # %%
-for name, records in compare.items():
-    nearest = min(record["kl_to_optimum"] for record in records if "kl_to_optimum" in record)
+def true_margin(pairs):
+    """Mean difference of true rewards of the pairs: the margin that π* itself has on them."""
+    rows = [world.rewards[world.prompt_ids.index(q.prompt)] for q in pairs[:5000]]
+    gaps = [r[world.index(q.chosen)] - r[world.index(q.rejected)] for r, q in zip(rows, pairs)]
+    return torch.stack(gaps)
+
+
+for (name, records), data in zip(compare.items(), (pairs, fresh, few)):
+    kl = {r["step"]: r["kl_to_optimum"] for r in records if "kl_to_optimum" in r}
     print(
-        f"{name:16} margin ≈ {records[-1]['rewards/margins']:.2f}   KL(π_θ‖π*): nearest ≈ {nearest:.2f}, "
-        f"at the end ≈ {records[-1]['kl_to_optimum']:.2f}"
+        f"{name:16} margin ≈ {records[-1]['rewards/margins']:.2f} (π*: ≈ {true_margin(data).mean():.2f})   "
+        f"KL to π* at step 50 ≈ {kl[50]:.2f}, at the end ≈ {kl[steps]:.2f}"
     )
 soft, hard, finite = (records[-1] for records in compare.values())
 assert soft["kl_to_optimum"] < hard["kl_to_optimum"] < 0.2
+assert finite["kl_to_optimum"] > 1.0 and finite["loss"] < 0.2
 assert (
-    finite["kl_to_optimum"] > 1.0 and finite["loss"] < 0.2 and finite["rewards/accuracies"] > 0.95
+    compare["hard, 500 pairs"][49]["kl_to_optimum"] > compare["hard, 500 pairs"][0]["kl_to_optimum"]
 )
+wrong = (true_margin(few) < 0).sum().item()
+print(f"in ≈ {100 * wrong / len(few):.1f} % of the 500 pairs the worse response won")
 
 # %% [markdown]
 # Three runs, three answers, one formula:
 #
 # - **Soft**: the label's chance is averaged out, the minimum is π*.
 # - **Hard, fresh**: the same loss on average. Each step has the noise of one coin a pair, so the end is a little farther.
-#   Its accuracy is lower only because coins cannot be predicted; soft labels always name the better response.
+#   Margin and accuracy are lower because in a quarter of the pairs the worse response won, and π* itself has no larger
+#   margin on them.
 # - **Hard, finite**: the best loss in the plot and by far the worst policy. A pair that is seen over and over with one
-#   label counts as certain, $p = 1$, and then step 2 above has no solution: $\sigma(m) = 1$ only at $m = \infty$. The
-#   margins grow as long as one trains, and this policy was never nearer to π* than at the start. What keeps such a policy near its reference is no longer β but *stopping*.
+#   label counts as certain, $p = 1$, right or wrong. Then step 2 above has no solution: $\sigma(m) = 1$ only at
+#   $m = \infty$. After 50 steps the policy is farther from π* than at the start. (The curves flatten only because the
+#   learning rate falls to zero at the last step.) What keeps such a policy near its reference is no longer β but
+#   *stopping*.
 #
 # How the minimum runs away, with no model at all: one number $m$, the loss of a pair with $p = 1$.
 
@@ -240,6 +270,8 @@ for step in range(1, 10_001):
 assert margin.item() > 9
 
 # %% [markdown]
+# Ten times the steps add about 2.3 = ln 10. Slowly, but without end.
+#
 # ## When the chosen response becomes less likely
 #
 # Many who train with DPO see the log-probability of the *chosen* responses fall. The loss permits it: it sees the
@@ -276,7 +308,8 @@ assert demo["far apart"][-1]["logps/chosen"] > demo["far apart"][0]["logps/chose
 assert demo["alike"][-1]["logps/chosen"] < demo["alike"][0]["logps/chosen"] - 0.3
 
 # %% [markdown]
-# The loss falls both times. With the rejected response that looks alike, the chosen one falls too.
+# The loss falls both times. With the rejected response that looks alike, the chosen one falls too, and only later comes
+# back a part of the way.
 #
 # ### Where does its probability go?
 #
@@ -315,41 +348,40 @@ assert (
 )
 
 # %% [markdown]
-# The whole family of "… very … acting" has lost, the chosen one with it. The winners are verdicts of another
-# build, with a "but", which the pair never mentioned. The reason stands in the loss. Both responses begin with "very very": whatever
-# the probability of that is, it stands in both log-probabilities and cancels in the margin. And after either third
-# word, "acting" is all but certain. Only the third word makes the margin. A response's log-probability is the sum of
-# its words', and here are the pieces, exactly:
+# The whole family of "… very … acting" has lost, the chosen one with it. The winners are verdicts of another build, with a
+# "but", which the pair never mentioned. The log-probability of a response is the sum of its words', each given the words
+# before it. Here are these pieces, exactly. Look at which of them rise.
 
 
 # %%
-def pieces(logp):
-    """log π of each word of the chosen response after those before it: from sums over all responses that start so."""
-    words = chosen.split()
-    starts = [" ".join(words[:t]) for t in range(5)]
-    mass = [
-        logp[torch.tensor([y.startswith(start) for y in world.responses])].logsumexp(0)
-        for start in starts
-    ]
-    return [(mass[t + 1] - mass[t]).item() for t in range(4)]
+def pieces(logp, response):
+    """log π of each word after those before it: from sums over all responses that start so."""
+    starts = [" ".join(response.split()[:t]) for t in range(5)]
+    tables = [torch.tensor([y.startswith(start) for y in world.responses]) for start in starts]
+    mass = [logp[table].logsumexp(0) for table in tables]
+    return torch.stack([mass[t + 1] - mass[t] for t in range(4)])
 
 
-before_words, after_words = pieces(ref_logp[0]), pieces(after["alike"])
-for word, a, b in zip(chosen.split(), before_words, after_words):
-    print(f"{word:7} from ≈ {a:.2f} to ≈ {b:.2f}")
-assert abs(sum(after_words) - after["alike"][world.responses.index(chosen)].item()) < 1e-4
-change = [b - a for a, b in zip(before_words, after_words)]
-print(f"third word: ≈ {change[2]:.2f}, the other three together: ≈ {sum(change) - change[2]:.2f}")
-assert change[2] > 0.1 and sum(change) - change[2] < -0.4
+change = {}
+for name, response in (("chosen", chosen), ("rejected", rejected["alike"])):
+    change[name] = pieces(after["alike"], response) - pieces(ref_logp[0], response)
+    cells = (f"{word} ≈ {x:.2f}" for word, x in zip(response.split(), change[name].tolist()))
+    print(f"{name:9}", "   ".join(cells))
+assert torch.allclose(change["chosen"][:2], change["rejected"][:2])
+assert change["chosen"][2] > 0.1 and change["chosen"][[0, 1, 3]].sum() < -0.4
 
 # %% [markdown]
-# The third word did what the loss asked: "good" rose. The words around it, which the loss hardly sees, fell by more. A
-# GPT-2 has no separate number for each word of each response; the weights that push "dull" down serve its neighbours as
-# well. To check that sharing is the cause, take it away: a table with one free number (logit) for each of the
+# - "very very" stands in both responses, so its change cancels in the margin. Nothing holds it, and it fell.
+# - "good" rose and "dull" fell, as the loss asks.
+# - After "dull", even "acting" fell far, for the rejected response gets less likely by any of its words. After "good" the
+#   same word is made by nearly the same weights, and fell a little too.
+#
+# All in all the chosen response lost more than "good" had won. A GPT-2 has no separate number for each word of each
+# response. To check that sharing is the cause, take it away: a table with one free number (logit) for each of the
 # 14,641 responses, the same pair, the same loss.
 
 # %%
-i, j = (world.index(encode(y)) for y in (chosen, rejected["alike"]))
+i, j = (world.responses.index(y) for y in (chosen, rejected["alike"]))
 logits = ref_logp[0].clone().requires_grad_()
 for _ in range(30):
     logp = logits.log_softmax(0)
@@ -361,21 +393,61 @@ print(f"table: log π(y_w) from ≈ {ref_logp[0][i]:.2f} to ≈ {table:.2f}")
 assert table > ref_logp[0][i].item()
 
 # %% [markdown]
-# In a table the chosen response rises, always: raising its logit and lowering the other's is all that the gradient can
-# do. Displacement needs shared weights, and it is strongest where the two completions are alike. So compare what
-# your pairs differ *in* before you worry about β.
+# With one pair and no sharing the chosen response rises: raising its logit and lowering the other's is all that the
+# gradient does. So here sharing was the cause. Does being alike always make the chosen one fall? Three more pairs that
+# differ in one word, same settings:
+
+# %%
+for y_w, y_l in (
+    ("very very good acting", "not very good acting"),
+    ("good but very great", "good but very dull"),
+    ("not very bad acting", "not very good acting"),
+):
+    pair = Pair(encode("the acting"), encode(y_w), encode(y_l))
+    run = list(train_dpo(copy_policy(reference), reference, [pair], config))
+    print(f"{y_w} ≻ {y_l}: ≈ {run[-1]['logps/chosen'] - run[0]['logps/chosen']:.2f}")
+
+# %% [markdown]
+# No: some fall, some rise. Alike pairs *can* make the chosen response fall; which words and weights are shared decides.
+#
+# ### The other cause, and no fault
+#
+# With many pairs, the chosen response may have to fall because π* says so. By equation 4, $\log \frac{\pi^*}{\pi_{\text{ref}}}
+# = (r^* - \beta \log Z(x))/\beta$: whatever has less reward than $\beta \log Z(x)$ loses, and it may still have won its
+# comparison. How many of the chosen responses of this chapter does π* itself make less likely?
+
+# %%
+prompt = [world.prompt_ids.index(pair.prompt) for pair in fresh]
+winner = [world.index(pair.chosen) for pair in fresh]
+for beta in (1.0, 0.3):
+    falls = optima[beta][prompt, winner] < ref_logp[prompt, winner]
+    print(
+        f"β = {beta}: ≈ {100 * falls.double().mean():.1f} % of the chosen responses fall under π*"
+    )
+    assert 0.1 < falls.double().mean() < 0.5
+
+# %% [markdown]
+# So a falling curve of chosen log-probabilities proves nothing alone. Look at where the probability goes.
 #
 # ## Train it yourself
 #
 # Choose β, learning rate and steps, press **Run**, and watch the margins and the distance to π*. **Stop** ends the run
-# at once. Things to try: a learning rate of 0.02; β = 0.2; β = 2 with 100 steps. (On a page without Python, the first
-# figure of this chapter shows what such runs look like.)
+# before its next step. Three things to try, with a prediction each:
+#
+# - β = 2 with 100 steps: is that enough?
+# - a learning rate of 0.02: the margins look fine. Where is the policy?
+# - β = 0.2 with 300 steps, then with 2000.
+#
+# The first run is quick to arrive. The second throws the policy far from π*, and the falling learning rate brings it back
+# only about to where it began. The third needs most of the 2000 steps.
 
 
 # %%
+pairs, ref_logps = draw_comparisons(world, ref_logp, 50_000, labels="soft", seed=0)
+
+
 def start(beta, learning_rate, steps):
-    """One run with soft labels, its distance to π* measured every ten steps."""
-    pairs, ref_logps = draw_comparisons(world, ref_logp, 128 * steps, labels="soft", seed=0)
+    """One run on 50,000 soft-labelled pairs, its distance to π* measured every ten steps."""
     policy = copy_policy(reference)
     config = DPOConfig(beta=beta, learning_rate=learning_rate, batch_size=128, steps=steps)
     return measured(train_dpo(policy, reference, pairs, config, ref_logps), policy, beta, every=10)
@@ -394,8 +466,8 @@ widgets.LiveRun(
 # %% [markdown]
 # ## What could go wrong
 #
-# **"Both log-probabilities fall."** Now you know one cause, and that it can be harmless or not: look at where the
-# probability goes, not at the chosen curve alone.
+# **"Both log-probabilities fall."** Two causes are on this page: shared weights, and an optimum that itself takes
+# probability from many winners. Look at where the probability goes, not at the chosen curve alone.
 #
 # **"The loss is at 0 and margins are at 20."** Either the learning rate is far too high, or few pairs have been seen
 # very often: compare the third run above. Held-out pairs tell the two apart from real progress.
@@ -407,6 +479,31 @@ widgets.LiveRun(
 first = runs["β = 1.0"][0]
 print(f"step 1: |reward| below 0.00001: {abs(first['rewards/chosen']) < 1e-5}")
 assert abs(first["rewards/chosen"]) < 1e-5
+
+# %% [markdown]
+# ## Quiz
+
+# %%
+widgets.Quiz(
+    "A run on soft labels has a loss of 0.51 that no longer falls. What now?",
+    {
+        "A lower learning rate, for it is stuck.": "Compare with the entropy of the labels first: it may be done.",
+        "Nothing, if 0.51 is the entropy of the labels.": "The loss cannot go below that, and at that value π is π*.",
+        "A smaller β, so that the loss can fall.": "β moves the optimum; the floor of the loss is the labels' own.",
+    },
+    right="Nothing, if 0.51 is the entropy of the labels.",
+)
+
+# %%
+widgets.Quiz(
+    "500 pairs, 100 epochs, loss near 0. How near is the policy to π*?",
+    {
+        "Very near: the loss says so.": "The loss is that of 500 certain labels, and its minimum is at infinity.",
+        "Far: the margins grow on labels that are taken as certain.": "The third run: lowest loss, largest distance.",
+        "It depends on β alone.": "β sets where π* is. What ends such a run is stopping.",
+    },
+    right="Far: the margins grow on labels that are taken as certain.",
+)
 
 # %% [markdown]
 # ## Recap

@@ -1,0 +1,50 @@
+"""Every figure of the book: pure functions of data that return a ``Figure``. Nothing here trains or shows.
+
+``style`` holds what they share; each other file, the figures of one subject.
+"""
+
+from dpo_book.plots.comparisons import calibration, fitted_words, noisy_rewards, recovered_rewards, win_tables
+from dpo_book.plots.implicit import reward_read_back, shifted_rewards
+from dpo_book.plots.loss import loss_and_weight
+from dpo_book.plots.objective import ascents, gradient_estimates, kl_estimators, reward_against_kl
+from dpo_book.plots.optimum import climbs, optimal_curve
+from dpo_book.plots.responses import pipelines, probability_mass, top_responses
+from dpo_book.plots.style import CHOSEN, EXACT, POLICY, REFERENCE, REJECTED, png
+from dpo_book.plots.training import (
+    learning_curves,
+    live_margins,
+    log_probabilities,
+    reward_margins,
+    to_the_optimum,
+)
+
+__all__ = [
+    "CHOSEN",
+    "EXACT",
+    "POLICY",
+    "REFERENCE",
+    "REJECTED",
+    "ascents",
+    "calibration",
+    "climbs",
+    "fitted_words",
+    "gradient_estimates",
+    "kl_estimators",
+    "learning_curves",
+    "live_margins",
+    "log_probabilities",
+    "loss_and_weight",
+    "noisy_rewards",
+    "optimal_curve",
+    "pipelines",
+    "png",
+    "probability_mass",
+    "recovered_rewards",
+    "reward_against_kl",
+    "reward_margins",
+    "reward_read_back",
+    "shifted_rewards",
+    "to_the_optimum",
+    "top_responses",
+    "win_tables",
+]

@@ -1,0 +1,68 @@
+"""What all figures share: colours, style, an empty figure, and the way to PNG.
+
+One meaning a colour, from a palette that colour-blind readers can tell apart (Okabe and Ito): chosen blue,
+rejected orange, reference grey, the policy green, anything exact a dashed black line. The figure's label is its
+alt text.
+"""
+
+import io
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+
+import numpy as np
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+CHOSEN, REJECTED, REFERENCE, POLICY, EXACT = "#0072B2", "#D55E00", "#888888", "#009E73", "black"
+SHADES = ("#00503A", "#009E73", "#66C9AB", "#B5E3D5")  # several policies in one plot: dark to light green
+STYLE = {
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+    "font.size": 10,
+    "axes.titlesize": 11,
+}
+
+
+_drawing = threading.RLock()  # matplotlib's settings belong to all threads, and a live run draws in its own
+
+
+def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Draw in the book's style, and leave the reader's own matplotlib settings alone."""
+
+    @wraps(draw)
+    def drawn(*args: object, **kwargs: object) -> Figure:
+        with _drawing, rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as PNG bytes, at 100 dots an inch."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
+    return buffer.getvalue()
+
+
+def new_figure(width: float, height: float, columns: int, alt: str) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(width, height), layout="constrained", label=alt)
+    return figure, list(figure.subplots(1, columns, squeeze=False)[0])
+
+
+def exact_line(axes: Axes, value: float, label: str | None = None) -> None:
+    axes.axhline(value, color=EXACT, linestyle="--", linewidth=1.2, label=label)
+
+
+def column(records: Sequence[Mapping[str, float]], name: str) -> np.ndarray:
+    return np.array([record[name] for record in records])
+
+
+def smooth(values: np.ndarray, window: int = 15) -> np.ndarray:
+    """Running mean over the last ``window`` steps: batches are noisy, the eye wants the trend."""
+    return pd.Series(values, dtype=float).rolling(window, min_periods=1).mean().to_numpy()

@@ -1,0 +1,432 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 06 · Where does the DPO loss come from?
+#
+# So far we have a formula for how people choose (equation 1) and a formula for the best policy (equation 4). The second
+# can be turned around: it tells which reward a policy is best *for* (equation 5). Put that reward into the first
+# formula and something falls out that needs no reward model, no sampling and no Z: a loss of the policy alone. This
+# chapter does it in six lines, takes the gradient by hand, and then breaks the implementation on purpose in the four
+# places where real code breaks.
+#
+# **Write down a prediction first.** Training starts with the policy equal to the reference. All margins are zero, the
+# loss is $\ln 2$ for every pair. Is the gradient zero as well?
+#
+# | after this chapter you can | |
+# |---|---|
+# | derive the DPO loss from equations 1 and 5 | 5 min |
+# | take its gradient by hand and say what its weight does | 8 min |
+# | tell a sum from a mean of token log-probabilities by their margins | 5 min |
+# | write `dpo_loss`, and the log-probabilities it needs, yourself | 20 min |
+#
+# You need chapters 01, 04 and 05, or their three results, which the derivation recalls. Symbols: prompt $x$, winner $y_w$,
+# loser $y_l$, policy $\pi_\theta$ with weights $\theta$, reference $\pi_{\text{ref}}$, price of straying $\beta$, logistic
+# function $\sigma(z) = 1/(1 + e^{-z})$.
+
+# %%
+import ipywidgets
+import torch
+import torch.nn.functional as F
+
+from dpo_book import *
+from dpo_book import plots, widgets
+from dpo_book.checks.dpo import (
+    check_completion_logp,
+    check_dpo_loss,
+    check_gradient_weight,
+    check_margin,
+)
+from dpo_book.recipes import verdicts_reference
+from dpo_book.worlds.verdicts import verdicts
+
+setup(seed=0)
+
+# %% [markdown]
+# ## The smallest example
+#
+# Three responses to one prompt, a reference, a reward. Everything below runs on these six numbers first.
+
+# %%
+ref = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64).log()  # log π_ref
+reward = torch.tensor([0.0, 1.0, 2.0], dtype=torch.float64)  # r*
+beta = 0.5
+star = optimal_logp(ref, reward, beta)  # log π*, equation 4
+for i in range(3):
+    print(f"response {i}: π_ref {ref[i].exp():.2f}   r* {reward[i]:.0f}   π* {star[i].exp():.4f}")
+
+# %% [markdown]
+# ## The derivation
+#
+# 1. How likely is $y_w$ to be preferred? $p^*(y_w \succ y_l \mid x) = \sigma(r^*(x, y_w) - r^*(x, y_l))$. *(Equation 1.)*
+# 2. Which reward is $\pi^*$ best for? $r^*(x, y) = \beta \log \frac{\pi^*(y \mid x)}{\pi_{\text{ref}}(y \mid x)} + \beta
+#    \log Z(x)$. *(Equation 5: equation 4 solved for the reward.)*
+# 3. Their difference: $r^*(x, y_w) - r^*(x, y_l) = \beta \log \frac{\pi^*(y_w \mid x)}{\pi_{\text{ref}}(y_w \mid x)} -
+#    \beta \log \frac{\pi^*(y_l \mid x)}{\pi_{\text{ref}}(y_l \mid x)}$. *($Z(x)$ depends on the prompt alone, and both
+#    responses have the same prompt.)*
+# 4. Put 3 into 1: the preference as a function of the optimal policy. *(Equation 6.)*
+# 5. We do not have $\pi^*$, but we can ask for a policy $\pi_\theta$ under which the observed preferences are likely:
+#    put $\pi_\theta$ in its place and maximise the likelihood. *(Maximum likelihood, as in chapter 01.)*
+# 6. The likelihood of a pair is $\sigma(\cdot)$ of the difference; its negative logarithm, averaged over the pairs, is
+#
+# $$\mathcal{L}_{\text{DPO}}(\pi_\theta; \pi_{\text{ref}}) = -\,\mathbb{E}_{(x, y_w, y_l)}\left[\log \sigma\left(
+# \beta \log \frac{\pi_\theta(y_w \mid x)}{\pi_{\text{ref}}(y_w \mid x)}
+# - \beta \log \frac{\pi_\theta(y_l \mid x)}{\pi_{\text{ref}}(y_l \mid x)}\right)\right] \qquad (7)$$
+#
+# It is the reward-model loss (equation 2) with the reward replaced by the **implicit reward** $\hat r(x, y) = \beta \log
+# \frac{\pi_\theta(y \mid x)}{\pi_{\text{ref}}(y \mid x)}$. The policy *is* the reward model.
+#
+# Steps 3 and 4 in numbers, for winner 2 and loser 0. Look for two equal columns.
+
+# %% tags=["eq-5", "eq-6"]
+won, lost = 2, 0
+from_reward = preference_probability(reward[won], reward[lost])
+from_policies = policy_preference_probability(star[won], star[lost], ref[won], ref[lost], beta)
+print(f"difference of rewards          {reward[won] - reward[lost]:.4f}")
+print(
+    f"difference of implicit rewards {(implicit_reward(star, ref, beta)[won] - implicit_reward(star, ref, beta)[lost]):.4f}"
+)
+print(f"p* from equation 1 {from_reward:.4f}   from equation 6 {from_policies:.4f}")
+log_z = log_partition(ref, reward, beta)
+assert torch.allclose(implicit_reward(star, ref, beta) + beta * log_z, reward, atol=1e-10)
+assert torch.allclose(from_reward, from_policies, atol=1e-10)
+
+# %% [markdown]
+# And step 6: equation 7 written out with the numbers, against the package's `dpo_loss`. The policy here is some policy, not
+# the best one.
+
+# %% tags=["eq-7"]
+policy = torch.tensor([0.4, 0.3, 0.3], dtype=torch.float64).log()  # log π_θ
+by_hand = -torch.log(
+    torch.sigmoid(beta * (policy[won] - ref[won]) - beta * (policy[lost] - ref[lost]))
+)
+loss, chosen_reward, rejected_reward = dpo_loss(
+    policy[[won]], policy[[lost]], ref[[won]], ref[[lost]], beta
+)
+print(f"by hand {by_hand:.6f}   dpo_loss {loss.item():.6f}")
+print(f"r̂(y_w) = {chosen_reward.item():.4f}   r̂(y_l) = {rejected_reward.item():.4f}")
+assert torch.allclose(loss, by_hand, atol=1e-10)
+assert torch.allclose(loss, reward_model_loss(chosen_reward, rejected_reward), atol=1e-10)
+
+# %% [markdown]
+# ## The gradient
+#
+# Write $m = \hat r(x, y_w) - \hat r(x, y_l)$ for the margin.
+#
+# 1. $\frac{d}{dm}(-\log \sigma(m)) = -(1 - \sigma(m)) = -\sigma(-m)$. *(Because $\sigma' = \sigma(1 - \sigma)$.)*
+# 2. $\nabla_\theta m = \beta\,(\nabla_\theta \log \pi_\theta(y_w \mid x) - \nabla_\theta \log \pi_\theta(y_l \mid x))$. *(The
+#    reference does not depend on $\theta$.)*
+# 3. Chain rule:
+#
+# $$\nabla_\theta \mathcal{L}_{\text{DPO}} = -\,\mathbb{E}\left[\;\underbrace{\beta\,\sigma(\hat r(x, y_l) - \hat r(x,
+# y_w))}_{\text{weight}}\;\left(\underbrace{\nabla_\theta \log \pi_\theta(y_w \mid x)}_{\text{make likelier}} -
+# \underbrace{\nabla_\theta \log \pi_\theta(y_l \mid x)}_{\text{make less likely}}\right)\right]$$
+#
+# Three ways to the same gradient, for logits $\theta$ of the three responses ($\nabla_\theta \log \pi_\theta(i)$ is the $i$-th
+# unit vector minus $\pi_\theta$): by hand, by autograd, by finite differences. Look for three equal rows.
+
+
+# %%
+def loss_at(logits):
+    logp = logits.log_softmax(0)
+    return dpo_loss(logp[[won]], logp[[lost]], ref[[won]], ref[[lost]], beta)[0].sum()
+
+
+logits = policy.clone().requires_grad_()
+(by_autograd,) = torch.autograd.grad(loss_at(logits), logits)
+
+weight = beta * torch.sigmoid(rejected_reward - chosen_reward)
+unit = torch.eye(3, dtype=torch.float64)
+by_hand = -weight * ((unit[won] - policy.exp()) - (unit[lost] - policy.exp()))
+
+h = 1e-6
+by_differences = torch.stack(
+    [(loss_at(policy + h * e) - loss_at(policy - h * e)) / (2 * h) for e in unit]
+)
+for name, gradient in (
+    ("hand", by_hand),
+    ("autograd", by_autograd),
+    ("differences", by_differences),
+):
+    print(f"{name:12}", "  ".join(f"{round(value, 4) + 0.0:8.4f}" for value in gradient.tolist()))
+assert torch.allclose(by_hand, by_autograd, atol=1e-10)
+assert torch.allclose(by_differences, by_autograd, atol=1e-8)  # error of the order of h²
+
+# %% [markdown]
+# The response that is neither winner nor loser has gradient zero: its share cancels.
+#
+# ### What the weight does
+#
+# The weight is $\beta$ times the probability that the policy, read as a judge, gets the pair *wrong*. A pair that is ranked
+# right by a wide margin hardly pulls any more; one that is ranked wrong pulls with all of $\beta$. In the figure, look at
+# both ends of the right panel.
+
+# %%
+plots.loss_and_weight(beta=0.5, log_ratio=2.0)
+
+# %%
+widgets.slider_figure(
+    plots.loss_and_weight,
+    beta=ipywidgets.FloatLogSlider(value=0.5, base=10, min=-1, max=0.7, step=0.05, description="β"),
+    log_ratio=ipywidgets.FloatSlider(value=2.0, min=-20, max=20, step=0.5, description="log-ratio"),
+)
+
+# %% [markdown]
+# In terms of the log-ratio $\log \frac{\pi_\theta(y_w)\,\pi_{\text{ref}}(y_l)}{\pi_{\text{ref}}(y_w)\,\pi_\theta(y_l)} =
+# m/\beta$, on the horizontal axis, a small $\beta$ makes the loss flat: the policy may stray far before the loss is
+# satisfied. That is the sense in which β holds the policy back, and it is no scale of the loss: no learning rate turns one
+# of these curves into another.
+#
+# ### At the start
+#
+# With $\pi_\theta = \pi_{\text{ref}}$ the margin is 0, so the loss is $-\log \sigma(0) = \ln 2$ and the weight is
+# $\beta\,\sigma(0) = \beta/2$. The prediction at the top: what is the gradient? Look at both numbers.
+
+# %%
+logits = ref.clone().requires_grad_()
+start = loss_at(logits)
+(gradient,) = torch.autograd.grad(start, logits)
+print(f"loss {start:.6f}, ln 2 = {torch.tensor(2.0).log():.6f}")
+print(
+    "gradient",
+    "  ".join(f"{round(value, 4) + 0.0:.4f}" for value in gradient.tolist()),
+    f"  β/2 = {beta / 2}",
+)
+assert torch.isclose(start, torch.tensor(2.0, dtype=torch.float64).log(), atol=1e-12)
+assert torch.allclose(gradient, -beta / 2 * (unit[won] - unit[lost]), atol=1e-12)
+
+# %% [markdown]
+# Not zero: $-\frac{\beta}{2}$ on the winner, $+\frac{\beta}{2}$ on the loser. A loss of 0.6931 at step 1 is no sign of a
+# frozen model.
+#
+# ## From logits to log π(y|x)
+#
+# Equation 7 needs $\log \pi(y \mid x)$ of whole responses. A language model gives logits for one token at a time, so
+# $\log \pi(y \mid x) = \sum_t \log \pi(y_t \mid x, y_{<t})$: the log-probability of each response token given all before
+# it, **summed**. Here is that sum, slowly and in the open, for one pair of the verdict world, beside the package's
+# `sequence_logp`.
+
+# %%
+world, model = verdicts(), verdicts_reference()
+prompt = world.tokenizer("the acting").input_ids
+chosen = world.tokenizer("very very good acting").input_ids
+rejected = world.tokenizer("good but very dull").input_ids
+
+
+def slow_logp(model, prompt, response):
+    ids = torch.tensor([prompt + response])
+    logp = model(ids).logits[0].log_softmax(-1)  # (T, V): row t predicts token t + 1
+    return sum(logp[t - 1, ids[0, t]] for t in range(len(prompt), ids.shape[1]))
+
+
+with torch.no_grad():
+    slow = torch.stack([slow_logp(model, prompt, y) for y in (chosen, rejected)])
+    fast = sequence_logp(model, collate([prompt, prompt], [chosen, rejected]))
+print("slow and fast agree:", torch.allclose(slow, fast, atol=1e-4))
+assert torch.allclose(slow, fast, atol=1e-4)  # float32, sums of about ten nats
+
+# %% [markdown]
+# ### Four ways to break it
+#
+# Each is a mistake from real code. The margin is between the trained reference here and an untrained GPT-2 in the role of
+# the policy, at $\beta = 1$. Look at what each mistake does to it.
+
+# %%
+other = build_policy("nano", world.tokenizer, seed=1)
+batch = collate([prompt, prompt], [chosen, rejected])
+ids, mask = batch.input_ids, batch.completion_mask
+
+
+def margin_with(token_score, reduce=lambda scores: scores.sum(1)):
+    """Margin at β = 1 when a response is scored by ``reduce`` of ``token_score(logits)``."""
+    with torch.no_grad():
+        pi, ref = (reduce(token_score(m(ids).logits.double())) for m in (other, model))
+    return ((pi[0] - ref[0]) - (pi[1] - ref[1])).item()
+
+
+token_logp = lambda logits, targets: logits.log_softmax(-1).gather(-1, targets[..., None])[..., 0]
+shifted = lambda logits: token_logp(logits[:, :-1], ids[:, 1:])
+margins = {
+    "right": margin_with(lambda z: shifted(z) * mask[:, 1:]),
+    "mean over tokens": margin_with(
+        lambda z: shifted(z) * mask[:, 1:], lambda s: s.sum(1) / mask.sum(1)
+    ),
+    "off by one": margin_with(lambda z: token_logp(z, ids) * mask),
+    "first token dropped": margin_with(lambda z: shifted(z) * mask[:, :-1]),
+    "prompt not masked": margin_with(shifted),
+}
+for name, value in margins.items():
+    print(f"{name:20} margin ≈ {value:.3f}")
+assert abs(margins["mean over tokens"] - margins["right"] / 4) < 1e-6
+assert abs(margins["prompt not masked"] - margins["right"]) < 1e-6
+assert abs(margins["off by one"] - margins["right"]) > 0.1
+assert abs(margins["first token dropped"] - margins["right"]) > 0.1
+
+# %% [markdown]
+# - **Mean instead of sum**: a quarter of the margin, for four tokens. With 100 tokens it takes a hundred times the β to
+#   have the same loss, and responses of different lengths are no longer treated as equation 7 says.
+# - **Off by one**: the model is asked how likely each token is at its *own* place. The number looks plausible and means
+#   nothing.
+# - **First token dropped**: the mask was not shifted with the ids.
+# - **Prompt not masked**: the same margin! Both responses carry the same prompt, so its log-probability cancels like $Z(x)$
+#   does. In the *margin*, that is. The logged log-probabilities are wrong, and the moment that a prompt is tokenised
+#   differently beside its two responses, or that one adds a loss on the chosen response alone, so is the training.
+#
+# ### Without a reference
+#
+# `reference_free=True` takes the reference to be uniform. Its log-probabilities are then equal and drop out of the margin.
+# Look at which arguments do not matter any more.
+
+# %%
+some_losses, some_reward, _ = dpo_loss(
+    policy[[won]], policy[[lost]], None, None, beta, reference_free=True
+)
+expected = -F.logsigmoid(beta * (policy[won] - policy[lost]))
+print(f"loss {some_losses.item():.4f}   β log π(y_w) = {some_reward.item():.4f}")
+assert torch.allclose(some_losses, expected, atol=1e-12)
+assert torch.allclose(some_reward, beta * policy[[won]], atol=1e-12)
+
+# %% [markdown]
+# What it aims at is equation 4 with a uniform $\pi_{\text{ref}}$: $\pi \propto e^{r/\beta}$, with nothing that keeps the
+# language a language.
+#
+# ## What could go wrong
+#
+# **"Does concatenating chosen and rejected leak one into the other?"** They are stacked on the *batch* axis: two rows, and
+# rows do not see each other. The check: a row's log-probability is the same with any other row beside it.
+
+# %%
+with torch.no_grad():
+    alone = sequence_logp(model, collate([prompt], [chosen]))
+print("the same alone and in company:", torch.allclose(alone[0], fast[0], atol=1e-5))
+assert torch.allclose(alone[0], fast[0], atol=1e-5)
+
+# %% [markdown]
+# **"The loss is NaN."** A response whose mask is empty after truncation has an empty sum for its log-probability; averaged
+# over its zero tokens it is 0/0. The package refuses such a row by name. Or `log(sigmoid(m))` has met a very negative
+# margin: look at the second number.
+
+# %%
+m = torch.tensor(-200.0)
+print(
+    "F.logsigmoid(−200) =",
+    F.logsigmoid(m).item(),
+    "  log(sigmoid(−200)) =",
+    torch.sigmoid(m).log().item(),
+)
+assert F.logsigmoid(m) == -200 and torch.sigmoid(m).log() == float("-inf")
+
+# %% [markdown]
+# **"Which log-probability is right: tokenising prompt and response together, or apart?"** Tokens can merge across the
+# boundary, so the two can differ. Apart, as here and in the authors' code, the policy is trained on exactly the token
+# sequences that it is asked for when it is sampled from.
+#
+# ## Exercises
+#
+# ### Exercise ★ · margin
+#
+# The margin of each pair from four log-probabilities, each of shape (B,), and β. (5 minutes)
+
+
+# %%
+def margin(policy_chosen, policy_rejected, reference_chosen, reference_rejected, beta):
+    """r̂(x, y_w) − r̂(x, y_l): shape (B,)."""
+    # YOUR CODE HERE
+    raise NotImplementedError()
+
+
+# %%
+check_margin(margin)
+
+# %% [markdown]
+# ### Exercise ★★ · dpo_loss
+#
+# Equation 7, one value a pair. You may use your `margin`. (5 minutes)
+
+
+# %%
+def my_dpo_loss(policy_chosen, policy_rejected, reference_chosen, reference_rejected, beta):
+    """−log σ(margin): shape (B,)."""
+    # YOUR CODE HERE
+    raise NotImplementedError()
+
+
+# %%
+check_dpo_loss(my_dpo_loss)
+
+# %% [markdown]
+# ### Exercise ★★ · gradient_weight
+#
+# The weight in front of the bracket of the gradient, for each pair. (5 minutes)
+
+
+# %%
+def gradient_weight(policy_chosen, policy_rejected, reference_chosen, reference_rejected, beta):
+    """β σ(r̂(x, y_l) − r̂(x, y_w)): shape (B,)."""
+    # YOUR CODE HERE
+    raise NotImplementedError()
+
+
+# %%
+check_gradient_weight(gradient_weight)
+
+# %% [markdown]
+# ### Exercise ★★★ · completion_logp
+#
+# From logits of shape (B, T, V), token ids (B, T) and a mask (B, T) that is true on the response's tokens: the
+# log-probability of each response. Remember what row $t$ of the logits predicts. (15 minutes)
+
+
+# %%
+def completion_logp(logits, input_ids, completion_mask):
+    """Σ_t log π(y_t | x, y_<t) over completion tokens: shape (B,)."""
+    # YOUR CODE HERE
+    raise NotImplementedError()
+
+
+# %%
+check_completion_logp(completion_logp)
+
+# %% [markdown]
+# ## Quiz
+
+# %%
+widgets.Quiz(
+    "Why is there no Z(x) in the DPO loss?",
+    {
+        "It is 1 for every prompt.": "Z(x) is 1 only where the reward gives nothing to gain; here log Z was not 0.",
+        "Both responses of a pair answer the same prompt, so it cancels.": "Step 3: β log Z(x) stands in both rewards.",
+        "The optimizer ignores constants.": "True of constants, but Z(x) depends on the prompt; it never enters.",
+    },
+    right="Both responses of a pair answer the same prompt, so it cancels.",
+)
+
+# %%
+widgets.Quiz(
+    "A pair has a margin of +8. What does one more step do to it?",
+    {
+        "Next to nothing: its weight is β σ(−8).": "σ(−8) is about 0.0003: the pair is ranked right by a wide margin.",
+        "It is pushed hardest, because it is the clearest pair.": "The weight is large for pairs that are ranked wrong.",
+        "Nothing at all: the loss is zero.": "The loss is about 0.0003, and never zero: the margin grows without end.",
+    },
+    right="Next to nothing: its weight is β σ(−8).",
+)
+
+# %% [markdown]
+# ## Recap
+#
+# | symbol | in code | shape | equation |
+# |---|---|---|---|
+# | $\log \pi_\theta(y_w \mid x)$, $\log \pi_{\text{ref}}(y_w \mid x)$ | `policy_chosen_logps`, `reference_chosen_logps` | (B,) | – |
+# | $\hat r(x, y)$ | `implicit_reward(logp, ref_logp, beta)` | (B,) | 5 |
+# | $p^*(y_w \succ y_l \mid x)$ | `policy_preference_probability` | (B,) | 6 |
+# | $\mathcal{L}_{\text{DPO}}$ | `dpo_loss` | (B,) | 7 |
+# | $\beta\,\sigma(\hat r_l - \hat r_w)$ | the weight | (B,) | gradient of 7 |
+# | $\log \pi(y \mid x)$ | `sequence_logp(model, batch)` | (B,) | – |
+#
+# Next: chapter 07 gives this loss to a GPT-2 and measures how near it comes to $\pi^*$.

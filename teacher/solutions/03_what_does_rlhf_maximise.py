@@ -1,0 +1,33 @@
+# %%
+def kl_to_reference(logp, ref_logp):
+    """KL[π‖π_ref] in nats: shape (P,)."""
+    ### BEGIN SOLUTION
+    return (logp.exp() * (logp - ref_logp)).sum(dim=-1)
+    ### END SOLUTION
+
+
+# %%
+def objective(logp, ref_logp, reward, beta):
+    """E_π[r] − β KL[π‖π_ref]: shape (P,)."""
+    ### BEGIN SOLUTION
+    return (logp.exp() * reward).sum(dim=-1) - beta * kl_to_reference(logp, ref_logp)
+    ### END SOLUTION
+
+
+# %%
+def k3_estimate(logp, ref_logp):
+    """ρ − 1 − log ρ with ρ = π_ref(y|x)/π(y|x), for samples y ~ π: shape (B,)."""
+    ### BEGIN SOLUTION
+    log_ratio = ref_logp - logp
+    return log_ratio.exp() - 1 - log_ratio
+    ### END SOLUTION
+
+
+# %%
+def objective_gradient(logits, ref_logp, reward, beta):
+    """∂J/∂θ for π = softmax(θ), one value a logit: shape (P, N)."""
+    ### BEGIN SOLUTION
+    logp = logits.log_softmax(dim=-1)
+    score = reward - beta * (logp - ref_logp)
+    return logp.exp() * (score - (logp.exp() * score).sum(dim=-1, keepdim=True))
+    ### END SOLUTION
