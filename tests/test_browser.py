@@ -1,19 +1,14 @@
 """The widgets of the chapters under a real keyboard and mouse: JupyterLab in Chromium."""
 
 import re
-from pathlib import Path
 
-import jupytext
+import pytest
 
 from tests.browser import lab_page
+from tests.chapter_widgets import NOTEBOOKS, WIDGETS, cells_up_to, cells_with
 
-NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
-
-
-def cells_with(notebook, *sources):
-    """Places of the cells that hold these pieces of source, one each."""
-    cells = jupytext.read(notebook).cells
-    return [next(i for i, cell in enumerate(cells) if source in cell.source) for source in sources]
+FIRST_SLIDERS = {name: next(iter(widgets)) for name, widgets in WIDGETS.items()}
+ELSEWHERE = {"00_five_minutes", "07_does_it_get_there"}  # tests of their own below
 
 
 def test_the_beta_slider_of_chapter_00_redraws_on_a_key_press():
@@ -21,19 +16,33 @@ def test_the_beta_slider_of_chapter_00_redraws_on_a_key_press():
     (slider,) = cells_with(notebook, "widgets.slider_figure(")
     with lab_page(notebook) as lab:
         lab.run_all()
-        picture = lab.picture(slider)
-        pictures = [picture.get_attribute("src")]
-        for key in ("ArrowRight", "ArrowRight", "Home", "End"):
-            lab.press(slider, key)
-            lab.wait_changed(picture, pictures[-1])
-            pictures.append(picture.get_attribute("src"))
-        assert len(set(pictures)) == 5
-        assert lab.console_errors == []
+        press_and_see(lab, slider, "ArrowRight", "ArrowRight", "Home", "End")
+
+
+@pytest.mark.parametrize("name", [name for name in FIRST_SLIDERS if name not in ELSEWHERE])
+def test_the_first_slider_redraws_on_a_key_press(name):
+    notebook = NOTEBOOKS / f"{name}.ipynb"
+    needed = cells_up_to(notebook, FIRST_SLIDERS[name])
+    with lab_page(notebook) as lab:
+        lab.run_cells(needed)
+        press_and_see(lab, needed[-1], "ArrowRight", "End")
+
+
+def press_and_see(lab, cell, *keys):
+    """Each key gives a picture that was not there before."""
+    picture = lab.picture(cell)
+    pictures = [picture.get_attribute("src")]
+    for key in keys:
+        lab.press(cell, key)
+        lab.wait_changed(picture, pictures[-1])
+        pictures.append(picture.get_attribute("src"))
+    assert len(set(pictures)) == len(pictures)
+    assert lab.console_errors == []
 
 
 def test_the_live_run_of_chapter_07_draws_margins_and_stops_within_a_second():
     notebook = NOTEBOOKS / "07_does_it_get_there.ipynb"
-    needed = cells_with(notebook, "setup(seed=0)", "def measured(", "widgets.LiveRun(")
+    needed = cells_up_to(notebook, "LiveRun(")
     live = needed[-1]
     with lab_page(notebook) as lab:
         lab.run_cells(needed)

@@ -82,6 +82,15 @@ FIGURES = {
     "optimal_curve": lambda: plots.optimal_curve(
         RESPONSES[:5], P[:5], P[4::-1], ([0, 0.1, 0.5], [-0.3, 0.2, 0.6]), (0.1, 0.2), 2.0, {"others": ([0.2], [0.1])}
     ),
+    "learned_rewards": lambda: plots.learned_rewards(
+        {"many pairs": ([-2, 0, 2], [-1.8, 0.2, 1.5]), "few pairs": ([-2, 0, 2], [1, -3, 2])}, [0.5, 0.4, 1e-6]
+    ),
+    "noisy_labels": lambda: plots.noisy_labels(noise=0.0, margin=4.0),
+    "noisy_labels, a coin": lambda: plots.noisy_labels(noise=0.5, margin=-4.0),
+    "promised_and_gained": lambda: plots.promised_and_gained(
+        {"many": ([0, 1, 2], [0, 1.0, 1.2], [0, 1.0, 1.1]), "few": ([0, 1, 2], [0, 1.5, 2], [0, 1.0, 0.9])},
+        ([0, 1, 2, 5], [0, 1.2, 1.5, 1.9]),
+    ),
     "shifted_rewards": lambda: plots.shifted_rewards(
         ["good", "a but", "bad"], [2, 1, -1.5], [5, 4, 1.5], [1, 0, -2.5], [[0.5, 0.73, 0.97]] * 3, P[:3], P[27:], "t"
     ),

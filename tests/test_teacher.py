@@ -39,7 +39,7 @@ def test_solutions_pass_their_checks(name):
     setup = next(cell for cell in notebook.cells if cell.source.startswith(("import", "from")))
     graded = [cell for cell in notebook.cells if "nbgrader" in cell.metadata]
     checks = [cell for cell in graded if cell.metadata.nbgrader.grade]
-    assert len(checks) == len(graded) / 2 >= 3
+    assert len(checks) == len(graded) / 2 >= (1 if name == "00_five_minutes" else 3)
     notebook.cells = [setup, *graded]
     NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
     for cell in checks:

@@ -31,6 +31,8 @@ class Exercise:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "answers", [self.solution(*case) for case in self.cases])
+        if self.name in EXERCISES:
+            raise ValueError(f"there are two exercises of the name {self.name!r}")
         EXERCISES[self.name] = self
 
     def __call__(self, student: Callable[..., Tensor]) -> None:

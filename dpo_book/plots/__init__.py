@@ -9,6 +9,7 @@ from dpo_book.plots.loss import loss_and_weight
 from dpo_book.plots.objective import ascents, gradient_estimates, kl_estimators, reward_against_kl
 from dpo_book.plots.optimum import climbs, optimal_curve
 from dpo_book.plots.responses import pipelines, probability_mass, top_responses
+from dpo_book.plots.reward import learned_rewards, noisy_labels, promised_and_gained
 from dpo_book.plots.style import CHOSEN, EXACT, POLICY, REFERENCE, REJECTED, png
 from dpo_book.plots.training import (
     learning_curves,
@@ -30,15 +31,18 @@ __all__ = [
     "fitted_words",
     "gradient_estimates",
     "kl_estimators",
+    "learned_rewards",
     "learning_curves",
     "live_margins",
     "log_probabilities",
     "loss_and_weight",
+    "noisy_labels",
     "noisy_rewards",
     "optimal_curve",
     "pipelines",
     "png",
     "probability_mass",
+    "promised_and_gained",
     "recovered_rewards",
     "reward_against_kl",
     "reward_margins",

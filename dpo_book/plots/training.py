@@ -69,7 +69,7 @@ def _margins(axes: Axes, records: Sequence[Mapping[str, float]]) -> None:
     axes.plot(step, smooth(column(records, "rewards/margins")), color=POLICY, label="margin")
     axes.axhline(0, color=REFERENCE, linewidth=0.8)
     axes.set(xlabel="step", ylabel=r"implicit reward $\hat r$, nats", title="reward margins")
-    axes.legend(loc="best")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=3)  # below: nowhere inside is always free
 
 
 @styled

@@ -32,6 +32,7 @@ import torch
 
 from dpo_book import *
 from dpo_book import plots, widgets
+from dpo_book.checks.training import check_loss_of_ratios
 from dpo_book.evaluate import expected_reward
 from dpo_book.recipes import draw_comparisons, verdicts_reference
 from dpo_book.worlds.verdicts import verdicts
@@ -151,7 +152,7 @@ for pair in pairs[:6]:
 #
 # $$\mathcal{L}_{\text{DPO}}(\pi_\theta; \pi_{\text{ref}}) = -\,\mathbb{E}\left[\log \sigma\left(
 # \beta \log \frac{\pi_\theta(y_w \mid x)}{\pi_{\text{ref}}(y_w \mid x)}
-# - \beta \log \frac{\pi_\theta(y_l \mid x)}{\pi_{\text{ref}}(y_l \mid x)}\right)\right]$$
+# - \beta \log \frac{\pi_\theta(y_l \mid x)}{\pi_{\text{ref}}(y_l \mid x)}\right)\right] \tag{7}$$
 #
 # Read it from the inside. $\hat r(x, y) = \beta \log\left(\pi_\theta(y \mid x)/\pi_{\text{ref}}(y \mid x)\right)$ is
 # the **implicit reward**: the logarithm of how many times likelier the policy $\pi_\theta$ ($\theta$: its weights) makes
@@ -212,8 +213,9 @@ print(
 assert last["rewards/margins"] > 0.5 and ceiling - 0.1 < last["rewards/accuracies"] < ceiling + 0.02
 
 # %% [markdown]
-# Chosen went up, rejected went down. The accuracy does not reach 1, and cannot: tastes differ, so part of the labels
-# cannot be predicted by anyone.
+# The curves part, and their difference, the margin, is all that the loss asks for. The chosen responses themselves became a
+# little *less* likely than under the reference. Keep that in mind: below we see whether it is a fault. The accuracy does not
+# reach 1, and cannot: tastes differ, so part of the labels cannot be predicted by anyone.
 #
 # Same prompts and the same random numbers as before, after training:
 
@@ -247,7 +249,7 @@ plots.top_responses(
 )
 
 # %% [markdown]
-# Most bars fill their outline. A few do not: "not very bad ending" and "not very dull ending" fall short of it. And as
+# Most bars have grown towards their outlines, and some have grown past them. And as
 # one number. The Kullback–Leibler divergence KL(π‖π′) = E_π[log π − log π′] measures in nats how far two
 # distributions are apart; it is 0 only when they are equal.
 
@@ -261,6 +263,19 @@ before, after = kl_divergence(ref_logp, optimum).mean(), kl_divergence(logp, opt
 assert before > 0.5 and after < before / 2
 
 # %% [markdown]
+# And the chosen responses that fell? Here is the implicit reward that π* itself gives them, beside that of our policy.
+
+# %%
+x = [world.prompt_ids.index(pair.prompt) for pair in pairs]
+y_w = [world.index(pair.chosen) for pair in pairs]
+of_dpo, of_star = (implicit_reward(lp, ref_logp, beta)[x, y_w].mean() for lp in (logp, optimum))
+print(f"mean implicit reward of the chosen: DPO ≈ {of_dpo:.2f}, π* ≈ {of_star:.2f}")
+assert of_star < 0 and abs(of_dpo - of_star) < 0.15
+
+# %% [markdown]
+# No fault: the best policy makes them less likely by about as much. A response can win its comparison and still be worse than
+# most of what π* would say.
+#
 # Compare with your prediction. From comparisons alone, DPO came most of the way to a policy that is defined by rewards
 # it never saw. Chapter 07 takes soft labels and more steps, and comes much nearer.
 #
@@ -319,8 +334,8 @@ print(f"last 50 steps: loss ≈ {late:.2f}")
 assert records[0]["grad_norm"] > 0.1 and 0.45 < late < 0.65
 
 # %% [markdown]
-# **"The reward of the rejected one is negative, so the model got worse."** $\hat r$ is relative to the reference: below
-# zero means "less likely than before", which is what was asked for.
+# **"The rewards are negative, so the model got worse."** $\hat r$ is relative to the reference: below zero means "less likely
+# than before". The loss asks for a difference, and π* has negative ones, too.
 #
 # **"Higher reward: better?"** Reward is half of the goal. The other half is staying near $\pi_{\text{ref}}$: at
 # $\beta = 0.05$ the optimum itself says hardly anything without "great".
@@ -358,6 +373,23 @@ experiment(beta=0.5)
 # 3. ★★★ `experiment(size=2000)`: the same number of steps, on fewer pairs, seen again and again. Look at the margin *and*
 #    at the distance. Chapter 07 explains what you see.
 #
+# ### Exercise ★ · loss_of_ratios
+#
+# The loss of each pair from the ratios $\pi_\theta/\pi_{\text{ref}}$ of its winner and its loser, both of shape (B,), as in
+# the example by hand. (3 minutes)
+
+
+# %%
+def loss_of_ratios(chosen_ratio, rejected_ratio, beta):
+    """−log σ of the margin, from the ratios π_θ/π_ref of winner and loser: shape (B,)."""
+    # YOUR CODE HERE
+    raise NotImplementedError()
+
+
+# %%
+check_loss_of_ratios(loss_of_ratios)
+
+# %% [markdown]
 # ## Quiz
 
 # %%

@@ -138,7 +138,7 @@ assert w[0, 2] == 99 and abs(83 / 17 * 80 / 20 - 19.53) < 0.01
 # %% [markdown]
 # The chain predicts 95, people said 99. If you wrote something near 95, you think in odds. The other triples are
 # off by up to six points, in both directions. So the assumption is an approximation of people, and a useful one: with
-# $n$ words there are $n(n-1)/2$ pairs, and the chain leaves only $n$ numbers to find.
+# $n$ words there are $n(n-1)/2$ pairs, and the chain leaves only $n - 1$ numbers to find, since one word may be the zero.
 #
 # ## The same formula from noise
 #
@@ -183,7 +183,7 @@ print(f"largest deviation: {((shares - exact).abs() / standard_error).max():.1f}
 assert ((shares - exact).abs() < 4 * standard_error).all()
 
 # %% [markdown]
-# In the figure, $a$ and $b$ stand for $y_1$ and $y_2$. Look left at the overlap of the two curves: that is where the lower reward can win. On the right the
+# In the figure, $a$ and $b$ stand for $y_1$ and $y_2$. Look left at the overlap of the two curves: the more they overlap, the more often the lower reward wins. On the right the
 # simulated shares (grey) should lie on the dashed line.
 
 # %%
@@ -218,8 +218,8 @@ assert torch.allclose(r_other - r, (r_other - r)[0].expand(4), rtol=0, atol=1e-1
 # what is fitted, here simply the nineteen numbers) that make the observed wins as likely as possible. Let $w_{ij}$
 # be the wins of word $i$ over word $j$, and $p_{ij} = \sigma(r_i - r_j)$, where $r_i$ is short for $r_\phi(y_i)$.
 #
-# 1. The likelihood of all comparisons is $\prod_{ij} p_{ij}^{w_{ij}}$. *(independent comparisons: probabilities multiply)*
-# 2. $L = -\sum_{ij} w_{ij} \log \sigma(r_i - r_j)$. *(minus its logarithm, the negative log-likelihood)*
+# 1. The likelihood of all comparisons is $\prod_{ij} p_{ij}^{w_{ij}}$. *(as if all comparisons were independent: probabilities multiply. Ours are not quite; see "What could go wrong")*
+# 2. $L = -\sum_{ij} w_{ij} \log \sigma(r_i - r_j)$. *(minus its logarithm, the negative log-likelihood; log is always natural in this book, the same as ln)*
 #
 # Divide $L$ by the number of comparisons and it is an average over pairs of a winner $y_w$ and a loser $y_l$. That is
 # the loss of a reward model, the subject of chapter 02:
@@ -270,8 +270,9 @@ assert abs(gradient.sum()) < 1e-9  # no pull along the constant
 
 # %% [markdown]
 # The entries of the gradient add up to zero: nothing pulls at the constant, as the section before said. `fit_rewards` finds the
-# minimum with Newton's method and sets the mean to zero, because something has to be chosen. $L$ is convex, so there
-# is no second minimum.
+# minimum with Newton's method and sets the mean to zero, because something has to be chosen. There is no second minimum: $-\log\sigma(z)$ has the second derivative $\sigma(z)(1 - \sigma(z)) > 0$, so $L$ curves
+# upwards in every direction that changes a difference of two compared words. Here every pair was compared, so only the
+# constant is left.
 
 # %%
 fitted = fit_rewards(w)
@@ -331,6 +332,8 @@ for bridge in ("intense", "silly", "strange", "odd", "crazy", "okay"):
     print(f"{bridge:8} beats good words {good_beaten:4}, loses to bad ones {bad_won:4}: {state}")
 chain = fit_rewards(wins([*four, "intense", "strange"]))
 print(f"intense and strange together connect: {chain[4]:.2f} and {chain[5]:.2f}")
+print("silly:", load_ratings()["silly"])
+print("crazy:", load_ratings()["crazy"])
 
 # %% [markdown]
 # Only words on which people disagree strongly: "silly" (rated from −2 to 2) and "crazy" (−3 to 2). The others reach one
@@ -348,7 +351,7 @@ plots.win_tables(
 
 # %% [markdown]
 # What if there is no bridge? Three ways out: ask for more comparisons; fit the groups apart and do not compare
-# across; or add a few invented wins $\alpha$ to every pair. The last one always gives a number. Look at
+# across; or add a few invented wins, $\alpha$ to each side of every pair. The last one always gives a number. Look at
 # where the number comes from.
 
 # %%
@@ -549,7 +552,8 @@ limits = {s: [theory(n, s) for n in counts] for s in noises}
 
 # %% [markdown]
 # In the figure, look left at how close the points come to the dashed line, and right for
-# the slope of the dashed line: a hundred times the comparisons, a tenth of the error.
+# the slope of the dashed line: a hundred times the comparisons, a tenth of the error. Green is a single draw, and
+# a lucky one from 2,000 comparisons on; the dashed line is what to expect.
 
 
 # %%
@@ -574,7 +578,9 @@ widgets.slider_figure(
 )
 
 # %%
-print("   s   relative error in theory, 1,000 comparisons   finite fits by number of comparisons")
+print(
+    "   s   relative error in theory, 1,000 comparisons   finite fit with 20, 50, 100, 200, 500, 1000?"
+)
 for s in noises:
     finite = " ".join("yes" if fits[n, s] is not None else " no" for n in counts[:6])
     print(f"{s:5}   {theory(1000, s):42.3f}   {finite}")
@@ -683,7 +689,7 @@ assert (large[0].exp() / large.exp().sum()).isnan()
 
 # %% [markdown]
 # **"Why logistic and not normal noise?"** Normal noise gives Thurstone's model ([1927](https://doi.org/10.1037/h0070288)). Stretched by 1.702, the two curves
-# differ by less than one point in a hundred, so no data of ordinary size can choose between them. The logistic's
+# differ by less than one point in a hundred, so it takes very many comparisons to tell them apart. The logistic's
 # log-odds are a plain difference of rewards. In chapter 05 exactly that removes a sum that nobody could compute.
 
 # %%
@@ -774,7 +780,7 @@ widgets.Quiz(
         "3 : 1": "That would make b and c equal, and b beats c.",
         "6 : 1": "Log-odds add, odds multiply: ln 3 + ln 3 = ln 9.",
         "9 : 1": "Odds multiply along a chain, so a wins with probability 9/10.",
-        "9 : 16, from 3/4 · 3/4": "Probabilities do not multiply here: a would then lose to a response that b beats.",
+        "9 : 7, from 3/4 · 3/4 = 9/16": "Probabilities do not multiply here: a, which beats b, would then beat c less often than b does.",
     },
     right="9 : 1",
 )

@@ -84,11 +84,10 @@ assert torch.isclose(kl, kl_divergence(p.log(), p_ref.log()), atol=1e-12)
 # the price of a nat, $\beta$. The **RLHF objective** puts the two together (equation 3):
 #
 # $$\max_{\pi_\theta}\; \mathbb{E}_{x,\, y \sim \pi_\theta(\cdot \mid x)}\left[r_\phi(x, y)\right]
-# - \beta\, \mathrm{KL}\left[\pi_\theta(y \mid x) \,\Vert\, \pi_{\text{ref}}(y \mid x)\right]$$
+# - \beta\, \mathrm{KL}\left[\pi_\theta(y \mid x) \,\Vert\, \pi_{\text{ref}}(y \mid x)\right] \tag{3}$$
 #
 # $\pi_\theta$ is the policy with weights $\theta$. $r_\phi$ is the reward model of chapter 02; in this chapter we put
-# the true reward $r$ in its place, so that nothing that happens can be blamed on a bad reward model. We write
-# $J$ for the objective. Look at the sign of the last column: where it is negative, moving did not pay.
+# the true reward $r$ in its place, so that nothing that happens can be blamed on a bad reward model. We write $J_\beta(\pi)$ for the objective, or $J$ for short. Look at the sign of the last column: where it is negative, moving did not pay.
 
 # %%
 for beta in (0.5, 1.0, 2.0):

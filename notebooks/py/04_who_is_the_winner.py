@@ -170,10 +170,10 @@ assert (distances > 0).all() and abs(kl_divergence(star.log(), star.log())) < 1e
 # So the winner is $\pi^*$, alone, for every $\beta > 0$. With the prompt back in its place this is **equation 4**:
 #
 # $$\pi_r(y \mid x) = \frac{1}{Z(x)}\, \pi_{\text{ref}}(y \mid x) \exp\left(\frac{r(x, y)}{\beta}\right), \qquad
-# Z(x) = \sum_y \pi_{\text{ref}}(y \mid x) \exp\left(\frac{r(x, y)}{\beta}\right)$$
+# Z(x) = \sum_y \pi_{\text{ref}}(y \mid x) \exp\left(\frac{r(x, y)}{\beta}\right) \tag{4}$$
 #
-# The index says that every reward $r$ has a winner of its own. For the true reward $r^*$ it is called $\pi^*$, and so in
-# this chapter. Two results come with it. The best value is $J_\beta(\pi^*) = \beta \log Z(x)$. And every other
+# The index says that every reward $r$ has a winner of its own. Where only one reward is at work, as in this chapter, we write $\pi^*$. Later
+# $\pi^*$ is the winner for the true reward $r^*$, the one behind people's choices. Two results come with it. The best value is $J_\beta(\pi^*) = \beta \log Z(x)$. And every other
 # policy misses it by $\beta\, \mathrm{KL}[\pi \Vert \pi^*]$, no more and no less.
 #
 # ## Does a search find the same?
@@ -308,10 +308,11 @@ print("KL(π‖π*) after one step below 10^-10:", bool(distance < 1e-10))
 assert distance < 1e-10
 
 # %% [markdown]
-# One. $\log \pi + A/\beta = \log \pi + r/\beta - \log \pi + \log \pi_{\text{ref}}$: the policy we came from cancels, and
-# equation 4 remains. Reinforcement learning knows this direction as the
-# [natural policy gradient](https://papers.nips.cc/paper/2073-a-natural-policy-gradient). It needs a free number for every
-# response. A GPT-2 has no such table, and that is why chapter 06 needs a loss.
+# One. $\log \pi + A/\beta = \log \pi + r/\beta - \log \pi + \log \pi_{\text{ref}}$: the policy we came from cancels, $J$ is the same for all and
+# goes in the softmax, and equation 4 remains. Reinforcement learning knows this direction as the
+# [natural policy gradient](https://papers.nips.cc/paper/2073-a-natural-policy-gradient). It arrives in one step
+# because every response has a free number of its own. In a GPT-2 all responses share the weights, and nobody can list
+# them, so it must learn from samples, step by step.
 #
 # ## What Z(x) is
 #
@@ -406,7 +407,7 @@ assert torch.allclose(shared[:2], ref[:2].exp() / ref[:2].exp().sum(), atol=1e-8
 # 20. $\frac{d}{ds} \mathbb{E}_{\pi^*}[r] = \sum_y r(y)\, \frac{d \pi^*(y)}{ds} = \mathbb{E}_{\pi^*}[r^2] - \mathbb{E}_{\pi^*}[r]^2 = \mathrm{Var}_{\pi^*}[r]$: line 19 put in.
 # 21. $\mathrm{KL}[\pi^* \Vert \pi_{\text{ref}}] = s\, \mathbb{E}_{\pi^*}[r] - \log Z$: average $\log(\pi^*/\pi_{\text{ref}}) = s r - \log Z$ over $\pi^*$.
 # 22. $\frac{d}{ds} \mathrm{KL}[\pi^* \Vert \pi_{\text{ref}}] = \mathbb{E}_{\pi^*}[r] + s \mathrm{Var}_{\pi^*}[r] - \mathbb{E}_{\pi^*}[r] = s \mathrm{Var}_{\pi^*}[r]$: the product rule on line 21, then lines 18 and 20.
-# 23. $\frac{d\, \mathbb{E}_{\pi^*}[r]}{d\, \mathrm{KL}} = \frac{\mathrm{Var}_{\pi^*}[r]}{s \mathrm{Var}_{\pi^*}[r]} = \frac{1}{s} = \beta$: line 20 divided by line 22.
+# 23. $\frac{d\, \mathbb{E}_{\pi^*}[r]}{d\, \mathrm{KL}} = \frac{\mathrm{Var}_{\pi^*}[r]}{s \mathrm{Var}_{\pi^*}[r]} = \frac{1}{s} = \beta$: line 20 divided by line 22. (If all rewards are equal the variance is 0, and the curve is one point.)
 #
 # The cell lets autograd take all three derivatives, at $\beta = 0.5$.
 
@@ -432,8 +433,8 @@ assert abs(strayed - kl_divergence(p.log(), ref)) < 1e-10
 #
 # And no policy lies above the curve. By line 7, $\mathbb{E}_\pi[r] \le \beta \log Z + \beta\, \mathrm{KL}[\pi \Vert
 # \pi_{\text{ref}}]$ for every policy and every $\beta$: in the plot that is a straight line of slope $\beta$, starting at
-# $\beta \log Z$ on the axis. It touches the curve at the winner of $\beta$. Look for the line (dotted), and for
-# a random policy above the curve.
+# $\beta \log Z$ on the axis. It touches the curve at the winner of $\beta$. On the left of the figure stand $\pi_{\text{ref}}$ (grey) and $\pi^*$ (dashed), on the right the curve.
+# Look for the line (dotted), and for a random policy above the curve.
 
 
 # %%
@@ -571,9 +572,7 @@ assert (one_Z.exp().sum(dim=1) - 1).abs().min() > 0.01
 # %%
 r32, ref32 = reward.float(), ref.float()
 naive = (ref32.exp() * (r32 / 0.01).exp()).sum().log()
-print(
-    f"log of the sum of exp: {naive:.4f}   logsumexp: {torch.logsumexp(ref32 + r32 / 0.01, 0):.4f}"
-)
+print(f"log of the sum of exp: {naive:.4f}   logsumexp: {log_partition(ref32, r32, 0.01):.4f}")
 assert naive.isinf() and abs(log_partition(ref, reward, 0.01) - (200 + math.log(0.05))) < 1e-8
 
 # %% [markdown]

@@ -14,7 +14,7 @@
 # DPO trains towards exactly that policy on a laptop. This chapter shows where $Z(x)$ goes: it is not estimated and not
 # left out, it cancels.
 #
-# **Write down a prediction first.** We will train a GPT-2 on comparisons and never show it a reward. Then we take
+# **Write down a prediction first.** We will train a GPT-2 on comparisons and never show it a reward. Call it $\pi_\theta$, and the GPT-2 it started from $\pi_{\text{ref}}$. Then we take
 # $\beta \log(\pi_\theta(y \mid x)/\pi_{\text{ref}}(y \mid x))$ of all 14,641 responses and draw it against the true
 # reward: one picture a prompt, three prompts. Will there be a line? With which slope? Through zero? And will the three
 # pictures be the same?
@@ -87,7 +87,7 @@ assert torch.allclose((p_star / p_ref).log(), r - math.log(2), atol=1e-12)
 # Let $\pi_r$ be the optimal policy for a reward $r$. Equation 4 says
 #
 # $$\pi_r(y \mid x) = \frac{1}{Z(x)}\, \pi_{\text{ref}}(y \mid x)\, e^{r(x, y)/\beta}, \qquad
-# Z(x) = \sum_{y} \pi_{\text{ref}}(y \mid x)\, e^{r(x, y)/\beta}.$$
+# Z(x) = \sum_{y} \pi_{\text{ref}}(y \mid x)\, e^{r(x, y)/\beta}. \tag{4}$$
 #
 # Solve it for $r$:
 #
@@ -150,8 +150,7 @@ for beta in (0.3, 1.0, 2.0):
     assert error < 1e-10
 
 # %% [markdown]
-# Both sides agree for every pair and every β. The preferences do not depend on β at all: a smaller β gives a larger
-# log-ratio, and their product is the same.
+# Both sides agree for every pair and every β. The preferences do not depend on β at all: with a smaller β the two log-ratios lie farther apart, and β times their difference stays the same.
 #
 # ## Rewards that are the same reward
 #
@@ -412,8 +411,8 @@ for i, prompt in enumerate(world.prompts):
 
 # %% [markdown]
 # The policy has become a reward model, up to the one number a prompt that preferences cannot tell. The subtitle of the
-# DPO paper says so: "Your Language Model is Secretly a Reward Model". The slope falls a little short of 1 because 300
-# steps are a short training. Set `steps = 1000` and run the cells again: it comes closer.
+# DPO paper says so: "Your Language Model is Secretly a Reward Model". The slope falls a little short of 1: 300 steps are a short training. Set
+# `steps = 1000`, run the cells again, and see whether it comes closer.
 #
 # Equation 6 turns the same policy into a judge of pairs. We ask it about pairs drawn from the reference and compare
 # with $p^*$. Look at how much better it is than saying 1/2 to everything.
@@ -436,7 +435,7 @@ for i, prompt in enumerate(world.prompts):
 # %% [markdown]
 # ## Two prompts, two Z's
 #
-# In this world the true reward of a verdict is the same for all three prompts: VADER has no opinion of acting or plots.
+# In this world the true reward of a verdict is the same for all three prompts: VADER, the sentiment analyser whose opinion $r^*$ is, has none of acting or plots.
 # So a verdict to "the acting" and the same verdict to "the ending" should get the same reward. Equation 5 says that the
 # implicit rewards differ all the same:
 #
@@ -558,7 +557,7 @@ for i, prompt in enumerate(world.prompts):
 # ### Exercise ★ · reward_of_policy
 #
 # Write the implicit reward $\hat r(x, y) = \beta \log(\pi(y \mid x)/\pi_{\text{ref}}(y \mid x))$, the part of equation 5
-# that needs no $Z$. `logp` and `ref_logp` are log-probabilities of shape (N,), `beta` is a number. Return shape (N,).
+# that needs no $Z$. `logp` and `ref_logp` are log-probabilities of N responses to one prompt, shape (N,); `beta` is a number. Return shape (N,).
 
 
 # %%

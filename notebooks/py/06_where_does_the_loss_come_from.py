@@ -15,8 +15,8 @@
 # chapter does it in six lines, takes the gradient by hand, and then breaks the implementation on purpose in the four
 # places where real code breaks.
 #
-# **Write down a prediction first.** Training starts with the policy equal to the reference. All margins are zero, the
-# loss is $\ln 2$ for every pair. Is the gradient zero as well?
+# **Write down a prediction first.** Training starts with the policy equal to the reference. It then prefers neither response of any
+# pair more than the reference does, and the loss is $\ln 2$ for every pair. Is the gradient zero as well?
 #
 # | after this chapter you can | |
 # |---|---|
@@ -69,31 +69,30 @@ for i in range(3):
 # 3. Their difference: $r^*(x, y_w) - r^*(x, y_l) = \beta \log \frac{\pi^*(y_w \mid x)}{\pi_{\text{ref}}(y_w \mid x)} -
 #    \beta \log \frac{\pi^*(y_l \mid x)}{\pi_{\text{ref}}(y_l \mid x)}$. *($Z(x)$ depends on the prompt alone, and both
 #    responses have the same prompt.)*
-# 4. Put 3 into 1: the preference as a function of the optimal policy. *(Equation 6.)*
+# 4. Put 3 into 1: $p^*(y_w \succ y_l \mid x) = \sigma\left(\beta \log \frac{\pi^*(y_w \mid x)}{\pi_{\text{ref}}(y_w \mid x)} - \beta \log \frac{\pi^*(y_l \mid x)}{\pi_{\text{ref}}(y_l \mid x)}\right)$. *(Equation 6; chapter 05 wrote σ out.)*
 # 5. We do not have $\pi^*$, but we can ask for a policy $\pi_\theta$ under which the observed preferences are likely:
-#    put $\pi_\theta$ in its place and maximise the likelihood. *(Maximum likelihood, as in chapter 01.)*
+#    put $\pi_\theta$ in its place and maximise the likelihood. *(Maximum likelihood, as in chapter 01. With enough comparisons of all pairs, $\pi^*$ is the only policy with the smallest loss: chapter 07 proves it.)*
 # 6. The likelihood of a pair is $\sigma(\cdot)$ of the difference; its negative logarithm, averaged over the pairs, is
 #
 # $$\mathcal{L}_{\text{DPO}}(\pi_\theta; \pi_{\text{ref}}) = -\,\mathbb{E}_{(x, y_w, y_l)}\left[\log \sigma\left(
 # \beta \log \frac{\pi_\theta(y_w \mid x)}{\pi_{\text{ref}}(y_w \mid x)}
-# - \beta \log \frac{\pi_\theta(y_l \mid x)}{\pi_{\text{ref}}(y_l \mid x)}\right)\right] \qquad (7)$$
+# - \beta \log \frac{\pi_\theta(y_l \mid x)}{\pi_{\text{ref}}(y_l \mid x)}\right)\right] \tag{7}$$
 #
 # It is the reward-model loss (equation 2) with the reward replaced by the **implicit reward** $\hat r(x, y) = \beta \log
 # \frac{\pi_\theta(y \mid x)}{\pi_{\text{ref}}(y \mid x)}$. The policy *is* the reward model.
 #
-# Steps 3 and 4 in numbers, for winner 2 and loser 0. Look for two equal columns.
+# Steps 3 and 4 in numbers, for winner 2 and loser 0. Look for two pairs of equal numbers.
 
 # %% tags=["eq-5", "eq-6"]
 won, lost = 2, 0
 from_reward = preference_probability(reward[won], reward[lost])
 from_policies = policy_preference_probability(star[won], star[lost], ref[won], ref[lost], beta)
+implicit = implicit_reward(star, ref, beta)
 print(f"difference of rewards          {reward[won] - reward[lost]:.4f}")
-print(
-    f"difference of implicit rewards {(implicit_reward(star, ref, beta)[won] - implicit_reward(star, ref, beta)[lost]):.4f}"
-)
+print(f"difference of implicit rewards {implicit[won] - implicit[lost]:.4f}")
 print(f"p* from equation 1 {from_reward:.4f}   from equation 6 {from_policies:.4f}")
 log_z = log_partition(ref, reward, beta)
-assert torch.allclose(implicit_reward(star, ref, beta) + beta * log_z, reward, atol=1e-10)
+assert torch.allclose(implicit + beta * log_z, reward, atol=1e-10)
 assert torch.allclose(from_reward, from_policies, atol=1e-10)
 
 # %% [markdown]
@@ -108,7 +107,7 @@ by_hand = -torch.log(
 loss, chosen_reward, rejected_reward = dpo_loss(
     policy[[won]], policy[[lost]], ref[[won]], ref[[lost]], beta
 )
-print(f"by hand {by_hand:.6f}   dpo_loss {loss.item():.6f}")
+print(f"by hand {by_hand:.4f}   dpo_loss {loss.item():.4f}")
 print(f"r̂(y_w) = {chosen_reward.item():.4f}   r̂(y_l) = {rejected_reward.item():.4f}")
 assert torch.allclose(loss, by_hand, atol=1e-10)
 assert torch.allclose(loss, reward_model_loss(chosen_reward, rejected_reward), atol=1e-10)
@@ -144,6 +143,10 @@ weight = beta * torch.sigmoid(rejected_reward - chosen_reward)
 unit = torch.eye(3, dtype=torch.float64)
 by_hand = -weight * ((unit[won] - policy.exp()) - (unit[lost] - policy.exp()))
 
+# %% [markdown]
+# And by finite differences: move each logit a little both ways.
+
+# %%
 h = 1e-6
 by_differences = torch.stack(
     [(loss_at(policy + h * e) - loss_at(policy - h * e)) / (2 * h) for e in unit]
@@ -163,8 +166,9 @@ assert torch.allclose(by_differences, by_autograd, atol=1e-8)  # error of the or
 # ### What the weight does
 #
 # The weight is $\beta$ times the probability that the policy, read as a judge, gets the pair *wrong*. A pair that is ranked
-# right by a wide margin hardly pulls any more; one that is ranked wrong pulls with all of $\beta$. In the figure, look at
-# both ends of the right panel.
+# right by a wide margin hardly pulls any more; one that is ranked wrong by a wide margin pulls with nearly all of $\beta$. In the figure the black dot is one pair, with
+# log-ratio $m/\beta = 2$. Look at both ends of the right panel: $\beta$ on the left, 0 on the right, and $\beta/2$ in the
+# middle.
 
 # %%
 plots.loss_and_weight(beta=0.5, log_ratio=2.0)
@@ -191,7 +195,7 @@ widgets.slider_figure(
 logits = ref.clone().requires_grad_()
 start = loss_at(logits)
 (gradient,) = torch.autograd.grad(start, logits)
-print(f"loss {start:.6f}, ln 2 = {torch.tensor(2.0).log():.6f}")
+print(f"loss {start:.4f}, ln 2 = {torch.tensor(2.0).log():.4f}")
 print(
     "gradient",
     "  ".join(f"{round(value, 4) + 0.0:.4f}" for value in gradient.tolist()),
@@ -208,7 +212,8 @@ assert torch.allclose(gradient, -beta / 2 * (unit[won] - unit[lost]), atol=1e-12
 #
 # Equation 7 needs $\log \pi(y \mid x)$ of whole responses. A language model gives logits for one token at a time, so
 # $\log \pi(y \mid x) = \sum_t \log \pi(y_t \mid x, y_{<t})$: the log-probability of each response token given all before
-# it, **summed**. Here is that sum, slowly and in the open, for one pair of the verdict world, beside the package's
+# it, **summed**. Here is that sum, slowly and in the open, for one pair of chapter 00's verdict world (prompts such as "the acting",
+# responses of four words), beside the package's
 # `sequence_logp`.
 
 # %%
@@ -251,6 +256,10 @@ def margin_with(token_score, reduce=lambda scores: scores.sum(1)):
 
 token_logp = lambda logits, targets: logits.log_softmax(-1).gather(-1, targets[..., None])[..., 0]
 shifted = lambda logits: token_logp(logits[:, :-1], ids[:, 1:])
+# %% [markdown]
+# The right margin first, then the four mistakes.
+
+# %%
 margins = {
     "right": margin_with(lambda z: shifted(z) * mask[:, 1:]),
     "mean over tokens": margin_with(
@@ -270,8 +279,8 @@ assert abs(margins["first token dropped"] - margins["right"]) > 0.1
 # %% [markdown]
 # - **Mean instead of sum**: a quarter of the margin, for four tokens. With 100 tokens it takes a hundred times the β to
 #   have the same loss, and responses of different lengths are no longer treated as equation 7 says.
-# - **Off by one**: the model is asked how likely each token is at its *own* place. The number looks plausible and means
-#   nothing.
+# - **Off by one**: row $t$ of the logits predicts token $t + 1$, but it is asked for token $t$, which it has already read. The
+#   number looks plausible and means nothing.
 # - **First token dropped**: the mask was not shifted with the ids.
 # - **Prompt not masked**: the same margin! Both responses carry the same prompt, so its log-probability cancels like $Z(x)$
 #   does. In the *margin*, that is. The logged log-probabilities are wrong, and the moment that a prompt is tokenised
@@ -279,7 +288,8 @@ assert abs(margins["first token dropped"] - margins["right"]) > 0.1
 #
 # ### Without a reference
 #
-# `reference_free=True` takes the reference to be uniform. Its log-probabilities are then equal and drop out of the margin.
+# `reference_free=True` takes the reference to be uniform over all responses. Its log-probabilities are then equal
+# and drop out of the margin.
 # Look at which arguments do not matter any more.
 
 # %%
@@ -308,8 +318,8 @@ assert torch.allclose(alone[0], fast[0], atol=1e-5)
 
 # %% [markdown]
 # **"The loss is NaN."** A response whose mask is empty after truncation has an empty sum for its log-probability; averaged
-# over its zero tokens it is 0/0. The package refuses such a row by name. Or `log(sigmoid(m))` has met a very negative
-# margin: look at the second number.
+# over its zero tokens it is 0/0. The package refuses such a row by name. Or `log(sigmoid(m))` has met a very negative margin: the loss is then infinite, its
+# gradient is NaN, and after one step so is every weight. Look at the second number.
 
 # %%
 m = torch.tensor(-200.0)
@@ -320,6 +330,9 @@ print(
     torch.sigmoid(m).log().item(),
 )
 assert F.logsigmoid(m) == -200 and torch.sigmoid(m).log() == float("-inf")
+m.requires_grad_()
+torch.sigmoid(m).log().backward()
+assert m.grad.isnan()
 
 # %% [markdown]
 # **"Which log-probability is right: tokenising prompt and response together, or apart?"** Tokens can merge across the
@@ -330,7 +343,7 @@ assert F.logsigmoid(m) == -200 and torch.sigmoid(m).log() == float("-inf")
 #
 # ### Exercise ★ · margin
 #
-# The margin of each pair from four log-probabilities, each of shape (B,), and β. (5 minutes)
+# The margin of each pair from four log-probabilities, each of shape (B,) for B pairs, and β. (5 minutes)
 
 
 # %%
@@ -351,7 +364,7 @@ check_margin(margin)
 
 # %%
 def my_dpo_loss(policy_chosen, policy_rejected, reference_chosen, reference_rejected, beta):
-    """−log σ(margin): shape (B,)."""
+    """Equation 7 before the mean: shape (B,)."""
     # YOUR CODE HERE
     raise NotImplementedError()
 
@@ -367,7 +380,7 @@ check_dpo_loss(my_dpo_loss)
 
 # %%
 def gradient_weight(policy_chosen, policy_rejected, reference_chosen, reference_rejected, beta):
-    """β σ(r̂(x, y_l) − r̂(x, y_w)): shape (B,)."""
+    """The weight of each pair, β included: shape (B,)."""
     # YOUR CODE HERE
     raise NotImplementedError()
 
@@ -378,8 +391,9 @@ check_gradient_weight(gradient_weight)
 # %% [markdown]
 # ### Exercise ★★★ · completion_logp
 #
-# From logits of shape (B, T, V), token ids (B, T) and a mask (B, T) that is true on the response's tokens: the
-# log-probability of each response. Remember what row $t$ of the logits predicts. (15 minutes)
+# From logits of shape (B, T, V), with B rows, T tokens and a vocabulary of V, token ids (B, T) and a mask (B, T) that is true on the response's tokens: the
+# log-probability of each response. Remember what row $t$ of the logits predicts. The cell of the four
+# mistakes holds the pieces: write it without looking back. (15 minutes)
 
 
 # %%
@@ -399,7 +413,7 @@ check_completion_logp(completion_logp)
 widgets.Quiz(
     "Why is there no Z(x) in the DPO loss?",
     {
-        "It is 1 for every prompt.": "Z(x) is 1 only where the reward gives nothing to gain; here log Z was not 0.",
+        "It is 1 for every prompt.": "It may be any number above 0. In each class of rewards one member has Z(x) = 1 (chapter 05, Theorem 1).",
         "Both responses of a pair answer the same prompt, so it cancels.": "Step 3: β log Z(x) stands in both rewards.",
         "The optimizer ignores constants.": "True of constants, but Z(x) depends on the prompt; it never enters.",
     },

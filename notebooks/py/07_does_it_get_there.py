@@ -32,6 +32,7 @@ import torch
 
 from dpo_book import *
 from dpo_book import plots, widgets
+from dpo_book.checks.training import check_best_margin, check_shift_at_optimum, check_soft_loss
 from dpo_book.evaluate import expected_reward
 from dpo_book.recipes import draw_comparisons, verdicts_reference
 from dpo_book.worlds.verdicts import verdicts
@@ -479,6 +480,57 @@ widgets.LiveRun(
 first = runs["β = 1.0"][0]
 print(f"step 1: |reward| below 0.00001: {abs(first['rewards/chosen']) < 1e-5}")
 assert abs(first["rewards/chosen"]) < 1e-5
+
+# %% [markdown]
+# ## Exercises
+#
+# ### Exercise ★ · soft_loss
+#
+# The loss $\ell(m)$ of each pair from its margin and its soft label, both of shape (B,). (5 minutes)
+
+
+# %%
+def soft_loss(margin, p):
+    """Expected loss of a label that falls "winner" with probability p: shape (B,)."""
+    # YOUR CODE HERE
+    raise NotImplementedError()
+
+
+# %%
+check_soft_loss(soft_loss)
+
+# %% [markdown]
+# ### Exercise ★★ · best_margin
+#
+# The margin at which that loss is smallest, for soft labels p of shape (B,). (5 minutes)
+
+
+# %%
+def best_margin(p):
+    """The margin at which the soft loss is smallest: shape (B,)."""
+    # YOUR CODE HERE
+    raise NotImplementedError()
+
+
+# %%
+check_best_margin(best_margin)
+
+# %% [markdown]
+# ### Exercise ★★★ · shift_at_optimum
+#
+# By how much does π* change the log-probability of every response? From $\log \pi_{\text{ref}}$ and reward of all N responses
+# to P prompts, both (P, N). (10 minutes)
+
+
+# %%
+def shift_at_optimum(ref_logp, reward, beta):
+    """log(π*(y|x)/π_ref(y|x)) of every response: shape (P, N)."""
+    # YOUR CODE HERE
+    raise NotImplementedError()
+
+
+# %%
+check_shift_at_optimum(shift_at_optimum)
 
 # %% [markdown]
 # ## Quiz

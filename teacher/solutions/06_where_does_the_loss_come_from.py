@@ -10,7 +10,7 @@ def margin(policy_chosen, policy_rejected, reference_chosen, reference_rejected,
 
 # %%
 def my_dpo_loss(policy_chosen, policy_rejected, reference_chosen, reference_rejected, beta):
-    """−log σ(margin): shape (B,)."""
+    """Equation 7 before the mean: shape (B,)."""
     ### BEGIN SOLUTION
     return -F.logsigmoid(margin(policy_chosen, policy_rejected, reference_chosen, reference_rejected, beta))
     ### END SOLUTION
@@ -18,7 +18,7 @@ def my_dpo_loss(policy_chosen, policy_rejected, reference_chosen, reference_reje
 
 # %%
 def gradient_weight(policy_chosen, policy_rejected, reference_chosen, reference_rejected, beta):
-    """β σ(r̂(x, y_l) − r̂(x, y_w)): shape (B,)."""
+    """The weight of each pair, β included: shape (B,)."""
     ### BEGIN SOLUTION
     return beta * torch.sigmoid(-margin(policy_chosen, policy_rejected, reference_chosen, reference_rejected, beta))
     ### END SOLUTION

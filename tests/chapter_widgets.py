@@ -1,0 +1,62 @@
+"""Where the sliders of the chapters are, and the least that has to run before each of them can be moved.
+
+To add a slider, add a line to WIDGETS: a piece of its cell's source, and a piece of each cell that it needs.
+"""
+
+from pathlib import Path
+
+import jupytext
+
+NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
+SETUP = "setup(seed=0)"
+
+# chapter → its cells with sliders → the cells that they need, in the chapter's order
+WIDGETS = {
+    "00_five_minutes": {
+        "slider_figure(": [SETUP, "world = verdicts()", "reference = ", "ref_logp = ", "def optimum_at("],
+    },
+    "01_what_comparisons_tell": {
+        "slider_figure(": [SETUP, "def gumbel(", "def fit_draw(", "def theory(", "fits = {", "def recovered_at("],
+    },
+    "02_what_a_reward_model_learns": {
+        "slider_figure(": [SETUP],
+    },
+    "03_what_does_rlhf_maximise": {
+        "    pull,": [SETUP, "p_ref = vector(", "ref_logp = ", "best = ", "def along(", "def pull("],
+        "    estimated,": [
+            *(SETUP, "p_ref = vector(", "reward, kl = (p * r)", "a = r - beta"),
+            *("def exact_gradient(", "jacobian = ", "score = ", "def estimated("),
+        ],
+    },
+    "04_who_is_the_winner": {
+        "slider_figure(": [
+            *(SETUP, "words = (", "def climb(", "ref_logp = world.logp("),
+            *("def trace(", "def winner_at(", "tempered = "),
+        ],
+    },
+    "05_why_does_z_vanish": {
+        "slider_figure(": [SETUP, "labels = [", "def shifted("],
+    },
+    "06_where_does_the_loss_come_from": {
+        "slider_figure(": [SETUP],
+    },
+    "07_does_it_get_there": {
+        "LiveRun(": [SETUP, "def measured("],
+    },
+}
+
+
+def cells_with(notebook: Path, *sources: str) -> list[int]:
+    """Places of the code cells that hold these pieces of source: one cell each, counted from 0."""
+    return [_the_cell_with(source, jupytext.read(notebook).cells, notebook.stem) for source in sources]
+
+
+def _the_cell_with(source: str, cells: list, name: str) -> int:
+    found = [i for i, cell in enumerate(cells) if cell.cell_type == "code" and source in cell.source]
+    assert len(found) == 1, f"{name}: {source!r} is in {len(found)} code cells, and has to be in one"
+    return found[0]
+
+
+def cells_up_to(notebook: Path, widget: str) -> list[int]:
+    """Places of the cells that a widget of WIDGETS needs, and its own last."""
+    return cells_with(notebook, *WIDGETS[notebook.stem][widget], widget)
