@@ -115,7 +115,8 @@ assert torch.allclose(up, -by_hand, rtol=0, atol=1e-12)
 assert torch.allclose(up + down, torch.zeros(3, dtype=torch.float64), rtol=0, atol=1e-12)
 
 # %% [markdown]
-# The last assert says that the two pushes cancel. Keep it in mind: nothing moves a chosen and a rejected response *together*.
+# The last assert says that the two pushes cancel. Keep it in mind: the loss never asks a chosen and a rejected response to move
+# *together*. (Both rewards come from the same weights, so they may still drift together, unasked.)
 #
 # ### What would be the best margin?
 #
@@ -123,10 +124,11 @@ assert torch.allclose(up + down, torch.zeros(3, dtype=torch.float64), rtol=0, at
 #
 # 9. The average loss is $-p \log \sigma(m) - (1 - p) \log \sigma(-m)$. *(line 2, with $p$ as the average of $z$)*
 # 10. Its derivative is $-p\, \sigma(-m) + (1 - p)\, \sigma(m) = \sigma(m) - p$. *(line 6, then $\sigma(-m) = 1 - \sigma(m)$)*
-# 11. It is zero where $\sigma(m) = p$, so $m = \log \frac{p}{1 - p}$, and by equation 1 this is $r^*(x, y_1) - r^*(x, y_2)$. *($r^*$ is the true reward)*
+# 11. It is zero where $\sigma(m) = p$, negative to the left of it and positive to the right ($\sigma$ rises), so this is the minimum: $m = \log \frac{p}{1 - p}$, and by equation 1 this is $r^*(x, y_1) - r^*(x, y_2)$. *($r^*$ is the true reward)*
 # 12. There the loss is $-p \log p - (1 - p) \log (1 - p)$, the entropy of the coin, which is not zero. *(line 11 put into line 9)*
 #
-# So with enough data the margin of the model becomes the true margin, and the loss has a **floor**. A search on a fine grid:
+# So with endless data the best that a model can do, if it is able to, is to say the true margin of every pair, and the loss
+# has a **floor**. A search on a fine grid:
 
 # %%
 grid = torch.linspace(-6, 6, 120_001, dtype=torch.float64)
@@ -243,9 +245,11 @@ assert accuracies["500 pairs"] < accuracies["10,000 pairs"] - 0.02
 assert losses["500 pairs"] < floor < losses["10,000 pairs"] + 0.1
 
 # %% [markdown]
-# With 10,000 pairs the model comes within a few points of the ceiling. Most of its errors are the judge's
+# The true reward may lie on either side of the ceiling, within its error: these are 5,000 coins. With 10,000 pairs the model
+# comes within a few points of the ceiling. Most of its errors are the judge's
 # coins. With 500 pairs it falls clearly below. And it gives itself away: its training loss is far under the floor,
-# which nobody can reach on new pairs. It has learned the coins by heart.
+# which nobody can expect to reach on new pairs. It saw each pair some 38 times (300 steps of 64) and learned the coins by
+# heart; on new pairs its loss is hardly below the 0.69 of a model that knows nothing.
 #
 # ## Learned against true
 #
@@ -320,8 +324,8 @@ for i, prompt in enumerate(world.prompts):
     assert max(offsets) - min(offsets) > 0.05 and agree > 0.9
 
 # %% [markdown]
-# The first two agree about which response is better, to a correlation above 0.9, and not about the constant. The third lies
-# about half a nat above them. Nothing in the data says who is right: the constant is whatever the start and the
+# The first two agree about which response is better, to a correlation above 0.9; their constants differ by a few hundredths. The third
+# lies half a nat or more above them. Nothing in the data says who is right: the constant is whatever the start and the
 # way of the training left there. A learned reward of 1.3 means nothing on its own. Chapter 05 shows that no policy cares.
 #
 # ## What label noise does
@@ -331,7 +335,7 @@ for i, prompt in enumerate(world.prompts):
 # 15. $p' = (1 - \varepsilon)\, p + \varepsilon\, (1 - p)$. *($y_1$ is labelled winner: it won and the label was kept, or it lost and the label was flipped)*
 # 16. The best margin is now $m' = \log \frac{p'}{1 - p'}$. *(line 11 with $p'$)*
 # 17. $m' \to \log \frac{1 - \varepsilon}{\varepsilon}$ as the true margin goes to infinity. *($p \to 1$, so $p' \to 1 - \varepsilon$)*
-# 18. The slope of $m'$ at true margin 0 is $1 - 2\varepsilon$. *($\frac{dp'}{dp} = 1 - 2\varepsilon$, and $\frac{dm}{dp}$ is 4 for both at $p = \frac{1}{2}$)*
+# 18. The slope of $m'$ at true margin 0 is $1 - 2\varepsilon$. *(let $m$ be the true margin: $\frac{dm'}{dm} = \frac{dm'}{dp'} \cdot \frac{dp'}{dp} \cdot \frac{dp}{dm}$; at $p = p' = \frac{1}{2}$ these are $4$, $1 - 2\varepsilon$ and $\frac{1}{4}$)*
 
 # %%
 true_margins = vector(0.001, 1.0, 2.0, 4.0, 20.0)
@@ -368,7 +372,8 @@ widgets.slider_figure(
 )
 
 # %% [markdown]
-# Below one half the sign stays: noise makes a model timid, not wrong. But it does more than shrink. Bradley–Terry margins
+# At one half the green curve lies flat on 0. Below one half the sign stays: noise makes a model timid, not wrong. But it does
+# more than shrink. Bradley–Terry margins
 # add up along a chain, and noisy ones do not. Here are three responses with rewards 4, 2, 0, and endlessly many labels.
 
 # %%
@@ -565,7 +570,7 @@ widgets.Quiz(
 
 # %%
 widgets.Quiz(
-    "You add 5 to the rewards of every chosen response, and nothing to the rejected ones. What changes?",
+    "In each pair you add 5 to the reward of the chosen side, and nothing to the rejected side. What changes?",
     {
         "nothing: a constant cannot be seen": "Only the same constant for both responses of a prompt "
         "cancels. This one does not.",
@@ -579,7 +584,7 @@ widgets.Quiz(
 widgets.Quiz(
     "Half of the labels are flipped, at random. What does a reward model learn from endlessly many of them?",
     {
-        "the true margins, only more slowly": "That holds for no noise. By line 15 every p' is now 1/2.",
+        "the true margins, only more slowly": "That is so only without noise. By line 15 every p' is now 1/2.",
         "the true margins with the opposite sign": "That would need all labels flipped, ε = 1.",
         "that all margins are 0": "p' = p/2 + (1 − p)/2 = 1/2 for every pair: the labels are coins.",
     },

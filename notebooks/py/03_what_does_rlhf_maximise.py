@@ -190,6 +190,7 @@ assert 11 < kl.mean() < 13
 # 1. $\mathrm{KL}[\pi \Vert \pi_{\text{ref}}] = \sum_y \pi(y) \left(-\log \frac{\pi_{\text{ref}}(y)}{\pi(y)}\right)$: turn the ratio over; the prompt is left out to save ink.
 # 2. $\ge \sum_y \pi(y) \left(1 - \frac{\pi_{\text{ref}}(y)}{\pi(y)}\right)$: the inequality with $z = \pi_{\text{ref}}(y)/\pi(y)$, over the $y$ with $\pi(y) > 0$.
 # 3. $= \sum_y \pi(y) - \sum_y \pi_{\text{ref}}(y) \ge 1 - 1 = 0$: where $\pi(y) = 0$ some of $\pi_{\text{ref}}$ may be missing from its sum, never the other way.
+# 4. It is 0 only for $\pi = \pi_{\text{ref}}$: equality in 2 needs $\pi_{\text{ref}}(y) = \pi(y)$ wherever $\pi(y) > 0$; these $\pi(y)$ sum to 1, so $\pi_{\text{ref}}$ has nothing left for other $y$.
 
 # %%
 z = p_ref / p
@@ -309,8 +310,8 @@ widgets.slider_figure(
 )
 
 # %% [markdown]
-# Cheap nats send the maximum to the right, towards "but great great great"; dear ones hold it at the reference. Each
-# policy of the path is the path's best for some price.
+# Cheap nats send the maximum to the right, towards "but great great great"; dear ones hold it near the reference. Each
+# policy of the path but the reference itself is the path's best for some price.
 #
 # ## Climbing: the exact gradient
 #
@@ -357,7 +358,7 @@ assert jacobian.sum(dim=0).abs().max() < 1e-12  # step 4
 assert by_hand_five.sum().abs() < 1e-12
 
 # %% [markdown]
-# Equal, and they sum to 0: a softmax can only move probability from one response to another. Here "great great" has
+# Equal, and they sum to 0: the same number added to every logit changes no probability, so it cannot change $J$. Here "great great" has
 # $A$ above average and rises, although it is already twelve times as probable as in the reference.
 #
 # Now all responses of all prompts, 43,923 logits, first against autograd and then uphill. The optimizer is Adam, which
@@ -419,7 +420,7 @@ assert climbs[0.0][1].exp().gather(1, best[:, None]).min() > 0.99
 # Without a price, the climb ends twelve nats away with all probability on one response. With a price it stops, and keeps
 # many responses alive. And here is the answer to the prediction: at $\beta = 1$ "but great great great" gets a few chances
 # in 100,000. To be said one time in ten, it would have to be some 10,000 times likelier than in the reference. Its $A$ would
-# be $1.93 - 9.4$: more than nine nats of price for less than two of reward.
+# be about $1.93 - 9.5$ (the KL of 11.84 above, less $\ln 10$): more than nine nats of price for less than two of reward.
 #
 # (The bumps are Adam's: it overshoots a little, and at $\beta = 0$ one favourite is overthrown by the next.)
 #
@@ -457,7 +458,7 @@ for name, raised, b in (
     assert torch.allclose(mean, by_hand_five, atol=1e-12)
 
 # %% [markdown]
-# Ten more for every response changes nothing in the gradient and multiplies the noise by hundreds. Subtract the average
+# Ten more for every response changes nothing in the gradient and multiplies the variance by hundreds. Subtract the average
 # and that is gone. In practice $b$ is a running mean, the mean of other samples for the same prompt, or a learned
 # value function.
 #
@@ -515,7 +516,7 @@ assert shorter.sum() == 4 and not shorter[0]
 #
 # - $k_1 = -\log \rho$. Its mean is the KL, by definition. A single one can be negative.
 # - $k_2 = \frac12 (\log \rho)^2$. Never negative, and biased: its mean is something else.
-# - $k_3 = \rho - 1 - \log \rho$. Never negative, as $\log z \le z - 1$ told us, and unbiased: $\mathbb{E}_\pi[\rho] = \sum_y \pi(y) \frac{\pi_{\text{ref}}(y)}{\pi(y)} = 1$, so $\rho - 1$ adds zero on average.
+# - $k_3 = \rho - 1 - \log \rho$. Never negative, as $\log z \le z - 1$ told us, and unbiased: $\mathbb{E}_\pi[\rho] = \sum_y \pi(y) \frac{\pi_{\text{ref}}(y)}{\pi(y)} = 1$, so $\rho - 1$ adds zero on average. (This needs $\pi(y) > 0$ wherever $\pi_{\text{ref}}(y) > 0$, as a softmax of finite logits gives.)
 #
 # Enumeration gives mean and standard deviation exactly. Look at a policy near the reference, then at ours.
 
@@ -623,7 +624,8 @@ assert torch.isclose(ten_fold, 10 * (p * a).sum())
 
 # %% [markdown]
 # **"The KL in my log is negative."** For one batch and $k_1$ that is chance: four samples in ten here. If it stays
-# negative over many batches, the arguments are swapped, first row against second in the table above.
+# negative over many batches, the ratio is upside down (second row of the table above) or the samples are not the
+# policy's own (third row).
 
 # %%
 print(f"probability of a negative k1: {p[p < p_ref].sum():.2f}")
@@ -653,7 +655,7 @@ assert torch.allclose(gradients[2], of_forward, atol=1e-12)
 # stood inside $A$ above, as a number that multiplies $\partial \log \pi$. ([Tang and Munos
 # 2025](https://arxiv.org/abs/2506.09477) treat this trap at length.)
 #
-# **"The reward still rises, so training goes well."** At $\beta = 0$ it rose to the very end. Look at KL beside it, and
+# **"The reward still rises, so training goes well."** At $\beta = 0$ it rose until one response was left. Look at KL beside it, and
 # read samples.
 #
 # ## Exercises
@@ -731,7 +733,7 @@ check_objective_gradient(objective_gradient)
 
 # %%
 widgets.Quiz(
-    "A policy never says some of the things that its reference says. What is KL[π‖π_ref]?",
+    "A policy never says some of the things that its reference says, and adds nothing new. What is KL[π‖π_ref]?",
     {
         "Infinite.": "That is the forward KL. A response with π(y|x) = 0 adds nothing to an average under π.",
         "Finite.": "An average under π does not see what π never says; if the rest is shared out alike, it is −log of the probability kept.",
