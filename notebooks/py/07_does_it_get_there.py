@@ -179,8 +179,7 @@ for label, records in runs.items():
 #
 # The rewards appear in one place only, the labels. And nothing depends on who proposes the responses, as long as every
 # response can be proposed: `draw_comparisons` takes 40 % of them from the reference, 40 % as the best of 16 of its samples
-# and 20 % from all responses alike, because then there are comparisons where π* has its probability. With the reference's
-# own samples alone the goal is the same and the way much longer.
+# and 20 % from all responses alike, because then there are comparisons where π* has its probability.
 #
 # ## The curves that TRL logs
 #
