@@ -55,6 +55,7 @@ def train_reward_model(model: PreTrainedModel, pairs: Sequence[Pair], config: Re
     Records hold ``step``, ``loss``, ``accuracy`` (of the batch, a tie counts half), ``margin`` (the mean of
     r_φ(x, y_w) − r_φ(x, y_l), nats), ``grad_norm``, ``learning_rate``.
     """
+    check_pairs(pairs)
     lengths = _lengths(pairs)
     _check_fits(model, lengths)
     label = torch.tensor([pair.chosen_probability for pair in pairs], device=model.device)
@@ -103,6 +104,7 @@ def train_dpo(
     sizes = [model.config.get_text_config().vocab_size for model in (policy, reference) if model is not None]
     if len(set(sizes)) > 1:
         raise ValueError(f"policy and reference have vocabularies of {sizes[0]} and {sizes[1]}: they must be one")
+    check_pairs(pairs)
     lengths = _lengths(pairs)
     _check_fits(policy, lengths)
     if config.reference_free:
@@ -219,7 +221,6 @@ def _share_positive(margins: Tensor) -> Tensor:
 
 
 def _lengths(pairs: Sequence[Pair]) -> list[int]:
-    check_pairs(pairs)
     return [len(pair.prompt) + max(len(pair.chosen), len(pair.rejected)) for pair in pairs]
 
 
