@@ -3,7 +3,7 @@
 python := .venv/bin/python
 as_root := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help lab test outputs lint optimum
+.PHONY: help lab test outputs lint optimum bench
 
 help:
 	@echo "make lab       open the first chapter in JupyterLab"
@@ -11,6 +11,7 @@ help:
 	@echo "make outputs   run the notebooks and record their outputs (one: make outputs NB=00_five_minutes)"
 	@echo "make lint      check the style of the code"
 	@echo "make optimum   how near DPO comes to the exact optimum: make optimum BETA=0.7 STEPS=1500"
+	@echo "make bench     speed and memory beside TRL's DPOTrainer, 15 minutes (two of them: make bench QUICK=1)"
 	@echo "Another Python than the first one found: make lab PYTHON=/path/to/python3.12"
 
 lab:
@@ -31,6 +32,10 @@ outputs:
 optimum:
 	@sh tools/bootstrap.sh lab,test
 	@$(python) -m tools.optimum $(if $(BETA),--beta $(BETA)) $(if $(STEPS),--steps $(STEPS))
+
+bench:
+	@sh tools/bootstrap.sh lab,test
+	@$(python) -m tools.bench $(if $(QUICK),--quick) $(if $(OUT),--out $(OUT)) $(if $(SEED),--seed $(SEED))
 
 lint:
 	@sh tools/bootstrap.sh lab,test

@@ -1,7 +1,7 @@
 """Direct Preference Optimization, every equation exact: the package behind the workbook."""
 
 from dpo_book.bradley_terry import fit_rewards, preference_probability, reward_model_loss
-from dpo_book.config import DPOConfig, RewardConfig, SFTConfig
+from dpo_book.config import DPOConfig, PPOConfig, RewardConfig, SFTConfig, UnlikelihoodConfig
 from dpo_book.logprobs import Batch, collate, enumerate_logp, sequence_logp
 from dpo_book.losses import dpo_loss, soft_dpo_loss
 from dpo_book.notebook import setup
@@ -14,6 +14,7 @@ from dpo_book.policy import (
     sample,
     train_tokenizer,
 )
+from dpo_book.ppo import train_ppo
 from dpo_book.preferences import Preference, PreferenceError, load_preferences
 from dpo_book.reward_model import build_reward_model, sequence_reward
 from dpo_book.rlhf import (
@@ -24,11 +25,13 @@ from dpo_book.rlhf import (
     optimal_logp,
     policy_preference_probability,
 )
-from dpo_book.train import TrainingDiverged, train_dpo, train_reward_model, train_sft
+from dpo_book.train import train_dpo, train_reward_model, train_sft, train_unlikelihood
+from dpo_book.updates import TrainingDiverged
 
 __all__ = [
     "Batch",
     "DPOConfig",
+    "PPOConfig",
     "Pair",
     "PairError",
     "PolicyNotFoundError",
@@ -37,6 +40,7 @@ __all__ = [
     "RewardConfig",
     "SFTConfig",
     "TrainingDiverged",
+    "UnlikelihoodConfig",
     "bradley_terry_pairs",
     "build_policy",
     "build_reward_model",
@@ -62,7 +66,9 @@ __all__ = [
     "soft_dpo_loss",
     "tokenize_pairs",
     "train_dpo",
+    "train_ppo",
     "train_reward_model",
     "train_sft",
     "train_tokenizer",
+    "train_unlikelihood",
 ]

@@ -82,13 +82,13 @@ def sampled_reward(
 ) -> Estimate:
     """E[r(x,y)] from one sample a prompt; repeat the prompts for more."""
     responses = sample(policy, tokenizer, prompts, max_new_tokens, temperature, seed)
-    return _estimate(torch.tensor([reward(x, y) for x, y in zip(prompts, responses, strict=True)]))
+    return estimate(torch.tensor([reward(x, y) for x, y in zip(prompts, responses, strict=True)]))
 
 
 def sampled_win_rate(rewards: Sequence[float], other_rewards: Sequence[float]) -> Estimate:
     """Share of prompts on which the first policy's sample has more reward than the second's, ties half."""
     margin = torch.tensor(rewards) - torch.tensor(other_rewards)
-    return _estimate((margin.sign() + 1) / 2)
+    return estimate((margin.sign() + 1) / 2)
 
 
 @torch.no_grad()
@@ -104,10 +104,11 @@ def sampled_kl(
     Unbiased; where ``max_new_tokens`` cuts, it is the divergence between what was said up to there.
     """
     batch = collate(prompts, sample_ids(policy, prompts, max_new_tokens, seed=seed)).to(policy.device)
-    return _estimate(sequence_logp(policy, batch) - sequence_logp(reference, batch))
+    return estimate(sequence_logp(policy, batch) - sequence_logp(reference, batch))
 
 
-def _estimate(values: Tensor) -> Estimate:
+def estimate(values: Tensor) -> Estimate:
+    """The mean of independent samples (n,), n at least 2, and its standard error."""
     if len(values) < 2:
         raise ValueError("at least two samples are needed for a standard error")
     values = values.double()

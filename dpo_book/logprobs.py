@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
+
+from dpo_book.vocabulary import has_linear_head, head_logp
 
 
 @dataclass(frozen=True)
@@ -37,19 +38,17 @@ def collate(prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int
     hide it, so that the model's own pad token does not matter and an EOS at the end is never mistaken
     for padding.
     """
-    width = max(len(prompt) for prompt in prompts)
-    reversed_prompts = [torch.tensor(prompt[::-1], dtype=torch.long) for prompt in prompts]
-    prompt_ids = pad_sequence(reversed_prompts, batch_first=True).flip(1)
-    completion_ids = pad_sequence([torch.tensor(c, dtype=torch.long) for c in completions], batch_first=True)
-
-    prompt_lengths = torch.tensor([len(prompt) for prompt in prompts])
-    completion_lengths = torch.tensor([len(completion) for completion in completions])
-    is_prompt = torch.arange(width) >= width - prompt_lengths[:, None]
-    is_completion = torch.arange(completion_ids.shape[1]) < completion_lengths[:, None]
+    left, right = max(map(len, prompts)), max(map(len, completions))
+    rows = zip(prompts, completions, strict=True)
+    # One list and one tensor of it: a tensor a row takes six times as long.
+    input_ids = torch.tensor([[0] * (left - len(x)) + [*x, *y] + [0] * (right - len(y)) for x, y in rows])
+    column = torch.arange(left + right)
+    start = left - torch.tensor([len(x) for x in prompts])[:, None]
+    end = left + torch.tensor([len(y) for y in completions])[:, None]
     return Batch(
-        input_ids=torch.cat([prompt_ids, completion_ids], dim=1),
-        attention_mask=torch.cat([is_prompt, is_completion], dim=1),
-        completion_mask=torch.cat([torch.zeros_like(is_prompt), is_completion], dim=1),
+        input_ids=input_ids,
+        attention_mask=(column >= start) & (column < end),
+        completion_mask=(column >= left) & (column < end),
     )
 
 
@@ -73,11 +72,21 @@ def sequence_logp(model: PreTrainedModel, batch: Batch) -> Tensor:
             "completion token: put the tokenizer's BOS token in front"
         )
 
-    logits = completion_logits(model, batch)  # (B, K, V)
-    k = logits.shape[1]
-    targets = batch.input_ids[:, -k:]
-    token_logp = token_log_probability(logits, targets)  # (B, K)
-    return token_logp.where(batch.completion_mask[:, -k:], 0.0).sum(dim=1)
+    return token_logps(model, batch).sum(dim=1)
+
+
+def token_logps(model: PreTrainedModel, batch: Batch) -> Tensor:
+    """log π(y_t | x, y_<t) of every completion token: (B, K), the batch's last K columns, with gradient.
+
+    K counts from the first column in which any row's completion stands. Zero where no completion token stands.
+    """
+    mask = completion_columns(batch)
+    targets = batch.input_ids[:, -mask.shape[1] :]
+    if not has_linear_head(model):
+        return token_log_probability(completion_logits(model, batch), targets).where(mask, 0.0)
+    hidden = model.base_model(**_model_inputs(batch)).last_hidden_state[:, -mask.shape[1] :]  # (B, K, D)
+    logp = head_logp(model, hidden[mask], targets[mask])
+    return logp.new_zeros(mask.shape).masked_scatter(mask, logp)
 
 
 def completion_logits(model: PreTrainedModel, batch: Batch) -> Tensor:
@@ -86,17 +95,27 @@ def completion_logits(model: PreTrainedModel, batch: Batch) -> Tensor:
     The logit at position t predicts token t + 1. Over a vocabulary of 50,257 these are the largest tensors
     of the whole computation, so none is made for a prompt.
     """
-    first = int(batch.completion_mask.any(dim=0).nonzero()[0])
-    # The last column predicts nothing that is scored, so it is not run. Positions count real tokens, so that
-    # left padding does not shift them; transformers' models do not see to that alone.
+    return model(**_model_inputs(batch), logits_to_keep=completion_columns(batch).shape[1]).logits
+
+
+def _model_inputs(batch: Batch) -> dict:
+    """What a model is called with. The last column predicts nothing that is scored, so it is not run.
+
+    Positions count real tokens, so that left padding does not shift them; transformers' models do not see to
+    that alone.
+    """
     attention_mask = batch.attention_mask[:, :-1].long()
-    return model(
-        input_ids=batch.input_ids[:, :-1],
-        attention_mask=attention_mask,
-        position_ids=(attention_mask.cumsum(dim=1) - 1).clamp(min=0),
-        logits_to_keep=batch.input_ids.shape[1] - first,
-        use_cache=False,
-    ).logits
+    return {
+        "input_ids": batch.input_ids[:, :-1],
+        "attention_mask": attention_mask,
+        "position_ids": (attention_mask.cumsum(dim=1) - 1).clamp(min=0),
+        "use_cache": False,
+    }
+
+
+def completion_columns(batch: Batch) -> Tensor:
+    """The completion mask from the first column on in which any row's completion stands: (B, K) bool."""
+    return batch.completion_mask[:, int(batch.completion_mask.any(dim=0).nonzero()[0]) :]
 
 
 def token_log_probability(logits: Tensor, targets: Tensor) -> Tensor:

@@ -29,13 +29,18 @@ class Preference:
     def __post_init__(self):
         for column in ("prompt", "chosen", "rejected"):
             if not isinstance(getattr(self, column), str | list):
-                raise PreferenceError(f"{column} must be text or messages, not {_show(getattr(self, column))}")
+                raise PreferenceError(f"{column} must be text or messages, not {show(getattr(self, column))}")
         if not 0 <= self.chosen_probability <= 1:  # written so that NaN fails too
             raise PreferenceError(f"chosen_probability must be in [0, 1], not {self.chosen_probability}")
 
 
-def load_preferences(path_or_name: str | os.PathLike, split: str = "train") -> list[Preference]:
+def load_preferences(
+    path_or_name: str | os.PathLike, split: str = "train", source: str | os.PathLike | None = None
+) -> list[Preference]:
     """Read preferences from a file, a local folder, or the Hugging Face hub (`owner/name`).
+
+    "hh" and "tldr" are the paper's data sets in their own forms (see `worlds/hub.py`), from the hub or from
+    `source`, a file or folder in that form; rows of theirs that are no comparison are left out and warned of.
 
     A file is .jsonl, .json (an array, or JSON lines), .csv or .parquet, and is all one split, "train". A
     folder holds such files, named as on the hub (train.jsonl, test.jsonl), or is what `save_to_disk` wrote.
@@ -49,8 +54,18 @@ def load_preferences(path_or_name: str | os.PathLike, split: str = "train") -> l
     Raises `FileNotFoundError` for a missing file and `PreferenceError` for all else. Rows count from 1,
     without the header; JSON lines are named by their line in the file.
     """
+    if path_or_name in ("hh", "tldr"):
+        from dpo_book.worlds import hub  # here, and not above, for a world stands on this file
+
+        rows = hub.usable_rows(path_or_name, split, source)
+    elif path_or_name == "imdb":
+        raise PreferenceError("'imdb' is reviews without comparisons: dpo_book.worlds.hub.sentiment_pairs makes some")
+    elif source is None:
+        rows = read_rows(path_or_name, split)
+    else:
+        raise PreferenceError(f"source is for 'hh' and 'tldr', not for {str(path_or_name)!r}")
     preferences, same, forms = [], [], {}
-    for where, row in read_rows(path_or_name, split):
+    for where, row in rows:
         try:
             preference = _preference(row)
         except PreferenceError as error:
@@ -117,7 +132,7 @@ def split_prompt(chosen: str | Messages, rejected: str | Messages) -> tuple:
 def _preference(row: dict) -> Preference | None:
     """The record of a row, checked; None where chosen and rejected are the same."""
     if not isinstance(row, dict):
-        raise PreferenceError(f"is {_show(row)}, not an object; {FORMS}")
+        raise PreferenceError(f"is {show(row)}, not an object; {FORMS}")
     for column in ("chosen", "rejected"):
         if column not in row:
             raise PreferenceError(f"no column {column!r}; columns: {', '.join(map(repr, row))}; {FORMS}")
@@ -129,7 +144,7 @@ def _preference(row: dict) -> Preference | None:
     try:
         probability = float(label)  # a CSV has only text
     except (TypeError, ValueError):
-        raise PreferenceError(f"chosen_probability must be in [0, 1], not {_show(label)}") from None
+        raise PreferenceError(f"chosen_probability must be in [0, 1], not {show(label)}") from None
     if chosen == rejected:
         return None
     if type(prompt) is not type(chosen):
@@ -146,16 +161,16 @@ def _content(row: dict, column: str) -> str | Messages:
                 case {"role": str(), "content": str()}:
                     continue
             right = '{"role": text, "content": text}'
-            raise PreferenceError(f"column {column!r}: a message must be {right}, not {_show(message)}")
+            raise PreferenceError(f"column {column!r}: a message must be {right}, not {show(message)}")
         value = [{"role": message["role"], "content": message["content"]} for message in value]
         texts = [message["content"] for message in value]
     elif not isinstance(value, str):
-        raise PreferenceError(f"column {column!r} must be text or a list of messages, not {_show(value)}")
+        raise PreferenceError(f"column {column!r} must be text or a list of messages, not {show(value)}")
     if value == [] or (column != "prompt" and not any(text.strip() for text in texts)):
-        raise PreferenceError(f"column {column!r} is empty ({_show(value)}): it needs at least one word")
+        raise PreferenceError(f"column {column!r} is empty ({show(value)}): it needs at least one word")
     return value
 
 
-def _show(value) -> str:
+def show(value) -> str:
     text = json.dumps(value, default=str)  # null, true, "text": as the file's writer knows them
     return text if len(text) <= 60 else text[:57] + "..."

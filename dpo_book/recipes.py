@@ -1,8 +1,9 @@
-"""What chapters share: the reference policy of the verdict world and the comparisons drawn in it.
+"""What chapters share: the reference policies of the worlds, and comparisons drawn in the verdict world.
 
 Each is a few lines over the floors below; a chapter may write them out, and chapter 00 does.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -16,11 +17,15 @@ from dpo_book.evaluate import best_of_n_logp
 from dpo_book.pairs import Pair, bradley_terry_pairs
 from dpo_book.policy import SIZES, build_policy
 from dpo_book.train import train_sft
+from dpo_book.worlds import tiny_reviews as grammar
 from dpo_book.worlds import verdicts as source
+from dpo_book.worlds.tiny_reviews import TinyReviews, tiny_reviews
 from dpo_book.worlds.verdicts import Verdicts, verdicts
 
 CORPUS_SIZE = 20_000
 SFT = SFTConfig(learning_rate=3e-3, batch_size=256, steps=300)
+REVIEWS_CORPUS_SIZE = 32_000
+REVIEWS_SFT = SFTConfig(learning_rate=2e-3, batch_size=16, steps=2000)  # every review once
 
 
 def verdicts_reference(seed: int = 0) -> GPT2LMHeadModel:
@@ -28,22 +33,39 @@ def verdicts_reference(seed: int = 0) -> GPT2LMHeadModel:
 
     ``seed`` fixes its initial weights, its corpus and the order in which it reads it.
     """
+    corpus = [CORPUS_SIZE, source.WORDS, source.PHRASES, source.OPINIONS, source.SLIP]
+    return _imitator("verdicts-reference", verdicts, "nano", corpus, SFT, seed)
+
+
+def tiny_reviews_reference(seed: int = 0) -> GPT2LMHeadModel:
+    """π_ref of the open-ended world: a mini GPT-2 that writes reviews. About a minute the first time, then kept.
+
+    ``seed`` fixes its initial weights, its corpus and the order in which it reads it.
+    """
+    corpus = [REVIEWS_CORPUS_SIZE, grammar.GRAMMAR, grammar.VOCAB_SIZE, grammar.TOKENIZER_SIZE]
+    return _imitator("tiny-reviews-reference", tiny_reviews, "mini", corpus, REVIEWS_SFT, seed)
+
+
+def _imitator(
+    name: str, world: Callable[[], Verdicts | TinyReviews], size: str, corpus: list, sft: SFTConfig, seed: int
+) -> GPT2LMHeadModel:
+    """A policy that imitates a world's corpus, kept as ``name``. corpus: its size, and what it depends on."""
 
     def build(folder: Path) -> None:
-        world = verdicts()
-        policy = build_policy("nano", world.tokenizer, seed)
-        for _ in train_sft(policy, world.tokenize(world.corpus(CORPUS_SIZE, seed)), SFT):
+        here = world()
+        policy = build_policy(size, here.tokenizer, seed)
+        for _ in train_sft(policy, here.tokenize(here.corpus(corpus[0], seed)), sft):
             pass
         policy.save_pretrained(folder)
 
     depends_on = {
         "seed": seed,
-        "corpus": [CORPUS_SIZE, source.WORDS, source.PHRASES, source.OPINIONS, source.SLIP],
-        "sft": repr(SFT),
-        "size": SIZES["nano"],
+        "corpus": corpus,
+        "sft": repr(sft),
+        "size": SIZES[size],
         "versions": [torch.__version__, transformers.__version__],
     }
-    return GPT2LMHeadModel.from_pretrained(cached("verdicts-reference", depends_on, build)).eval()
+    return GPT2LMHeadModel.from_pretrained(cached(name, depends_on, build)).eval()
 
 
 def draw_comparisons(

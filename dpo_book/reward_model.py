@@ -1,4 +1,4 @@
-"""A language model with a scalar head: r_φ(x, y), the reward model of RLHF (eq. 2)."""
+"""A language model with a scalar head: r_φ(x, y), the reward model of RLHF (eq. 2), or PPO's values V(x, y_<t)."""
 
 import copy
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from dpo_book.logprobs import Batch, collate
+from dpo_book.logprobs import Batch, collate, completion_columns
 
 
 def build_reward_model(policy: PreTrainedModel, seed: int = 0) -> PreTrainedModel:
@@ -29,25 +29,41 @@ def sequence_reward(model: PreTrainedModel, batch: Batch) -> Tensor:
 
     The last token is the only one that has seen the whole response. Rows may be padded on either side.
     """
-    attention_mask = batch.attention_mask.long()
-    hidden = model.base_model(
-        input_ids=batch.input_ids,
+    hidden = _hidden(model, batch.input_ids, batch.attention_mask)
+    columns = torch.arange(hidden.shape[1], device=hidden.device)
+    last = (columns * batch.attention_mask).argmax(dim=1)
+    return model.score(hidden[torch.arange(len(last), device=last.device), last]).squeeze(-1).float()
+
+
+def token_values(model: PreTrainedModel, batch: Batch) -> Tensor:
+    """V(x, y_<t): the same head's value before every completion token, (B, K), float32 or wider, with gradient.
+
+    Read where the policy decides about y_t, after the prompt and what was said so far. Columns as in
+    ``token_logps``; zero where no completion token stands.
+    """
+    mask = completion_columns(batch)
+    hidden = _hidden(model, batch.input_ids[:, :-1], batch.attention_mask[:, :-1])
+    return model.score(hidden[:, -mask.shape[1] :]).squeeze(-1).float().where(mask, 0.0)
+
+
+def _hidden(model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    """The body's last hidden states (B, T, D). Positions count real tokens: left padding does not shift them."""
+    attention_mask = attention_mask.long()
+    return model.base_model(
+        input_ids=input_ids,
         attention_mask=attention_mask,
         position_ids=(attention_mask.cumsum(dim=1) - 1).clamp(min=0),
         use_cache=False,
-    ).last_hidden_state  # (B, T, D)
-    columns = torch.arange(attention_mask.shape[1], device=attention_mask.device)
-    last = (columns * attention_mask).argmax(dim=1)
-    return model.score(hidden[torch.arange(len(last), device=last.device), last]).squeeze(-1).float()
+    ).last_hidden_state
 
 
 @torch.no_grad()
 def rewards_of(
-    model: PreTrainedModel, prompt: list[int], completions: Sequence[list[int]], batch_size: int = 1024
+    model: PreTrainedModel, prompts: Sequence[list[int]], completions: Sequence[list[int]], batch_size: int = 1024
 ) -> Tensor:
-    """r_φ(x, y) of many completions of one prompt: (N,), float32."""
+    """r_φ(x, y) of B prompts and completions (token ids): (B,), float32."""
     parts = [
-        sequence_reward(model, collate([prompt] * len(part), part).to(model.device))
-        for part in (completions[i : i + batch_size] for i in range(0, len(completions), batch_size))
+        sequence_reward(model, collate(prompts[i : i + batch_size], completions[i : i + batch_size]).to(model.device))
+        for i in range(0, len(completions), batch_size)
     ]
     return torch.cat(parts)

@@ -5,10 +5,12 @@ What the columns mean is `preferences.py`'s business; here they are only read, a
 
 import contextlib
 import csv
+import gzip
 import io
 import json
 import os
 import re
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,11 +31,12 @@ class PreferenceError(ValueError):
     """Preferences that cannot be trained on; the message says where the fault is and what would be right."""
 
 
-def read_rows(path_or_name: str | os.PathLike, split: str) -> Rows:
+def read_rows(path_or_name: str | os.PathLike, split: str, **hub_options) -> Rows:
     """The rows of a file (.jsonl, .json, .csv, .parquet), of a local folder, or of a hub data set `owner/name`.
 
-    Yields (where, row): where it stands, for error messages, and its columns as they were written. Raises
-    `FileNotFoundError` for a missing file and `PreferenceError` for one that cannot be read.
+    A file may be gzipped (.jsonl.gz). Yields (where, row): where it stands, for error messages, and its columns
+    as they were written. `hub_options` go to `datasets.load_dataset`. Raises `FileNotFoundError` for a missing
+    file and `PreferenceError` for one that cannot be read.
     """
     path = Path(path_or_name).expanduser()
     if path.is_dir():
@@ -44,9 +47,9 @@ def read_rows(path_or_name: str | os.PathLike, split: str) -> Rows:
         return _file_rows(path)
     # A mistyped file name must not be looked up on the hub.
     is_name = isinstance(path_or_name, str) and re.fullmatch(r"\w[\w.-]*/[\w.-]+", path_or_name)
-    if not is_name or path.suffix.lower() in SUFFIXES:
+    if not is_name or path.suffix.lower() in (*SUFFIXES, ".gz"):
         raise FileNotFoundError(f"{path}: no such file or folder (a data set on the hub is named owner/name)")
-    return _hub_rows(path_or_name, split)
+    return _hub_rows(path_or_name, split, **hub_options)
 
 
 def _numbered(source, rows) -> Rows:
@@ -54,10 +57,16 @@ def _numbered(source, rows) -> Rows:
 
 
 def _file_rows(path: Path) -> Rows:
-    suffix = path.suffix.lower()
+    gzipped = path.suffix.lower() == ".gz"
+    suffix = (path.with_suffix("") if gzipped else path).suffix.lower()
     if suffix not in SUFFIXES:
         raise PreferenceError(f"{path}: files end in {', '.join(SUFFIXES)}, not {suffix or 'nothing'}")
     data = path.read_bytes()
+    if gzipped:
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError, zlib.error) as error:
+            raise PreferenceError(f"{path}: not a whole gzip file: {error}") from None
     if not data.strip():
         raise PreferenceError(f"{path}: the file is empty; {FORMS}")
     if suffix == ".parquet":
@@ -124,7 +133,7 @@ def _folder_rows(path: Path, split: str) -> Rows:
     return (row for file in splits[split] for row in _file_rows(Path(file)))
 
 
-def _hub_rows(name: str, split: str) -> Rows:
+def _hub_rows(name: str, split: str, **options) -> Rows:
     import datasets
 
     try:
@@ -132,7 +141,7 @@ def _hub_rows(name: str, split: str) -> Rows:
         # Offline by choice (HF_HUB_OFFLINE=1) it reads what was downloaded before.
         with contextlib.suppress(huggingface_hub.errors.OfflineModeIsEnabled):
             huggingface_hub.HfApi().dataset_info(name, timeout=10)
-        return _numbered(name, datasets.load_dataset(name, split=split).to_list())
+        return _numbered(name, datasets.load_dataset(name, split=split, **options).to_list())
     except Exception as error:  # of a dozen classes, by version and transport; all mean the same here
         raise PreferenceError(
             f"{name!r} is no local path, and its split {split!r} cannot be had from the Hugging Face hub "

@@ -1,40 +1,33 @@
 """One training loop for every method: a generator that yields a record of metrics a step.
 
 Whoever iterates is in charge: plot while it runs, stop by leaving the loop. A method is a function from a
-batch to its loss; the loop knows nothing else of it.
+batch to its loss; the loop knows nothing else of it. With ``checkpoints`` it goes on where they end.
 """
 
-import math
+import itertools
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from dpo_book.bradley_terry import reward_model_loss
-from dpo_book.config import DPOConfig, RewardConfig, SFTConfig, TrainConfig
-from dpo_book.logprobs import collate, sequence_logp
+from dpo_book.checkpoints import Checkpoints
+from dpo_book.config import DPOConfig, RewardConfig, SFTConfig, TrainConfig, UnlikelihoodConfig
+from dpo_book.logprobs import Batch, collate, sequence_logp
 from dpo_book.losses import soft_dpo_loss
 from dpo_book.pairs import Pair, batches_by_length, check_pairs
 from dpo_book.reward_model import sequence_reward
+from dpo_book.shared_prompt import can_share_prompts, completion_logps, pair_lengths, pair_logps
+from dpo_book.updates import Measured, Updates, autocast
 
 Example = tuple[list[int], list[int]]  # token ids of a prompt and of one completion
 Record = dict[str, float]
 
 
-class TrainingDiverged(RuntimeError):
-    """A loss or gradient was not finite. The policy is back in its last good state; ``step`` says when."""
-
-    def __init__(self, step: int, what: str):
-        super().__init__(
-            f"step {step}: the {what} is not finite. The policy holds the weights of the last step whose loss "
-            "was finite. Usual causes: a learning rate that is too high, or float16"
-        )
-        self.step = step
-
-
-def train_sft(policy: PreTrainedModel, examples: Sequence[Example], config: SFTConfig) -> Iterator[Record]:
+def train_sft(
+    policy: PreTrainedModel, examples: Sequence[Example], config: SFTConfig, checkpoints: Checkpoints | None = None
+) -> Iterator[Record]:
     """Imitate completions: minimise −log π(y|x) a token. Trains ``policy`` in place, yields one record a step.
 
     Records hold ``step``, ``loss`` (nats a token), ``grad_norm``, ``learning_rate``.
@@ -42,14 +35,42 @@ def train_sft(policy: PreTrainedModel, examples: Sequence[Example], config: SFTC
     lengths = [len(prompt) + len(completion) for prompt, completion in examples]
     _check_fits(policy, lengths)
 
-    def loss_of(rows: list[int]) -> tuple[Tensor, Record]:
+    def loss_of(rows: list[int]) -> Measured:
         batch = collate([examples[i][0] for i in rows], [examples[i][1] for i in rows]).to(policy.device)
         return -sequence_logp(policy, batch).sum() / batch.completion_mask.sum(), {}
 
-    return _train(policy, lengths, loss_of, config)
+    return _train(policy, lengths, loss_of, config, checkpoints)
 
 
-def train_reward_model(model: PreTrainedModel, pairs: Sequence[Pair], config: RewardConfig) -> Iterator[Record]:
+def train_unlikelihood(
+    policy: PreTrainedModel,
+    pairs: Sequence[Pair],
+    config: UnlikelihoodConfig,
+    checkpoints: Checkpoints | None = None,
+) -> Iterator[Record]:
+    """A baseline of DPO's paper (§6): minimise −log π(y_w|x) + α log π(y_l|x), a token of y_w. No reference.
+
+    Without its second term it is SFT on the chosen completions ("preferred-FT"): ``train_sft``. Nothing bounds
+    that term from below: a rejected completion can always be made less likely, at any price elsewhere.
+
+    Trains ``policy`` in place. Records hold ``step``, ``loss``, ``logps/chosen``, ``logps/rejected`` (the batch's
+    means, nats), ``grad_norm``, ``learning_rate``.
+    """
+    check_pairs(pairs)
+    _check_fits(policy, _lengths(pairs))
+    share = can_share_prompts(policy, pairs)
+
+    def loss_of(rows: list[int]) -> Measured:
+        chosen, rejected = pair_logps(policy, [pairs[i] for i in rows], share)
+        loss = (config.alpha * rejected - chosen).sum() / sum(len(pairs[i].chosen) for i in rows)
+        return loss, {"logps/chosen": chosen.detach().mean(), "logps/rejected": rejected.detach().mean()}
+
+    return _train(policy, pair_lengths(pairs, share), loss_of, config, checkpoints)
+
+
+def train_reward_model(
+    model: PreTrainedModel, pairs: Sequence[Pair], config: RewardConfig, checkpoints: Checkpoints | None = None
+) -> Iterator[Record]:
     """Fit a reward model to pairs (eq. 2), with hard or soft labels. Trains ``model`` in place.
 
     Records hold ``step``, ``loss``, ``accuracy`` (of the batch, a tie counts half), ``margin`` (the mean of
@@ -60,16 +81,15 @@ def train_reward_model(model: PreTrainedModel, pairs: Sequence[Pair], config: Re
     _check_fits(model, lengths)
     label = torch.tensor([pair.chosen_probability for pair in pairs], device=model.device)
 
-    def loss_of(rows: list[int]) -> tuple[Tensor, Record]:
-        prompts = [pairs[i].prompt for i in rows]
-        completions = [pairs[i].chosen for i in rows] + [pairs[i].rejected for i in rows]
-        chosen, rejected = sequence_reward(model, collate(prompts * 2, completions).to(model.device)).chunk(2)
+    def loss_of(rows: list[int]) -> Measured:
+        batch = _both([pairs[i] for i in rows]).to(model.device)
+        chosen, rejected = sequence_reward(model, batch).chunk(2)
         p = label[rows]
         losses = p * reward_model_loss(chosen, rejected) + (1 - p) * reward_model_loss(rejected, chosen)
         margins = (chosen - rejected).detach()
         return losses.mean(), {"accuracy": _share_positive(margins), "margin": margins.mean()}
 
-    return _train(model, lengths, loss_of, config)
+    return _train(model, lengths, loss_of, config, checkpoints)
 
 
 def train_dpo(
@@ -78,6 +98,7 @@ def train_dpo(
     pairs: Sequence[Pair],
     config: DPOConfig,
     reference_logps: tuple[Tensor, Tensor] | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Iterator[Record]:
     """DPO (eq. 7) on pairs with hard or soft labels. Trains ``policy`` in place, yields one record a step.
 
@@ -105,8 +126,7 @@ def train_dpo(
     if len(set(sizes)) > 1:
         raise ValueError(f"policy and reference have vocabularies of {sizes[0]} and {sizes[1]}: they must be one")
     check_pairs(pairs)
-    lengths = _lengths(pairs)
-    _check_fits(policy, lengths)
+    _check_fits(policy, _lengths(pairs))
     if config.reference_free:
         reference_logps = (torch.zeros(len(pairs)), torch.zeros(len(pairs)))
     elif reference_logps is None:
@@ -118,13 +138,10 @@ def train_dpo(
         raise ValueError(f"reference_logps must hold one value for each of the {len(pairs)} pairs")
     reference_chosen, reference_rejected = (logps.to(policy.device) for logps in reference_logps)
     label = torch.tensor([pair.chosen_probability for pair in pairs], device=policy.device)
+    share = can_share_prompts(policy, pairs)
 
-    def loss_of(rows: list[int]) -> tuple[Tensor, Record]:
-        prompts = [pairs[i].prompt for i in rows]
-        completions = [pairs[i].chosen for i in rows] + [pairs[i].rejected for i in rows]
-        # One forward pass for both, on the batch axis: neither can see the other.
-        logps = sequence_logp(policy, collate(prompts * 2, completions).to(policy.device))
-        chosen, rejected = logps.chunk(2)
+    def loss_of(rows: list[int]) -> Measured:
+        chosen, rejected = pair_logps(policy, [pairs[i] for i in rows], share)
         losses, chosen_rewards, rejected_rewards = soft_dpo_loss(
             chosen, rejected, reference_chosen[rows], reference_rejected[rows], config.beta, label[rows],
             reference_free=config.reference_free,
@@ -139,7 +156,7 @@ def train_dpo(
             "logps/rejected": rejected.detach().mean(),
         }
 
-    return _train(policy, lengths, loss_of, config)
+    return _train(policy, pair_lengths(pairs, share), loss_of, config, checkpoints)
 
 
 @torch.no_grad()
@@ -148,76 +165,64 @@ def compute_reference_logps(
 ) -> tuple[Tensor, Tensor]:
     """log π_ref of every chosen and every rejected completion: two tensors of shape (len(pairs),), float32.
 
-    The reference never changes, so each distinct completion is run once, sorted by length.
+    The reference never changes, so each distinct completion is run once, two of one prompt sharing it, in order of
+    length. batch_size: completions at once.
     """
     reference.eval()
-    keys = [(tuple(pair.prompt), tuple(y)) for pair in pairs for y in (pair.chosen, pair.rejected)]
-    distinct = sorted(set(keys), key=lambda key: (len(key[0]) + len(key[1]), key))
+    share = can_share_prompts(reference, pairs)
+    completions: dict[tuple, dict[tuple, None]] = {}  # of each prompt, the distinct ones
+    for pair in pairs:
+        completions.setdefault(tuple(pair.prompt), {}).update({tuple(pair.chosen): None, tuple(pair.rejected): None})
+    groups = [(x, part) for x, ys in completions.items() for part in _parts(sorted(ys, key=len), 2)]
+    groups.sort(key=lambda group: len(group[0]) + sum(map(len, group[1])))
     logp: dict[tuple, float] = {}
-    for start in range(0, len(distinct), batch_size):
-        part = distinct[start : start + batch_size]
-        with _autocast(reference):
-            values = sequence_logp(reference, collate(*zip(*part, strict=True)).to(reference.device))
-        logp.update(zip(part, values.tolist(), strict=True))
-    return torch.tensor([logp[key] for key in keys[0::2]]), torch.tensor([logp[key] for key in keys[1::2]])
+    for part in _parts(groups, max(1, batch_size // 2)):
+        with autocast(reference):
+            values = completion_logps(reference, part, share)
+        logp.update(zip([(x, y) for x, ys in part for y in ys], values.tolist(), strict=True))
+    both = [[logp[tuple(pair.prompt), tuple(y)] for y in (pair.chosen, pair.rejected)] for pair in pairs]
+    chosen, rejected = torch.tensor(both).unbind(dim=1)
+    return chosen, rejected
+
+
+def _parts(items: list, size: int) -> list[list]:
+    return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 def _train(
     policy: PreTrainedModel,
     lengths: Sequence[int],
-    loss_of: Callable[[list[int]], tuple[Tensor, dict[str, Tensor]]],
+    loss_of: Callable[[list[int]], Measured],
     config: TrainConfig,
+    checkpoints: Checkpoints | None,
 ) -> Iterator[Record]:
     policy.eval()  # dropout off: log π must be a function of (x, y), not a draw
-    parameters = [parameter for parameter in policy.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(
-        parameters, lr=config.learning_rate, weight_decay=0.0, fused=policy.device.type == "cuda"
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: _schedule(done, config))
-    batches = batches_by_length(lengths, config.batch_size, config.seed)
-    last_good = [parameter.detach().clone() for parameter in parameters]
+    updates = Updates(policy, config, config.steps)
+    done = checkpoints.restore(updates) if checkpoints else 0
+    batches = itertools.islice(batches_by_length(lengths, config.batch_size, config.seed), done, None)
+    next_loss = lambda: loss_of(next(batches))
 
-    def check_finite(step: int, what: str, *values: Tensor) -> None:
-        if not all(value.isfinite().all() for value in values):
-            with torch.no_grad():
-                torch._foreach_copy_(parameters, last_good)
-            raise TrainingDiverged(step, what)
-
-    for step in range(1, config.steps + 1):
-        with torch.enable_grad(), _autocast(policy):  # also for a caller who iterates under no_grad
-            rows = next(batches)
-            loss, metrics = loss_of(rows)
-        check_finite(step, "loss", loss)
-        with torch.no_grad():
-            torch._foreach_copy_(last_good, parameters)  # these weights have just shown a finite loss
-        loss.backward()
-        grad_norm = torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
-        check_finite(step, "gradient", grad_norm)
-        learning_rate = schedule.get_last_lr()[0]
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
-        measured = {"loss": loss.detach(), **metrics, "grad_norm": grad_norm}
+    for step in range(done + 1, config.steps + 1):
+        update = updates.apply(step, next_loss)
+        measured = {"loss": update.loss, **update.metrics, "grad_norm": update.grad_norm}
         values = torch.stack([value.float() for value in measured.values()]).tolist()  # one wait for the device
-        yield {"step": step, **dict(zip(measured, values, strict=True)), "learning_rate": learning_rate}
-    with torch.no_grad(), _autocast(policy):
-        check_finite(config.steps, "loss after the last update", loss_of(rows)[0])
-
-
-def _schedule(done: int, config: TrainConfig) -> float:
-    """Share of the peak learning rate after ``done`` steps: up in a line, down along a cosine."""
-    warm_up = min(1.0, (done + 1) / (config.warmup_steps + 1))
-    return warm_up * (1 + math.cos(math.pi * done / config.steps)) / 2
-
-
-def _autocast(model: PreTrainedModel) -> AbstractContextManager:
-    """bfloat16 where the device is made for it; float32 on a CPU, where results are compared with exact ones."""
-    return torch.autocast("cuda", dtype=torch.bfloat16, enabled=model.device.type == "cuda")
+        yield {"step": step, **dict(zip(measured, values, strict=True)), "learning_rate": update.learning_rate}
+        if checkpoints and checkpoints.due(step) and step < config.steps:
+            checkpoints.save(updates)
+    updates.check(config.steps, next_loss)
+    if checkpoints:
+        checkpoints.save(updates)
 
 
 def _share_positive(margins: Tensor) -> Tensor:
     """How many margins are above zero; one that is zero decides nothing and counts half."""
     return ((margins > 0).float() + (margins == 0).float() / 2).mean()
+
+
+def _both(pairs: Sequence[Pair]) -> Batch:
+    """All chosen completions, then all rejected ones, on the batch axis: one forward pass, neither sees the other."""
+    completions = [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs]
+    return collate([pair.prompt for pair in pairs] * 2, completions)
 
 
 def _lengths(pairs: Sequence[Pair]) -> list[int]:

@@ -54,8 +54,8 @@ def test_the_reward_is_the_head_at_the_last_real_token_whatever_the_padding(mode
 
 def test_many_completions_are_scored_in_order(model):
     completions = verdicts().response_ids[::997].tolist()
-    values = rewards_of(model, encode("the plot"), completions, batch_size=4)
-    one_by_one = [rewards_of(model, encode("the plot"), [y]).item() for y in completions]
+    values = rewards_of(model, [encode("the plot")] * len(completions), completions, batch_size=4)
+    one_by_one = [rewards_of(model, [encode("the plot")], [y]).item() for y in completions]
     assert values.tolist() == pytest.approx(one_by_one, abs=1e-5)
 
 
@@ -70,7 +70,8 @@ def test_it_learns_which_word_wins(model):
     assert set(records[0]) == {"step", "loss", "accuracy", "margin", "grad_norm", "learning_rate"}
     assert records[0]["loss"] == pytest.approx(math.log(2), abs=0.2)  # an untrained head: margins near zero
     assert records[-1]["accuracy"] == 1 and records[-1]["loss"] < 0.1
-    unseen = rewards_of(model, encode("the acting"), [encode("very good but dull"), encode("very bad but dull")])
+    said = [encode("very good but dull"), encode("very bad but dull")]
+    unseen = rewards_of(model, [encode("the acting")] * 2, said)
     assert unseen[0] > unseen[1]
 
 

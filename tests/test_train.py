@@ -13,6 +13,7 @@ from dpo_book import (
     Preference,
     SFTConfig,
     TrainingDiverged,
+    UnlikelihoodConfig,
     build_policy,
     copy_policy,
     load_preferences,
@@ -21,6 +22,7 @@ from dpo_book import (
     train_dpo,
     train_sft,
     train_tokenizer,
+    train_unlikelihood,
 )
 from dpo_book.logprobs import collate
 from dpo_book.train import compute_reference_logps
@@ -46,6 +48,25 @@ def pairs():
 
 def small(**changes):
     return DPOConfig(**{"beta": 0.5, "learning_rate": 1e-3, "batch_size": 4, "steps": 6} | changes)
+
+
+def test_unlikelihood_is_its_formula_and_pushes_the_rejected_down(reference, pairs):
+    config = UnlikelihoodConfig(alpha=0.4, learning_rate=1e-3, batch_size=16, steps=10)
+    policy = copy_policy(reference)
+    records = list(train_unlikelihood(policy, pairs, config))
+    chosen, rejected = compute_reference_logps(reference, pairs)
+    # A token of the chosen completions, which all have four here; float32 rounds sums of about 40 nats at 1e-5.
+    expected = ((0.4 * rejected - chosen).sum() / (4 * len(pairs))).item()
+    assert records[0]["loss"] == pytest.approx(expected, abs=1e-4)
+    assert set(records[0]) == {"step", "loss", "logps/chosen", "logps/rejected", "grad_norm", "learning_rate"}
+    after_chosen, after_rejected = compute_reference_logps(policy, pairs)
+    assert (after_chosen > chosen).all() and (after_chosen - after_rejected > chosen - rejected).all()
+
+
+@pytest.mark.parametrize("alpha", [0.0, -1.0, float("nan"), True])
+def test_unlikelihood_needs_a_weight_above_zero(alpha):
+    with pytest.raises(ValueError, match="alpha"):
+        UnlikelihoodConfig(alpha=alpha)
 
 
 def test_a_record_has_trl_s_names_and_starts_at_ln_2(reference, pairs):

@@ -51,6 +51,7 @@ class Verdicts:
 
     prompts = PROMPTS
     length = LENGTH
+    max_new_tokens = LENGTH
 
     def __init__(self) -> None:
         vocabulary = {word: i for i, word in enumerate(WORDS)}
@@ -106,6 +107,15 @@ class Verdicts:
         if unknown := [word for word in text.split() if word not in WORDS]:
             raise ValueError(f"{unknown[0]!r} is not a word of this world; its words are {', '.join(WORDS)}")
         return self.tokenizer(text).input_ids
+
+    def draw_prompts(self, size: int, seed: int = 0) -> list[list[int]]:
+        """Token ids of ``size`` prompts, each as likely as the others."""
+        return random.Random(seed).choices(self.prompt_ids, k=size)
+
+    def rewards_of(self, prompts: Sequence[list[int]], completions: Sequence[list[int]]) -> Tensor:
+        """r*(x, y) of B prompts and completions as token ids: (B,) float32."""
+        rows = [self.prompt_ids.index(prompt) for prompt in prompts]
+        return self.rewards[rows, [self.index(completion) for completion in completions]].float()
 
     def index(self, response_ids: Sequence[int]) -> int:
         """The place of a response in ``responses``: its token ids read as a number in base 11."""

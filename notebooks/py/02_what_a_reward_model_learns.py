@@ -176,7 +176,9 @@ def learn(pairs, seed=0):
     model = build_reward_model(reference, seed)
     records = list(train_reward_model(model, pairs, RewardConfig(**OPTIONS, seed=seed)))
     responses = world.response_ids.tolist()
-    rewards = torch.stack([rewards_of(model, prompt, responses) for prompt in world.prompt_ids])
+    rewards = torch.stack(
+        [rewards_of(model, [prompt] * len(responses), responses) for prompt in world.prompt_ids]
+    )
     return rewards.double(), sum(record["loss"] for record in records[-30:]) / 30
 
 
@@ -596,7 +598,7 @@ widgets.Quiz(
 #
 # | symbol | in code | shape | equation |
 # |---|---|---|---|
-# | $r_\phi(x, y)$ | `sequence_reward(model, batch)`, `rewards_of(model, prompt, completions)` | (B,), (N,) | 2 |
+# | $r_\phi(x, y)$ | `sequence_reward(model, batch)`, `rewards_of(model, prompts, completions)` | (B,) | 2 |
 # | $-\log \sigma(r_w - r_l)$ | `reward_model_loss(reward_chosen, reward_rejected)` | (B,) | 2 |
 # | $\mathcal{L}_R$ | its `.mean()`; `train_reward_model(model, pairs, config)` makes it small | () | 2 |
 # | $p^*(y_1 \succ y_2 \mid x)$ | `preference_probability(reward_a, reward_b)` | (B,) | 1 |

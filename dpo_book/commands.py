@@ -1,0 +1,197 @@
+"""The commands of ``python -m dpo_book`` for one's own data: sft, reward, dpo, evaluate, sample.
+
+Each is a function; its parameters, and the fields of the dataclasses among them, are its options.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import tyro
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from dpo_book.checkpoints import data_digest, model_digest
+from dpo_book.config import DPOConfig, RewardConfig, SFTConfig, TrainConfig
+from dpo_book.held_out import drift, held_out
+from dpo_book.pairs import Pair, tokenize_pairs
+from dpo_book.policy import build_policy, load_policy, train_tokenizer
+from dpo_book.policy import sample as draw
+from dpo_book.preferences import Preference, load_preferences
+from dpo_book.reference import kept_reference_logps
+from dpo_book.reward_model import build_reward_model
+from dpo_book.runs import carry_out
+from dpo_book.train import train_dpo, train_reward_model, train_sft
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Preferences to read."""
+
+    data: str
+    """preferences: a file (.jsonl, .json, .csv, .parquet), a folder, a data set owner/name of the hub, hh or tldr"""
+    split: str = "train"
+    """which part of a folder or data set"""
+    source: str | None = None
+    """a local copy of hh or tldr"""
+    max_length: int | None = None
+    """most tokens of prompt and completion, by default the policy's context; longer completions are cut"""
+    drop_long: bool = False
+    """leave out prompts that fill max-length alone, instead of stopping at the first"""
+
+    def read(self) -> list[Preference]:
+        return load_preferences(self.data, self.split, self.source)
+
+    def pairs(
+        self, preferences: list[Preference], policy: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+    ) -> list[Pair]:
+        length = self.max_length or getattr(policy.config, "max_position_embeddings", None)
+        return tokenize_pairs(preferences, tokenizer, length, self.drop_long)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """Where a run lives, and what it keeps."""
+
+    out: Path
+    """folder of the run: metrics.jsonl, figures, a checkpoint, and at last model/. The same command goes on there"""
+    checkpoint_every: int = 100
+    """steps between checkpoints"""
+    tensorboard: bool = False
+    """also write the metrics to OUT/tensorboard (needs the package's extra of that name)"""
+
+
+def sft(data: Data, output: Output, config: SFTConfig, policy: str = "mini") -> None:
+    """Teach a policy to imitate the chosen completions: where DPO starts.
+
+    Args:
+        policy: hub id, folder or .gguf file; mini is a new small GPT-2 with a tokenizer made from the data.
+    """
+    preferences = data.read()
+    model, tokenizer = _policy(policy, preferences)
+    pairs = data.pairs(preferences, model, tokenizer)
+    examples = [(pair.prompt, pair.chosen) for pair in pairs]
+    start = lambda checkpoints: train_sft(model, examples, config, checkpoints)
+    _run("sft", output, config, model, tokenizer, examples, start)
+
+
+def reward(data: Data, output: Output, config: RewardConfig, policy: str = "mini") -> None:
+    """Fit a reward model to preferences (eq. 2): the policy's body with a scalar head.
+
+    Args:
+        policy: hub id, folder or .gguf file; mini is a new small GPT-2 with a tokenizer made from the data.
+    """
+    preferences = data.read()
+    base, tokenizer = _policy(policy, preferences)
+    pairs = data.pairs(preferences, base, tokenizer)
+    model = build_reward_model(base, config.seed)
+    if model.config.pad_token_id is None:  # without one transformers scores no batch of several rows
+        model.config.pad_token_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+    start = lambda checkpoints: train_reward_model(model, pairs, config, checkpoints)
+    _run("reward", output, config, model, tokenizer, pairs, start)
+
+
+def dpo(data: Data, output: Output, config: DPOConfig, policy: str, reference: str | None = None) -> None:
+    """Train a policy on preferences by DPO (eq. 7).
+
+    Args:
+        policy: hub id, folder or .gguf file; mini is a new small GPT-2, which has learned nothing yet.
+        reference: another policy of the same tokenizer to stay near to; by default the policy as it starts.
+    """
+    preferences = data.read()
+    model, tokenizer = _policy(policy, preferences)
+    pairs = data.pairs(preferences, model, tokenizer)
+    near = model if reference is None else _same_tokens(reference, tokenizer)
+    digest = model_digest(near)
+    logps = None if config.reference_free else kept_reference_logps(near, pairs, 2 * config.batch_size)
+    del near  # its log-probabilities are all that training needs
+    start = lambda checkpoints: train_dpo(model, None, pairs, config, logps, checkpoints)
+    _run("dpo", output, config, model, tokenizer, pairs, start, reference=digest)
+
+
+def evaluate(
+    data: Data,
+    policy: str,
+    reference: str,
+    beta: float = 0.1,
+    samples: int = 64,
+    max_new_tokens: int = 48,
+    seed: int = 0,
+) -> None:
+    """Measure a policy on held-out preferences: accuracy, margin, KL to the reference, each with 95 % intervals.
+
+    Args:
+        policy: hub id, folder or .gguf file.
+        reference: the policy that it was trained from.
+        beta: of its training; the margin is in its unit.
+        samples: completions drawn for the KL.
+        max_new_tokens: where they are cut.
+        seed: of the samples.
+    """
+    model, tokenizer = load_policy(policy)
+    near = _same_tokens(reference, tokenizer)
+    pairs = data.pairs(data.read(), model, tokenizer)
+    prompts = [list(prompt) for prompt in dict.fromkeys(tuple(pair.prompt) for pair in pairs)]
+    measured = held_out(model, near, pairs, beta)
+    measured["KL to the reference, nats"] = drift(model, near, prompts, samples, max_new_tokens, seed)
+    print(f"{len(pairs)} pairs")
+    for name, value in measured.items():
+        print(f"{name}: {value}")
+
+
+def sample(
+    prompts: tyro.conf.Positional[tuple[str, ...]] = (),
+    *,
+    policy: str,
+    file: Path | None = None,
+    max_new_tokens: int = 48,
+    temperature: float = 1.0,
+    seed: int = 0,
+) -> None:
+    """Write what a policy says to prompts, as JSON lines {"prompt", "completion"}.
+
+    Args:
+        prompts: the prompts, each in quotes.
+        policy: hub id, folder or .gguf file.
+        file: more prompts, one a line.
+        max_new_tokens: where a completion is cut.
+        temperature: 1 draws from the policy itself, 0 takes the likeliest token.
+        seed: of the draws.
+    """
+    lines = file.read_text(encoding="utf-8").splitlines() if file else []
+    prompts = [*prompts, *(line for line in lines if line.strip())]
+    if not prompts:
+        raise ValueError("no prompt was given: write some in quotes, or name a --file with one a line")
+    model, tokenizer = load_policy(policy)
+    for start in range(0, len(prompts), 64):
+        batch = prompts[start : start + 64]
+        completions = draw(model, tokenizer, batch, max_new_tokens, temperature, seed + start)
+        for prompt, completion in zip(batch, completions, strict=True):
+            print(json.dumps({"prompt": prompt, "completion": completion}, ensure_ascii=False))
+
+
+def _policy(name: str, preferences: list[Preference]) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    if name != "mini":
+        return load_policy(name)
+    texts = [json.dumps(text) if isinstance(text, list) else text
+             for p in preferences for text in (p.prompt, p.chosen, p.rejected)]  # fmt: skip
+    tokenizer = train_tokenizer(texts)
+    return build_policy("mini", tokenizer), tokenizer
+
+
+def _same_tokens(name: str, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    model, theirs = load_policy(name)
+    if theirs.get_vocab() != tokenizer.get_vocab():
+        raise ValueError(f"the reference {name} has another tokenizer than the policy: their tokens must be the same")
+    return model
+
+
+def _run(method: str, output: Output, config: TrainConfig, model, tokenizer, rows, start, **identity: str) -> None:
+    settings = {"method": method, **asdict(config)}
+    identity = {**settings, "model": model_digest(model), **identity, "data": data_digest(rows)}
+    tokens = sum(len(ids) for row in rows for ids in row if isinstance(ids, list)) / len(rows)  # a row, on average
+    ran = carry_out(
+        output.out, identity, start, config.steps, model, tokenizer, tokens * config.batch_size,
+        output.checkpoint_every, output.tensorboard,
+    )  # fmt: skip
+    here = output.out
+    print(f"the trained model is in {here / 'model'}" if ran else f"{here} holds this run already, finished")

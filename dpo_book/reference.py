@@ -1,0 +1,41 @@
+"""The reference's log-probabilities, computed once and kept on disk between runs.
+
+The reference never changes, and neither do the pairs: with what it says of them at hand, training needs no second
+model in memory, and a second run on the same data starts at once.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from dpo_book.cache import cached
+from dpo_book.checkpoints import data_digest, model_digest
+from dpo_book.pairs import Pair
+from dpo_book.train import compute_reference_logps
+
+
+def kept_reference_logps(reference: PreTrainedModel, pairs: Sequence[Pair], batch_size: int) -> tuple[Tensor, Tensor]:
+    """What ``compute_reference_logps`` gives, (chosen, rejected) of shape (len(pairs),), from the cache if it can be.
+
+    Kept under all that it depends on: weights, settings, token ids, batch size, device, versions.
+    """
+
+    def build(folder: Path) -> None:
+        chosen, rejected = compute_reference_logps(reference, pairs, batch_size)
+        save_file({"chosen": chosen.contiguous(), "rejected": rejected.contiguous()}, folder / "logps.safetensors")
+
+    depends_on = {
+        "model": model_digest(reference),
+        "config": reference.config.to_json_string(),  # rope, activations: not all that decides is in the weights
+        "data": data_digest([pair[:3] for pair in pairs]),
+        "batch_size": batch_size,
+        "device": reference.device.type,
+        "versions": [torch.__version__, transformers.__version__],
+    }
+    kept = load_file(cached("reference-logps", depends_on, build) / "logps.safetensors")
+    return kept["chosen"], kept["rejected"]
