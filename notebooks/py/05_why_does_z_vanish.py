@@ -285,8 +285,11 @@ for member, other in zip(members, representatives):
 
 # %%
 pi = (ref_logp + r_bar / beta).exp()
-print("Σ_y π(y|x)  =", pi.sum(dim=1))
-print("Z(x) of r̄   =", log_partition(ref_logp, r_bar, beta).exp())
+for name, sums in (
+    ("Σ_y π(y|x)", pi.sum(dim=1)),
+    ("Z(x) of r̄", log_partition(ref_logp, r_bar, beta).exp()),
+):
+    print(f"{name:10} =", "  ".join(f"{value:.4f}" for value in sums))
 assert torch.allclose(pi.sum(dim=1), torch.ones(3, dtype=torch.float64), atol=1e-10)
 assert log_partition(ref_logp, r_bar, beta).abs().max() < 1e-10
 
