@@ -43,6 +43,9 @@ WIDGETS = {
     "07_does_it_get_there": {
         "LiveRun(": [SETUP, "def measured("],
     },
+    "08_rlhf_or_dpo": {
+        "slider_figure(": [SETUP, "tables = ", "def limit(", "grid = ", "strengths = {", "def after("],
+    },
 }
 
 

@@ -19,7 +19,7 @@ from tests.chapter_widgets import NOTEBOOKS, SETUP, WIDGETS, cells_up_to, cells_
 # What a probe cell in the chapter's kernel does with the widget that the cell above it shows:
 
 
-def ends(control):
+def both_ends(control):
     """What to set, and to which two values, to put a slider or a list at its ends."""
     if hasattr(control, "options"):
         return "index", (0, len(control.options) - 1)
@@ -32,7 +32,7 @@ def corners(controls):
     """Move the controls to every combination of their ends; say which: (0, 1) is the first low, the second high."""
     for corner in product((0, 1), repeat=len(controls)):
         for control, which in zip(controls, corner, strict=True):
-            name, values = ends(control)
+            name, values = both_ends(control)
             setattr(control, name, values[which])
         yield corner
 
@@ -79,7 +79,7 @@ PROBES = {
 }
 SLIDERS = (probe_slider_figure, probe_live_run)
 TOOLS = "import time\nfrom itertools import product\n\n\n" + "\n\n".join(
-    inspect.getsource(function) for function in (ends, corners, *PROBES.values())
+    inspect.getsource(function) for function in (both_ends, corners, *PROBES.values())
 )
 CLEAN = "%reset -f\nimport torch\ntorch.set_default_dtype(torch.float32)"  # chapter 01 changes it
 
