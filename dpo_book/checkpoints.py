@@ -32,13 +32,14 @@ class Checkpoints:
     """The last state of the run with this ``identity``, in the file ``path``, replaced ``every`` so many steps.
 
     done: the updates after which it was kept, 0 where there is none yet. CheckpointError for a file that is
-    damaged, or that another run has left.
+    damaged, or that another run has left. writes: False in all but one of several processes.
     """
 
-    def __init__(self, path: Path, identity: Identity, every: int):
+    def __init__(self, path: Path, identity: Identity, every: int, writes: bool = True):
         if isinstance(every, bool) or not isinstance(every, int) or every < 1:
             raise ValueError(f"checkpoints every {every!r} steps: must be a whole number of at least 1")
         self._path, self._identity, self._every = path, json.loads(json.dumps(identity)), every
+        self._writes = writes
         self.done, self._state = self._read() if path.exists() else (0, {})
 
     def restore(self, updates: Updates) -> int:
@@ -53,6 +54,8 @@ class Checkpoints:
 
     def save(self, updates: Updates) -> None:
         """Keep the state instead of the last one, which stays until the new one is whole and on the disk."""
+        if not self._writes or updates.done == self.done:
+            return
         state = {name: value.cpu().contiguous() for name, value in updates.state().items()}
         about = json.dumps({"step": updates.done, "identity": self._identity}, sort_keys=True)
         metadata = {"about": about, "sha256": _digest(about, state)}

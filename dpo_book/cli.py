@@ -24,6 +24,7 @@ from dpo_book.checkpoints import CheckpointError
 from dpo_book.frontier import compute
 from dpo_book.methods import METHODS
 from dpo_book.plans import PLANS
+from dpo_book.runs import leave_processes
 from dpo_book.updates import TrainingDiverged
 
 _Method = Literal[tuple(METHODS)]
@@ -69,15 +70,19 @@ COMMANDS = (commands.sft, commands.reward, commands.dpo, commands.evaluate, comm
 def main() -> None:
     """The command line. Exit status 2 and one line for a slip, 130 when it is stopped."""
     transformers.utils.logging.disable_progress_bar()  # of reading and writing weights; ours is the run's
-    warnings.showwarning = lambda message, *_: _said(str(message), 0)
-    try:
-        _parsed()()
-    except (ValueError, CheckpointError, TrainingDiverged) as error:
-        sys.exit(_said(str(error), 2))
-    except OSError as error:
-        sys.exit(_said(f"{error.filename or 'a file'}: {error.strerror}" if error.strerror else str(error), 2))
-    except KeyboardInterrupt:
-        sys.exit(_said("stopped; what was finished is kept, and the same command goes on from there", 130))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of libraries to each other
+        warnings.showwarning = lambda message, *_: _said(str(message), 0)
+        try:
+            _parsed()()
+        except (ValueError, ImportError, CheckpointError, TrainingDiverged) as error:
+            sys.exit(_said(str(error), 2))
+        except OSError as error:
+            sys.exit(_said(f"{error.filename or 'a file'}: {error.strerror}" if error.strerror else str(error), 2))
+        except KeyboardInterrupt:
+            sys.exit(_said("stopped; what was finished is kept, and the same command goes on from there", 130))
+        finally:
+            leave_processes()
 
 
 def _parsed() -> Callable[[], None]:

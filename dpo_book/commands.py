@@ -4,6 +4,7 @@ Each is a function; its parameters, and the fields of the dataclasses among them
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,14 +14,16 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from dpo_book.checkpoints import data_digest, model_digest
 from dpo_book.config import DPOConfig, RewardConfig, SFTConfig, TrainConfig
 from dpo_book.held_out import drift, held_out
+from dpo_book.lora import Lora
 from dpo_book.pairs import Pair, tokenize_pairs
 from dpo_book.policy import build_policy, load_policy, train_tokenizer
 from dpo_book.policy import sample as draw
 from dpo_book.preferences import Preference, load_preferences
 from dpo_book.reference import kept_reference_logps
 from dpo_book.reward_model import build_reward_model
-from dpo_book.runs import carry_out
+from dpo_book.runs import carry_out, join_processes
 from dpo_book.train import train_dpo, train_reward_model, train_sft
+from dpo_book.updates import this_process
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,18 +63,19 @@ class Output:
     """also write the metrics to OUT/tensorboard (needs the package's extra of that name)"""
 
 
-def sft(data: Data, output: Output, config: SFTConfig, policy: str = "mini") -> None:
+def sft(data: Data, output: Output, config: SFTConfig, policy: str = "mini", lora_rank: int | None = None) -> None:
     """Teach a policy to imitate the chosen completions: where DPO starts.
 
     Args:
         policy: hub id, folder or .gguf file; mini is a new small GPT-2 with a tokenizer made from the data.
+        lora_rank: train an adapter of this rank instead of all weights (needs the package's extra lora).
     """
     preferences = data.read()
     model, tokenizer = _policy(policy, preferences)
     pairs = data.pairs(preferences, model, tokenizer)
     examples = [(pair.prompt, pair.chosen) for pair in pairs]
     start = lambda checkpoints: train_sft(model, examples, config, checkpoints)
-    _run("sft", output, config, model, tokenizer, examples, start)
+    _run("sft", output, config, model, tokenizer, examples, start, lora_rank)
 
 
 def reward(data: Data, output: Output, config: RewardConfig, policy: str = "mini") -> None:
@@ -90,12 +94,20 @@ def reward(data: Data, output: Output, config: RewardConfig, policy: str = "mini
     _run("reward", output, config, model, tokenizer, pairs, start)
 
 
-def dpo(data: Data, output: Output, config: DPOConfig, policy: str, reference: str | None = None) -> None:
+def dpo(
+    data: Data,
+    output: Output,
+    config: DPOConfig,
+    policy: str,
+    reference: str | None = None,
+    lora_rank: int | None = None,
+) -> None:
     """Train a policy on preferences by DPO (eq. 7).
 
     Args:
         policy: hub id, folder or .gguf file; mini is a new small GPT-2, which has learned nothing yet.
         reference: another policy of the same tokenizer to stay near to; by default the policy as it starts.
+        lora_rank: train an adapter of this rank instead of all weights (needs the package's extra lora).
     """
     preferences = data.read()
     model, tokenizer = _policy(policy, preferences)
@@ -105,7 +117,7 @@ def dpo(data: Data, output: Output, config: DPOConfig, policy: str, reference: s
     logps = None if config.reference_free else kept_reference_logps(near, pairs, 2 * config.batch_size)
     del near  # its log-probabilities are all that training needs
     start = lambda checkpoints: train_dpo(model, None, pairs, config, logps, checkpoints)
-    _run("dpo", output, config, model, tokenizer, pairs, start, reference=digest)
+    _run("dpo", output, config, model, tokenizer, pairs, start, lora_rank, reference=digest)
 
 
 def evaluate(
@@ -127,7 +139,7 @@ def evaluate(
         max_new_tokens: where they are cut.
         seed: of the samples.
     """
-    model, tokenizer = load_policy(policy)
+    model, tokenizer = _policy(policy)
     near = _same_tokens(reference, tokenizer)
     pairs = data.pairs(data.read(), model, tokenizer)
     prompts = [list(prompt) for prompt in dict.fromkeys(tuple(pair.prompt) for pair in pairs)]
@@ -161,7 +173,7 @@ def sample(
     prompts = [*prompts, *(line for line in lines if line.strip())]
     if not prompts:
         raise ValueError("no prompt was given: write some in quotes, or name a --file with one a line")
-    model, tokenizer = load_policy(policy)
+    model, tokenizer = _policy(policy)
     for start in range(0, len(prompts), 64):
         batch = prompts[start : start + 64]
         completions = draw(model, tokenizer, batch, max_new_tokens, temperature, seed + start)
@@ -169,29 +181,36 @@ def sample(
             print(json.dumps({"prompt": prompt, "completion": completion}, ensure_ascii=False))
 
 
-def _policy(name: str, preferences: list[Preference]) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    if name != "mini":
-        return load_policy(name)
+def _policy(name: str, preferences: Sequence[Preference] = ()) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    device = join_processes()
+    if name != "mini" or not preferences:
+        model, tokenizer = load_policy(name)
+        return model.to(device), tokenizer
     texts = [json.dumps(text) if isinstance(text, list) else text
              for p in preferences for text in (p.prompt, p.chosen, p.rejected)]  # fmt: skip
     tokenizer = train_tokenizer(texts)
-    return build_policy("mini", tokenizer), tokenizer
+    return build_policy("mini", tokenizer).to(device), tokenizer
 
 
 def _same_tokens(name: str, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
     model, theirs = load_policy(name)
     if theirs.get_vocab() != tokenizer.get_vocab():
         raise ValueError(f"the reference {name} has another tokenizer than the policy: their tokens must be the same")
-    return model
+    return model.to(join_processes())
 
 
-def _run(method: str, output: Output, config: TrainConfig, model, tokenizer, rows, start, **identity: str) -> None:
-    settings = {"method": method, **asdict(config)}
+def _run(
+    method: str, output: Output, config: TrainConfig, model, tokenizer, rows, start, lora_rank=None, **identity: str
+) -> None:
+    settings = {"method": method, **asdict(config), "lora_rank": lora_rank}
     identity = {**settings, "model": model_digest(model), **identity, "data": data_digest(rows)}
+    lora = None if lora_rank is None else Lora(model, lora_rank, config.seed)
+    trained = lora.merge if lora else lambda: model
     tokens = sum(len(ids) for row in rows for ids in row if isinstance(ids, list)) / len(rows)  # a row, on average
     ran = carry_out(
-        output.out, identity, start, config.steps, model, tokenizer, tokens * config.batch_size,
+        output.out, identity, start, config.steps, trained, tokenizer, tokens * config.batch_size,
         output.checkpoint_every, output.tensorboard,
     )  # fmt: skip
     here = output.out
-    print(f"the trained model is in {here / 'model'}" if ran else f"{here} holds this run already, finished")
+    if this_process()[0] == 0:
+        print(f"the trained model is in {here / 'model'}" if ran else f"{here} holds this run already, finished")

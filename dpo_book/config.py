@@ -14,7 +14,9 @@ class TrainConfig:
     learning_rate: float = 1e-5
     """of AdamW, the peak after the warm-up; from there a cosine leads down to zero"""
     batch_size: int = 64
-    """examples (pairs, for methods that compare) behind each update"""
+    """examples (pairs, for methods that compare) behind each update, all processes together"""
+    micro_batch_size: int | None = None
+    """how many of them a process computes at once, by default its whole part; fewer need less memory"""
     steps: int = 300
     """updates; the data is gone through as often as they need"""
     warmup_steps: int = 20
@@ -25,7 +27,9 @@ class TrainConfig:
     """of the order of the data, the only chance left in training"""
 
     def __post_init__(self) -> None:
-        _require_counts(self, "batch_size", "steps")
+        _require_counts(
+            self, "batch_size", "steps", *(["micro_batch_size"] if self.micro_batch_size is not None else [])
+        )
         if not isinstance(self.warmup_steps, int) or self.warmup_steps < 0:
             raise ValueError(f"warmup_steps must be a whole number of at least 0, got {self.warmup_steps!r}")
         _require_positive(self, "learning_rate", "max_grad_norm")
@@ -104,6 +108,8 @@ class PPOConfig(TrainConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_beta(self.beta)
+        if self.micro_batch_size is not None:
+            raise ValueError("micro_batch_size is not PPO's: its minibatch_size says how many are computed at once")
         _require_counts(self, "epochs", "minibatch_size", "max_new_tokens")
         _require_positive(self, "clip", "value_learning_rate")
         if self.target_kl is not None:

@@ -6,6 +6,7 @@ A policy is always a plain causal language model of transformers and its tokeniz
 import copy
 import math
 import os
+import struct
 from collections.abc import Iterable, Sequence
 from numbers import Real
 
@@ -17,6 +18,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     GenerationConfig,
+    GgufConfig,
     GPT2Config,
     GPT2LMHeadModel,
     PreTrainedModel,
@@ -93,24 +95,30 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 2048) -> PreTrainedT
 
 
 def load_policy(name_or_path: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """``(model, tokenizer)`` of a causal language model: a hub id such as "gpt2", or a ``save_pretrained`` folder.
+    """``(model, tokenizer)`` of a causal language model: a hub id such as "gpt2", a ``save_pretrained`` folder, or
+    a .gguf file, which transformers reads and turns into plain weights (with the package's extra "gguf").
 
-    Weights come from safetensors only (a pickle can run code), and no code is ever taken from the hub.
+    Weights come from safetensors or GGUF only (a pickle can run code), and no code is ever taken from the hub.
     The model is in float32 with dropout off. Raises PolicyNotFoundError, with what to do, when the name
     does not exist or the network cannot be reached.
     """
     where = {"trust_remote_code": False, "local_files_only": not _hub_answers(str(name_or_path))}
+    source, weights = name_or_path, {"use_safetensors": True, "dtype": torch.float32}
+    if str(name_or_path).endswith(".gguf"):
+        source, where["gguf_file"] = os.path.split(os.path.abspath(name_or_path))
+        weights["quantization_config"] = GgufConfig(dequantize=True)  # blocks of 4 or 8 bits cannot be trained
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name_or_path, **where)
+        tokenizer = AutoTokenizer.from_pretrained(source, **where)
         if len(tokenizer) <= len(tokenizer.all_special_ids):
             raise ValueError("there are no tokenizer files, or they hold no word")
-        model = AutoModelForCausalLM.from_pretrained(name_or_path, use_safetensors=True, dtype=torch.float32, **where)
-    except (OSError, ValueError, SafetensorError) as error:
+        model = AutoModelForCausalLM.from_pretrained(source, **weights, **where)
+    except (OSError, ValueError, SafetensorError, struct.error) as error:  # the last from a .gguf file cut short
         raise PolicyNotFoundError(
             f"no policy could be loaded from {str(name_or_path)!r}. If it is a folder, it must hold config.json, "
-            "the tokenizer's files and model.safetensors, as save_pretrained writes them. If it is a hub id, "
-            'check its spelling and the network, or go on without either: build_policy("mini", '
-            f"train_tokenizer(texts)) needs none. (transformers said: {_first_line(error)})"
+            "the tokenizer's files and model.safetensors, as save_pretrained writes them; a .gguf file must be whole "
+            "and of a family that transformers reads. If it is a hub id, check its spelling and the network, or go "
+            'on without either: build_policy("mini", train_tokenizer(texts)) needs none. '
+            f"(transformers said: {_first_line(error)})"
         ) from error
     if tokenizer.eos_token_id is None and model.config.eos_token_id is not None:
         tokenizer.eos_token = tokenizer.convert_ids_to_tokens(model.config.eos_token_id)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
 from filelock import FileLock, Timeout
 from matplotlib.figure import Figure
 from safetensors import SafetensorError
@@ -21,9 +22,27 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dpo_book import plots
 from dpo_book.checkpoints import CheckpointError, Checkpoints, Identity, differences, remove, replace_whole
-from dpo_book.train import Record
+from dpo_book.loop import Record
+from dpo_book.updates import this_process
 
 SHOWN = {"loss": "loss", "margin": "margins", "accuracy": "accuracies"}  # on the bar: by name, or as "rewards/..."
+
+
+def join_processes() -> torch.device:
+    """This process's device; where ``accelerate launch`` or torchrun started several, they know each other then."""
+    cuda = torch.cuda.is_available()
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if cuda else torch.device("cpu")
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not torch.distributed.is_initialized():
+        if cuda:
+            torch.cuda.set_device(device)
+        torch.distributed.init_process_group("nccl" if cuda else "gloo")
+    return device
+
+
+def leave_processes() -> None:
+    """Part from the other processes. One that just ends may be aborted by its threads, and bring down the rest."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 class RunError(ValueError):
@@ -67,17 +86,22 @@ def carry_out(
     identity: Identity,
     start: Callable[[Checkpoints], Iterator[Record]],
     steps: int,
-    model: PreTrainedModel,
+    trained: Callable[[], PreTrainedModel],
     tokenizer: PreTrainedTokenizerBase,
     tokens_a_step: float,
     checkpoint_every: int = 100,
     tensorboard: bool = False,
 ) -> bool:
-    """Run ``start(checkpoints)``, which trains ``model`` for ``steps``, to its end in the folder ``out``.
+    """Run ``start(checkpoints)``, a training of ``steps``, to its end in the folder ``out``, and save ``trained()``.
 
     A run that was stopped goes on from its checkpoint; one that is finished is left alone, and False returned.
-    tokens_a_step: for the bar alone, on average.
+    Of several processes, which all train, the first one writes. tokens_a_step: for the bar alone, on average.
     """
+    if this_process()[0] > 0:
+        if not (out / "model").exists():
+            for _ in start(Checkpoints(out / "checkpoint.safetensors", identity, checkpoint_every, writes=False)):
+                pass
+        return False
     with run_folder(out, identity):
         if (out / "model").exists():
             return False
@@ -103,7 +127,7 @@ def carry_out(
         for name, figure in _figures(records).items():
             save = lambda scratch, figure=figure: figure.savefig(scratch, format="png", dpi=150)
             replace_whole(out / f"{name}.png", save)
-        save_model(out / "model", model, tokenizer)
+        save_model(out / "model", trained(), tokenizer)
         return True
 
 

@@ -1,11 +1,10 @@
-"""One training loop for every method: a generator that yields a record of metrics a step.
+"""Every method's training, SFT, reward model, DPO and its relatives: a generator of one record of metrics a step.
 
-Whoever iterates is in charge: plot while it runs, stop by leaving the loop. A method is a function from a
-batch to its loss; the loop knows nothing else of it. With ``checkpoints`` it goes on where they end.
+Whoever iterates is in charge: plot while it runs, stop by leaving the loop. With ``checkpoints`` it goes on where
+they end. A method is a function from a batch to its loss; ``loop.py`` does the rest.
 """
 
-import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -13,16 +12,16 @@ from transformers import PreTrainedModel
 
 from dpo_book.bradley_terry import reward_model_loss
 from dpo_book.checkpoints import Checkpoints
-from dpo_book.config import DPOConfig, RewardConfig, SFTConfig, TrainConfig, UnlikelihoodConfig
+from dpo_book.config import DPOConfig, RewardConfig, SFTConfig, UnlikelihoodConfig
 from dpo_book.logprobs import Batch, collate, sequence_logp
+from dpo_book.loop import Record, in_parts, train
 from dpo_book.losses import soft_dpo_loss
-from dpo_book.pairs import Pair, batches_by_length, check_pairs
+from dpo_book.pairs import Pair, check_pairs
 from dpo_book.reward_model import sequence_reward
 from dpo_book.shared_prompt import can_share_prompts, completion_logps, pair_lengths, pair_logps
-from dpo_book.updates import Measured, Updates, autocast
+from dpo_book.updates import Measured, autocast
 
 Example = tuple[list[int], list[int]]  # token ids of a prompt and of one completion
-Record = dict[str, float]
 
 
 def train_sft(
@@ -39,7 +38,7 @@ def train_sft(
         batch = collate([examples[i][0] for i in rows], [examples[i][1] for i in rows]).to(policy.device)
         return -sequence_logp(policy, batch).sum() / batch.completion_mask.sum(), {}
 
-    return _train(policy, lengths, loss_of, config, checkpoints)
+    return train(policy, lengths, loss_of, config, checkpoints, [len(completion) for _, completion in examples])
 
 
 def train_unlikelihood(
@@ -65,7 +64,8 @@ def train_unlikelihood(
         loss = (config.alpha * rejected - chosen).sum() / sum(len(pairs[i].chosen) for i in rows)
         return loss, {"logps/chosen": chosen.detach().mean(), "logps/rejected": rejected.detach().mean()}
 
-    return _train(policy, pair_lengths(pairs, share), loss_of, config, checkpoints)
+    tokens = [len(pair.chosen) for pair in pairs]
+    return train(policy, pair_lengths(pairs, share), loss_of, config, checkpoints, tokens)
 
 
 def train_reward_model(
@@ -89,7 +89,7 @@ def train_reward_model(
         margins = (chosen - rejected).detach()
         return losses.mean(), {"accuracy": _share_positive(margins), "margin": margins.mean()}
 
-    return _train(model, lengths, loss_of, config, checkpoints)
+    return train(model, lengths, loss_of, config, checkpoints)
 
 
 def train_dpo(
@@ -156,7 +156,7 @@ def train_dpo(
             "logps/rejected": rejected.detach().mean(),
         }
 
-    return _train(policy, pair_lengths(pairs, share), loss_of, config, checkpoints)
+    return train(policy, pair_lengths(pairs, share), loss_of, config, checkpoints)
 
 
 @torch.no_grad()
@@ -173,45 +173,16 @@ def compute_reference_logps(
     completions: dict[tuple, dict[tuple, None]] = {}  # of each prompt, the distinct ones
     for pair in pairs:
         completions.setdefault(tuple(pair.prompt), {}).update({tuple(pair.chosen): None, tuple(pair.rejected): None})
-    groups = [(x, part) for x, ys in completions.items() for part in _parts(sorted(ys, key=len), 2)]
+    groups = [(x, part) for x, ys in completions.items() for part in in_parts(sorted(ys, key=len), 2)]
     groups.sort(key=lambda group: len(group[0]) + sum(map(len, group[1])))
     logp: dict[tuple, float] = {}
-    for part in _parts(groups, max(1, batch_size // 2)):
+    for part in in_parts(groups, max(1, batch_size // 2)):
         with autocast(reference):
             values = completion_logps(reference, part, share)
         logp.update(zip([(x, y) for x, ys in part for y in ys], values.tolist(), strict=True))
     both = [[logp[tuple(pair.prompt), tuple(y)] for y in (pair.chosen, pair.rejected)] for pair in pairs]
     chosen, rejected = torch.tensor(both).unbind(dim=1)
     return chosen, rejected
-
-
-def _parts(items: list, size: int) -> list[list]:
-    return [items[start : start + size] for start in range(0, len(items), size)]
-
-
-def _train(
-    policy: PreTrainedModel,
-    lengths: Sequence[int],
-    loss_of: Callable[[list[int]], Measured],
-    config: TrainConfig,
-    checkpoints: Checkpoints | None,
-) -> Iterator[Record]:
-    policy.eval()  # dropout off: log π must be a function of (x, y), not a draw
-    updates = Updates(policy, config, config.steps)
-    done = checkpoints.restore(updates) if checkpoints else 0
-    batches = itertools.islice(batches_by_length(lengths, config.batch_size, config.seed), done, None)
-    next_loss = lambda: loss_of(next(batches))
-
-    for step in range(done + 1, config.steps + 1):
-        update = updates.apply(step, next_loss)
-        measured = {"loss": update.loss, **update.metrics, "grad_norm": update.grad_norm}
-        values = torch.stack([value.float() for value in measured.values()]).tolist()  # one wait for the device
-        yield {"step": step, **dict(zip(measured, values, strict=True)), "learning_rate": update.learning_rate}
-        if checkpoints and checkpoints.due(step) and step < config.steps:
-            checkpoints.save(updates)
-    updates.check(config.steps, next_loss)
-    if checkpoints:
-        checkpoints.save(updates)
 
 
 def _share_positive(margins: Tensor) -> Tensor:

@@ -61,29 +61,38 @@ class Updates:
         )
         self._last_good = [parameter.detach().clone() for parameter in self._parameters]
 
-    def apply(self, step: int, loss_of: Callable[[], Measured]) -> Update:
+    def apply(self, step: int, *parts: Callable[[], Measured]) -> Update:
         """Compute the loss, go one step down its gradient. ``step`` is what an error message will name.
 
+        parts: what the loss and the metrics are the sums of, over all processes; in memory one at a time.
         Raises TrainingDiverged, with the parameters set back, if the loss or its gradient is not finite.
         """
-        with torch.enable_grad(), autocast(self._model):  # also for a caller who iterates under no_grad
-            loss, metrics = loss_of()
+        measured = []
+        for part in parts:
+            with torch.enable_grad(), autocast(self._model):  # also for a caller who iterates under no_grad
+                loss, metrics = part()
+            loss.backward()
+            measured.append({"": loss.detach(), **metrics})
+        metrics = {name: sum(part[name] for part in measured) for name in measured[0]}
+        sum_over_processes([*metrics.values(), *(parameter.grad for parameter in self._parameters)])
+        loss = metrics.pop("")
         self._check_finite(step, "loss", loss)
         with torch.no_grad():
             torch._foreach_copy_(self._last_good, self._parameters)  # these weights have just shown a finite loss
-        loss.backward()
         grad_norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._max_grad_norm)
         self._check_finite(step, "gradient", grad_norm)
         learning_rate = self._optimizer.param_groups[0]["lr"] = self._peak * self._share(self.done)
         self._optimizer.step()
         self._optimizer.zero_grad()
         self.done += 1
-        return Update(loss.detach(), metrics, grad_norm, learning_rate)
+        return Update(loss, metrics, grad_norm, learning_rate)
 
-    def check(self, step: int, loss_of: Callable[[], Measured]) -> None:
+    def check(self, step: int, *parts: Callable[[], Measured]) -> None:
         """The last update has no next loss that would show whether it was good: compute one, and look."""
         with torch.no_grad(), autocast(self._model):
-            self._check_finite(step, "loss after the last update", loss_of()[0])
+            loss = sum(part()[0] for part in parts)
+        sum_over_processes([loss])
+        self._check_finite(step, "loss after the last update", loss)
 
     def state(self) -> dict[str, Tensor]:
         """What the next update depends on besides ``done``: weights and AdamW's moments, by the parameters' names."""
@@ -107,7 +116,22 @@ class Updates:
         if not value.isfinite().all():
             with torch.no_grad():
                 torch._foreach_copy_(self._parameters, self._last_good)
+            self._optimizer.zero_grad()
             raise TrainingDiverged(step, what)
+
+
+def this_process() -> tuple[int, int]:
+    """Which process this is, from 0, and of how many: (0, 1) unless ``torch.distributed`` was set up."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return 0, 1
+    return torch.distributed.get_rank(), torch.distributed.get_world_size()
+
+
+def sum_over_processes(tensors: list[Tensor]) -> None:
+    """Replace each tensor by its sum over all processes, the same bits in each of them."""
+    if this_process() != (0, 1):
+        for tensor in tensors:
+            torch.distributed.all_reduce(tensor)
 
 
 def autocast(model: PreTrainedModel) -> AbstractContextManager:

@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 
 import pytest
@@ -232,7 +231,6 @@ def test_a_checkpoint_that_cannot_be_used_stops_the_command_in_one_line(
     with open(tmp_path / "checkpoint.safetensors", "r+b") as file:
         file.seek(-1, os.SEEK_END)
         file.write(b"\x55")
-    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
     monkeypatch.setattr(sys, "argv", ["dpo_book", *map(str, arguments), "--out", str(tmp_path)])
     with pytest.raises(SystemExit, match="2"):
         cli.main()

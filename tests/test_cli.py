@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import warnings
 from importlib.util import find_spec
 
 import pytest
@@ -15,18 +14,7 @@ from dpo_book.evaluate import Estimate
 from dpo_book.held_out import interval, share_interval
 
 DATA = "tests/data/trl_style.jsonl"
-TINY = (
-    "--steps",
-    "6",
-    "--batch-size",
-    "4",
-    "--learning-rate",
-    "1e-3",
-    "--warmup-steps",
-    "0",
-    "--checkpoint-every",
-    "2",
-)
+TINY = ("--steps=6", "--batch-size=4", "--learning-rate=1e-3", "--warmup-steps=0", "--checkpoint-every=2")
 
 
 @pytest.fixture
@@ -34,7 +22,6 @@ def book(monkeypatch, capsys):
     """``book("dpo", ...)`` runs a command in this process: (exit status, what it printed, what it said on stderr)."""
 
     def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # main has its own; put back afterwards
         monkeypatch.setattr(sys, "argv", ["dpo_book", *map(str, arguments)])
         try:
             cli.main()

@@ -5,7 +5,8 @@ import math
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -254,6 +255,17 @@ def test_the_built_in_plans_run_every_method():
         for plan in plans.values():
             assert {run_.method for run_ in runs_of(plan)} == set(METHODS)
             assert set(plan.learning_rates) == set(METHODS) - {"sft", "best-of-n"}
+
+
+@pytest.mark.parametrize(("world", "seeds"), [("verdicts", 5), ("tiny-reviews", 3)])
+def test_the_stored_tables_are_whole_and_of_the_plans_that_stand_in_the_package(world, seeds):
+    folder = Path(__file__).parent.parent / "notebooks" / "results"
+    plan = PLANS["full"][world]
+    assert json.loads((folder / f"{world}.json").read_text()) == json.loads(json.dumps(asdict(plan)))
+    stored = read(folder / f"{world}.csv")
+    assert {Run(*key) for key in stored[["method", "strength", "seed"]].itertuples(index=False)} == set(
+        runs_of(plan, seeds=seeds)
+    )
 
 
 def command(*arguments):

@@ -366,9 +366,9 @@ assert records[-1]["beta"] > 0.33 and abs(last - 1.0) < 0.35
 tables = {name: read(Path("results") / f"{name}.csv") for name in ("verdicts", "tiny-reviews")}
 for name, rows in tables.items():
     full = PLANS["full"][name]
-    ends = rows[rows["last"]]
+    finished = rows[rows["last"]]
     print(
-        f"{name:13} {ends['seed'].nunique()} seeds, {len(ends)} runs; a seed: {full.comparisons:,} comparisons;"
+        f"{name:13} {finished['seed'].nunique()} seeds, {len(finished)} runs; a seed: {full.comparisons:,} comparisons;"
         f" a run: {full.budget:,} passes, of which a reward model takes {full.reward_passes:,}"
     )
 print("seconds are of", " / ".join(sorted(set(tables["verdicts"]["hardware"]))))
@@ -402,16 +402,17 @@ for name, rows in tables.items():
     lowest, most = max(ran.loc[["ppo", "ppo-gt"], "min"]), ran.loc["best-of-n", "max"]
     for method, strength in (("ppo", lowest), ("ppo-gt", lowest), ("best-of-n", most)):
         learned, true = gains(rows, method, strength)
-        promise[name, method] = learned / true
+        promise[name, method] = learned, true
         print(
             f"{name:13} {method:9} {strength:6g}   gain by r_φ {learned:.2f}, by r* {true:.2f}: "
             f"{learned / true:.2f} promised for each nat earned"
         )
-    assert promise[name, "ppo"] > promise[name, "ppo-gt"]
+    (told, wanted), (told_gt, wanted_gt) = promise[name, "ppo"], promise[name, "ppo-gt"]
+    assert told > told_gt and wanted < wanted_gt
 
 # %% [markdown]
-# At the lowest $\beta$ that both ran, PPO gets more of the learned reward for each nat of true reward than PPO-GT, which never saw
-# $r_\phi$. That surplus is bought from the reward model's errors. DPO has no reward model to fool, but it learns from the same
+# At the lowest $\beta$ that both ran, PPO has more of the learned reward than PPO-GT, which never saw $r_\phi$, and less of
+# the true one, in both worlds. That surplus is bought from the reward model's errors. DPO has no reward model to fool, but it learns from the same
 # pairs, and its implicit reward has errors of its own.
 #
 # ## The line that nobody crosses
@@ -466,12 +467,13 @@ worst = {m: below[(small["method"] == m) & small["last"]].max() for m in small["
 for method, gap in worst.items():
     print(f"{method:13} at most ≈ {gap:.2f} nats below the optimum of its own KL")
 print(f"{len(small)} policies measured, above the frontier: {(below < -1e-5).sum()}")
-assert (below > -1e-5).all() and worst["ppo-gt"] < worst["dpo"] < worst["best-of-n"]
+assert (below > -1e-5).all()
+assert worst["ppo-gt"] < worst["dpo"] < min(worst["ppo"], worst["best-of-n"])
 
 # %% [markdown]
 # Every policy that was measured, also half-trained ones, lies below the dashed line. It is a bound, not a fit.
-# The reward model of this small run has seen few pairs for few steps, and best-of-n with a large n believes it most: it ends
-# farthest below. The full run fits a better one.
+# The reward model of this small run has seen few pairs for few steps. PPO and best-of-n, which follow it, end farther below than
+# DPO and PPO-GT. The full run fits a better one.
 #
 # ## The frontier, in full
 #
@@ -498,25 +500,28 @@ for (method, strength), runs in ends.groupby(["method", "strength"], sort=False)
     )
 
 # %%
-share = (ends["below"] / span).groupby(ends["method"]).agg(["mean", "max"])
+by_strength = ends.groupby(["method", "strength"])["below"].mean() / span
+by_method = by_strength.groupby("method").agg(["mean", "max"])
 everywhere = limit(full["kl"].to_list()).numpy() - full["reward"].to_numpy()
 print(f"policies above the frontier: {(everywhere < -0.01).sum()} of {len(full)}")
+for method in ("dpo", "ppo", "ppo-gt"):
+    mean, worst = 100 * by_method.loc[method]
+    print(f"{method:7} ≈ {mean:.1f} % on average over strengths, ≈ {worst:.1f} % at its worst one")
 assert (everywhere > -0.01).all()  # room for a reference that another machine has trained
-over_seeds = (ends["below"] / span).groupby([ends["method"], ends["strength"]]).mean()
-assert over_seeds["dpo"].max() < 0.05 and share.loc["ppo-gt", "max"] < 0.10
-assert share.loc["ppo-gt", "mean"] < share.loc["dpo", "mean"] < share.loc["preferred-ft", "mean"]
-print(
-    f"DPO: worst β ≈ {100 * over_seeds['dpo'].max():.1f} % of the reward range below the optimum, "
-    f"worst run ≈ {100 * share.loc['dpo', 'max']:.1f} %"
-)
-print(f"PPO-GT: worst run ≈ {100 * share.loc['ppo-gt', 'max']:.1f} %")
+assert by_method.loc["dpo", "max"] < 0.05 and by_method.loc["ppo-gt", "max"] < 0.02
+ranking = by_method.loc[["ppo-gt", "dpo", "ppo", "preferred-ft"], "mean"]
+assert ranking.is_monotonic_increasing
+nearer = by_strength["ppo"] - by_strength["dpo"]  # how much nearer DPO is, by β
+assert (nearer[0.1:] > 0).all() and nearer[0.05] < 0
 
 # %% [markdown]
 # What stands asserted above:
 #
 # - No policy, finished or not, is above the line.
-# - DPO ends within 5 % of the reward range of it at every $\beta$, on average over the seeds. Its worst single run is printed above.
-# - PPO on the true reward is nearest, on average over its strengths. PPO itself is a good optimiser.
+# - At every $\beta$, DPO ends within 5 % of the reward range of it, mean over seeds. Single seeds at $\beta = 0.05$ can be
+#   farther: see the last column.
+# - PPO on the true reward is nearest: within 2 % at every $\beta$. PPO itself is a good optimiser.
+# - PPO on the learned reward is farther from the line than DPO at every $\beta$ from 0.1 up. At 0.05 it is nearer.
 # - Imitating the winners (preferred-FT) is farther away than DPO: it cannot know how much worse the losers were.
 #
 # Mind what "below the optimum of its own KL" leaves out. A method can sit near the line at another KL than the one that
@@ -592,15 +597,18 @@ for method in ("ppo", "ppo-gt"):
 assert medians["dpo", "seconds"] < medians["ppo", "seconds"]
 assert medians["dpo", "generated_tokens"] < medians["ppo", "generated_tokens"]
 assert medians["ppo-gt", "generated_tokens"] < medians["dpo", "generated_tokens"] / 5
-assert medians["ppo-gt", "judgements"] < medians["dpo", "judgements"]
+assert all(
+    medians["ppo-gt", name] < medians["dpo", name] for name in ("seconds", "passes", "judgements")
+)
+assert medians["dpo", "passes"] < medians["ppo", "passes"]
 
 # %% [markdown]
 # Compare with your prediction.
 #
-# - **Of the two that anybody can run, DPO is sooner**, in seconds, in passes and (a little) in tokens. Part of PPO's delay is its
-#   reward model: all its passes are spent before PPO's first step. After it PPO is measured at a few budgets only, so read its
-#   numbers with their range over seeds.
-# - **The fewest tokens go to PPO-GT**, and by far. Its samples come from the policy as it is, and for each one it hears the
+# - **Of the two that anybody can run, DPO is sooner**, in seconds, in passes and (a little) in tokens. PPO cannot begin before its
+#   reward model is paid for. Then it leaps, and creeps over the line: its learned reward leads it not quite there. PPO is measured at a few
+#   budgets only, so read its numbers with their range over seeds.
+# - **PPO-GT is first in every currency**, and in tokens by far. Its samples come from the policy as it is, and for each one it hears the
 #   true reward itself: a number, where a comparison gives one noisy bit about two responses. Nobody has that in practice.
 # - **In tokens, DPO and PPO are nearly equal**, for an accounting reason that you should know: the comparisons had to be
 #   sampled too, and both methods pay for the same ones. In the verdict world they were even drawn well (best-of-16 and
@@ -611,7 +619,7 @@ assert medians["ppo-gt", "judgements"] < medians["dpo", "judgements"]
 # | | DPO | PPO | PPO-GT |
 # |---|---|---|---|
 # | models in memory while training | 1 (2 before) | 4 | 3 |
-# | tuned here | learning rate | learning rate, value learning rate, minibatch, epochs, $\lambda$; the reward model's learning rate and steps | as PPO, without the reward model |
+# | to be tuned | learning rate | learning rate, value learning rate, minibatch, epochs, $\lambda$; the reward model's learning rate and steps | as PPO, without the reward model |
 # | people are asked | before training | before training | at every sample |
 #
 # ## The open-ended world
@@ -640,17 +648,16 @@ plots.reward_kl_frontier(small_reviews)
 ends = small_reviews[small_reviews["last"]].set_index("method")
 for method, row in ends.iterrows():
     print(
-        f"{method:13} {row['strength']:4g}   E[r] ≈ {row['reward']:.2f} ± {row['reward_error']:.2f}"
-        f"   KL ≈ {row['kl']:.2f} ± {row['kl_error']:.2f}"
+        f"{method:13} {row['strength']:4g}   E[r] ≈ {row['reward']:.2f}, KL ≈ {row['kl']:.2f}"
+        f"   (standard errors ≈ {row['reward_error']:.2f} and ≈ {row['kl_error']:.2f})"
     )
-for method in ("preferred-ft", "dpo", "ppo-gt"):
+for method in ("preferred-ft", "unlikelihood", "dpo", "ppo-gt"):
     error = np.hypot(ends.loc[method, "reward_error"], ends.loc["sft", "reward_error"])
     assert ends.loc[method, "reward"] > ends.loc["sft", "reward"] + error
 
 # %% [markdown]
-# Preferred-FT, DPO and PPO-GT earn more than the reference, by more than one standard error of the difference; PPO-GT, which is told
-# the truth, far more. PPO's reward model has had 40 steps here, and what it teaches in ten steps of PPO may be little. The runs
-# are short and each is one seed, so read no order into the rest. The full version:
+# All that train from the first pass on earn more than the reference, by more than one standard error of the difference. PPO pays half of this
+# small budget for its reward model and has ten steps left. One seed, short runs: read no order into the rest. The full version:
 
 # %%
 open_ended = tables["tiny-reviews"]
@@ -817,9 +824,9 @@ widgets.slider_figure(
 #
 # | question | measured here | who has the advantage |
 # |---|---|---|
-# | distance to the frontier (verdicts) | DPO within 5 % of the reward range at every β, on average over seeds; PPO-GT nearest on average | PPO with a true reward; of the rest see the table |
+# | distance to the frontier (verdicts) | DPO within 5 % of the reward range; nearer than PPO from β = 0.1 up, not at 0.05; PPO-GT within 2 % | PPO-GT; then DPO, but for the lowest β |
 # | reward at the same KL (TinyReviews) | DPO above PPO and best-of-n wherever they meet | DPO |
-# | time to 90 % of the attainable reward | medians printed above; in TinyReviews, half of PPO-GT's gain | DPO over PPO |
+# | time to 90 % of the attainable reward | medians printed above; in TinyReviews, to a goal that all three reach | DPO over PPO; PPO-GT before both |
 # | sampled tokens | DPO and PPO share the comparisons' tokens; PPO adds its own | DPO, by little |
 # | the KL that β asks for (verdicts) | DPO overshoots at the lowest β | PPO |
 # | memory, number of settings | 1 model against 4 | DPO |
@@ -830,7 +837,8 @@ widgets.slider_figure(
 #
 # - DPO's paper compared the same methods on IMDb reviews with a known reward: DPO's frontier lay above PPO's, and even above that
 #   of PPO with the true reward ([Rafailov et al. 2023](https://arxiv.org/abs/2305.18290), Fig. 2). Here no method can lie above the
-#   exact line, and PPO-GT lies closest to it. So that finding was about that PPO, not about PPO as such.
+#   exact line, and PPO-GT lies closest to it. So such a finding tells of one PPO, its tuning and its budget, not of
+#   PPO as such.
 # - [Xu et al. 2024](https://arxiv.org/abs/2404.10719) tuned PPO with care at larger scale and found it ahead of DPO, on code most of all. They also show
 #   that DPO suffers when the pairs' responses are unlike the policy's own. Our pairs are well spread, which favours DPO.
 # - [Gao et al. 2022](https://arxiv.org/abs/2210.10760): the learned reward is exploited more, the farther one goes. Larger
@@ -842,8 +850,8 @@ widgets.slider_figure(
 #
 # ## What could go wrong
 #
-# **"The reward goes up and up: it works."** Which reward? Above, the learned one rose faster than the true one. Watch the KL,
-# and read samples.
+# **"The reward goes up and up: it works."** Which reward? Above, PPO had more of the learned one than PPO-GT and less of the
+# true one. Watch the KL, and read samples.
 #
 # **"DPO's β looks opposite to PPO's."** It is the same β: the price of a nat in equation 3. In both methods a smaller one lets
 # the policy stray farther. See the table of KL by β.

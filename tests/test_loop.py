@@ -1,0 +1,135 @@
+"""The loop: neither micro-batches nor a second process change what is computed."""
+
+import json
+import math
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from dpo_book import (
+    DPOConfig,
+    Pair,
+    PPOConfig,
+    RewardConfig,
+    SFTConfig,
+    TrainingDiverged,
+    UnlikelihoodConfig,
+    build_policy,
+    build_reward_model,
+    copy_policy,
+    train_dpo,
+    train_reward_model,
+    train_sft,
+    train_unlikelihood,
+)
+from dpo_book.updates import Updates
+from dpo_book.worlds.verdicts import verdicts
+
+SHAPE = {"learning_rate": 1e-3, "batch_size": 6, "steps": 5, "warmup_steps": 0}
+
+
+@pytest.fixture
+def reference():
+    """In float64, for in float32 gradients that are zero but for rounding, as of key biases, move AdamW by it."""
+    return build_policy("nano", verdicts().tokenizer, seed=3).double()
+
+
+@pytest.fixture
+def pairs():
+    """Of several lengths, hard and soft: eleven, so that every second batch has five."""
+    encode = lambda text: verdicts().tokenizer(text).input_ids
+    texts = [("very good acting but", "very bad"), ("great but not bad", "dull not"), ("good", "bad but very dull")]
+    drawn = [Pair(encode("the acting"), encode(chosen), encode(rejected)) for chosen, rejected in texts] * 4
+    return [pair._replace(chosen_probability=1 - 0.04 * i) for i, pair in enumerate(drawn[:11])]
+
+
+METHODS = {
+    "sft": lambda reference, pairs, **shape: (
+        model := copy_policy(reference),
+        train_sft(model, [(pair.prompt, pair.chosen) for pair in pairs], SFTConfig(**shape)),
+    ),
+    "unlikelihood": lambda reference, pairs, **shape: (
+        model := copy_policy(reference),
+        train_unlikelihood(model, pairs, UnlikelihoodConfig(**shape)),
+    ),
+    "reward": lambda reference, pairs, **shape: (
+        model := build_reward_model(reference).double(),
+        train_reward_model(model, pairs, RewardConfig(**shape)),
+    ),
+    "dpo": lambda reference, pairs, **shape: (
+        model := copy_policy(reference),
+        train_dpo(model, reference, pairs, DPOConfig(beta=0.5, **shape)),
+    ),
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("size", [1, 4])
+def test_micro_batches_give_the_losses_and_weights_of_the_whole_batch(method, size, reference, pairs):
+    whole, expected = METHODS[method](reference, pairs, **SHAPE)
+    parted, records = METHODS[method](reference, pairs, **SHAPE, micro_batch_size=size)
+    for a, b in zip(records, expected, strict=True):
+        # Records are float32, which rounds at 6e-8, reference log-probabilities too; log-probabilities are about 10.
+        assert a == pytest.approx(b, rel=1e-6, abs=1e-6)
+    for a, b in zip(parted.parameters(), whole.parameters(), strict=True):
+        assert torch.allclose(a, b, rtol=0, atol=1e-7)  # of weights of about 0.02 that moved by up to 0.005
+
+
+def test_float32_micro_batches_keep_losses_to_1e_5(reference, pairs):
+    reference.float()
+    expected = [record["loss"] for record in METHODS["dpo"](reference, pairs, **SHAPE)[1]]
+    parted = [record["loss"] for record in METHODS["dpo"](reference, pairs, **SHAPE, micro_batch_size=2)[1]]
+    assert parted == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5, True])
+def test_a_bad_micro_batch_size_is_refused_by_name(size):
+    with pytest.raises(ValueError, match="micro_batch_size must be a whole number of at least 1"):
+        DPOConfig(micro_batch_size=size)
+
+
+def test_ppo_says_that_its_minibatches_are_its_own():
+    with pytest.raises(ValueError, match="micro_batch_size is not PPO's"):
+        PPOConfig(micro_batch_size=4)
+
+
+def test_one_part_that_is_not_finite_undoes_the_whole_update(reference):
+    policy = copy_policy(reference)
+    updates = Updates(policy, SFTConfig(), total=1)
+    good = lambda: (next(policy.parameters()).sum(), {})
+    bad = lambda: (next(policy.parameters()).sum() * math.nan, {})
+    with pytest.raises(TrainingDiverged, match="step 7: the loss"):
+        updates.apply(7, good, bad)
+    assert all(torch.equal(a, b) for a, b in zip(policy.parameters(), reference.parameters(), strict=True))
+    assert all(parameter.grad is None for parameter in policy.parameters())
+
+
+def test_two_processes_give_the_losses_of_one_at_the_same_global_batch(tmp_path):
+    world = verdicts()
+    build_policy("nano", world.tokenizer, seed=3).save_pretrained(tmp_path / "start")
+    world.tokenizer.save_pretrained(tmp_path / "start")
+    texts = [("very good acting but", "very bad"), ("great but not bad", "dull not"), ("good", "bad but very dull")]
+    rows = [{"prompt": "the plot", "chosen": chosen, "rejected": rejected} for chosen, rejected in texts] * 4
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[:11]))
+    run = ["-m", "dpo_book", "dpo", "--policy", tmp_path / "start", "--data", tmp_path / "pairs.jsonl", "--beta=0.5"]
+    # Eleven pairs in batches of five: the third, of one pair, leaves the second process without any.
+    run += ["--learning-rate=1e-3", "--batch-size=5", "--steps=7", "--warmup-steps=0", "--checkpoint-every=3"]
+    # --multi_gpu is accelerate's name for several processes here; without a GPU they are on the CPU (gloo).
+    two = ["accelerate.commands.launch", "--multi_gpu", "--num_processes=2", "--num_machines=1"]
+    two += ["--mixed_precision=no", "--dynamo_backend=no", "--main_process_port=0"]
+    records = {}
+    for name, launcher in {"one": [], "two": ["-m", *two]}.items():
+        command = [sys.executable, *launcher, *run, "--out", tmp_path / name]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("the trained model is in") == 1
+        lines = (tmp_path / name / "metrics.jsonl").read_text().splitlines()
+        records[name] = [json.loads(line) for line in lines]
+        assert (tmp_path / name / "model" / "model.safetensors").exists()
+    assert len(records["one"]) == 7
+    for a, b in zip(records["one"], records["two"], strict=True):
+        assert a["loss"] == pytest.approx(b["loss"], abs=1e-5)
+        assert a == pytest.approx(b, rel=1e-4, abs=1e-4)  # log-probabilities of about 10 nats are good to 1e-5
+    assert len({record["loss"] for record in records["two"]}) == 7  # it did train
