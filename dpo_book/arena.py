@@ -3,11 +3,10 @@
 An arena knows how good a policy is and where comparisons come from; it knows no method.
 """
 
-import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -20,18 +19,17 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from dpo_book.cache import cached
 from dpo_book.config import RewardConfig
+from dpo_book.digests import model_digest
 from dpo_book.evaluate import best_of_n_logp, estimate, expected_reward
 from dpo_book.logprobs import collate, sequence_logp
 from dpo_book.pairs import Pair, bradley_terry_pairs
 from dpo_book.policy import sample, sample_ids
 from dpo_book.recipes import draw_comparisons, tiny_reviews_reference, verdicts_reference
-from dpo_book.reward_model import build_reward_model, rewards_of
+from dpo_book.reward_model import Reward, build_reward_model, rewards_of
 from dpo_book.rlhf import kl_divergence
 from dpo_book.train import compute_reference_logps, train_reward_model
 from dpo_book.worlds.tiny_reviews import tiny_reviews
 from dpo_book.worlds.verdicts import verdicts
-
-Reward = Callable[[Sequence[list[int]], Sequence[list[int]]], Tensor]
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class Cost:
         )
 
 
-class Measured(NamedTuple):
+class Standing(NamedTuple):
     """A policy's place in the arena, in nats; an error is a standard error, 0 where the number is exact."""
 
     reward: float  # E[r*]
@@ -78,18 +76,18 @@ class EnumeratedArena:
         pairs, _ = draw_comparisons(self.world, self.ref_logp, size, "hard", seed)
         return pairs, 2 * size * self.world.max_new_tokens
 
-    def measure(self, policy: PreTrainedModel, learned: Reward) -> Measured:
+    def measure(self, policy: PreTrainedModel, learned: Reward) -> Standing:
         with torch.no_grad():
             logp = self.world.logp(policy).double()
         shown = sample(policy, self.world.tokenizer, self.world.prompts, self.world.max_new_tokens)
         return self._measured(logp, learned, list(zip(self.world.prompts, shown, strict=True)))
 
-    def best_of(self, n: int, learned: Reward, seed: int) -> Measured:
+    def best_of(self, n: int, learned: Reward, seed: int) -> Standing:
         """The best of n of the reference's responses by the learned reward. Exact, so ``seed`` changes nothing."""
         return self._measured(best_of_n_logp(self.ref_logp, self._all(learned), n), learned, [])
 
-    def _measured(self, logp: Tensor, learned: Reward, samples: list[tuple[str, str]]) -> Measured:
-        return Measured(
+    def _measured(self, logp: Tensor, learned: Reward, samples: list[tuple[str, str]]) -> Standing:
+        return Standing(
             reward=expected_reward(logp, self.world.rewards).mean().item(),
             reward_error=0.0,
             kl=kl_divergence(logp, self.ref_logp).mean().item(),
@@ -127,7 +125,7 @@ class SampledArena:
         return bradley_terry_pairs(prompts, a, b, *rewards, "hard", seed), sum(map(len, [*a, *b]))
 
     @torch.no_grad()
-    def measure(self, policy: PreTrainedModel, learned: Reward) -> Measured:
+    def measure(self, policy: PreTrainedModel, learned: Reward) -> Standing:
         prompts = self.prompts * self.samples_a_prompt
         completions = self._sample(policy, prompts, seed=0)
         order = sorted(range(len(prompts)), key=lambda i: len(completions[i]))
@@ -137,9 +135,9 @@ class SampledArena:
             batch = collate([prompts[i] for i in rows], [completions[i] for i in rows])
             log_ratio.append(sequence_logp(policy, batch) - sequence_logp(self.reference, batch))
         reward, kl = estimate(self.world.rewards_of(prompts, completions)), estimate(torch.cat(log_ratio))
-        return Measured(*reward, *kl, learned(prompts, completions).mean().item(), self._shown(completions))
+        return Standing(*reward, *kl, learned(prompts, completions).mean().item(), self._shown(completions))
 
-    def best_of(self, n: int, learned: Reward, seed: int) -> Measured:
+    def best_of(self, n: int, learned: Reward, seed: int) -> Standing:
         """The best of n of the reference's responses by the learned reward.
 
         Its KL is log n − (n − 1)/n, exact where no two responses are as good and no response is likely.
@@ -148,7 +146,7 @@ class SampledArena:
         scores = torch.stack([learned(self.prompts, pool) for pool in pools])  # (n, prompts)
         best = [pools[i][row] for row, i in enumerate(scores.argmax(dim=0).tolist())]
         reward = estimate(self.world.rewards_of(self.prompts, best))
-        return Measured(*reward, math.log(n) - (n - 1) / n, 0.0, scores.amax(dim=0).mean().item(), self._shown(best))
+        return Standing(*reward, math.log(n) - (n - 1) / n, 0.0, scores.amax(dim=0).mean().item(), self._shown(best))
 
     def _sample(self, policy: PreTrainedModel, prompts: Sequence[list[int]], seed: int) -> list[list[int]]:
         parts = range(0, len(prompts), 256)
@@ -177,7 +175,7 @@ class Data(NamedTuple):
     learned: Reward  # r_φ
     drawn: Cost  # of the comparisons
     fitted: Cost  # of the reward model
-    start: Measured  # the reference, where every method begins
+    start: Standing  # the reference, where every method begins
 
 
 @lru_cache(maxsize=8)  # of several seeds, taken in turn
@@ -203,9 +201,8 @@ def draw_data(arena: Arena, comparisons: int, reward_config: RewardConfig, seed:
         }
         (folder / "data.json").write_text(json.dumps(kept), encoding="utf-8")
 
-    weights = b"".join(parameter.detach().numpy().tobytes() for parameter in arena.reference.parameters())
     depends_on = {
-        "reference": hashlib.sha256(weights).hexdigest(),
+        "reference": model_digest(arena.reference),
         "comparisons": comparisons,
         "reward_model": repr(reward_config),
         "seed": seed,
@@ -221,5 +218,5 @@ def draw_data(arena: Arena, comparisons: int, reward_config: RewardConfig, seed:
         learned=partial(rewards_of, model),
         drawn=Cost(**kept["costs"][0]),
         fitted=Cost(**kept["costs"][1]),
-        start=Measured(*kept["start"]),
+        start=Standing(*kept["start"]),
     )

@@ -5,20 +5,16 @@ code), and the step, from which the learning rate and the place in the data orde
 run's identity and a digest, so that a foreign or damaged file is refused.
 """
 
-import contextlib
-import hashlib
 import json
-import os
-import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import PreTrainedModel
 
+from dpo_book.digests import digest
+from dpo_book.files import replace_whole
 from dpo_book.updates import Updates
 
 Identity = Mapping[str, object]  # what decides a run's course, by name: settings, and digests of models and data
@@ -58,7 +54,7 @@ class Checkpoints:
             return
         state = {name: value.cpu().contiguous() for name, value in updates.state().items()}
         about = json.dumps({"step": updates.done, "identity": self._identity}, sort_keys=True)
-        metadata = {"about": about, "sha256": _digest(about, state)}
+        metadata = {"about": about, "sha256": digest(about, state)}
         try:
             replace_whole(self._path, lambda scratch: save_file(state, scratch, metadata))
         except (OSError, SafetensorError) as error:
@@ -74,7 +70,7 @@ class Checkpoints:
             with safe_open(self._path, framework="pt") as file:
                 metadata = file.metadata() or {}
                 state = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118, no dict
-            if metadata["sha256"] != _digest(metadata["about"], state):
+            if metadata["sha256"] != digest(metadata["about"], state):
                 raise ValueError("its content does not match its digest")
             about = json.loads(metadata["about"])
         except OSError:
@@ -95,58 +91,3 @@ def differences(there: Identity, here: Identity) -> str:
     return "; ".join(
         f"{name} is {there.get(name, 'not set')} there, {here.get(name, 'not set')} here" for name in names
     )
-
-
-def replace_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """``write(scratch)`` a file or folder that then takes ``path``'s name: at any moment it is there whole, or not.
-
-    It is on the disk before it gets its name. A folder cannot replace another one: then OSError.
-    """
-    scratch = path.with_name(f"{path.name}.writing")
-    try:
-        write(scratch)
-        for part in [*scratch.rglob("*"), scratch]:
-            _sync(part)
-        os.replace(scratch, path)
-        _sync(path.parent)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            remove(scratch)  # a full disk needs the room
-        raise
-
-
-def remove(path: Path) -> None:
-    """Delete a file, or a folder with what is in it; nothing if there is none."""
-    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-
-
-def model_digest(model: PreTrainedModel) -> str:
-    """Class, size and a digest of the weights, such as "GPT2LMHeadModel of 124,439,808 parameters, 1f0c…"."""
-    digest = _digest(type(model).__name__, dict(model.named_parameters()))
-    return f"{type(model).__name__} of {model.num_parameters():,} parameters, {digest[:16]}"
-
-
-def data_digest(rows: Iterable) -> str:
-    """How many rows, and a digest of them, such as "300 rows, 9b1e…". rows: anything that JSON can write."""
-    rows = list(rows)
-    return f"{len(rows):,} rows, {hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]}"
-
-
-def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
-    """Of a text and of named tensors: every name, type, shape and bit of them."""
-    digest = hashlib.sha256(text.encode())
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file's content, or a folder's list of names, is on the disk."""
-    if os.name == "nt":  # there a folder cannot be opened, nor a file that is only read be waited for
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -11,8 +11,8 @@ from pathlib import Path
 import tyro
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dpo_book.checkpoints import data_digest, model_digest
 from dpo_book.config import DPOConfig, RewardConfig, SFTConfig, TrainConfig
+from dpo_book.digests import data_digest, model_digest
 from dpo_book.held_out import drift, held_out
 from dpo_book.lora import Lora
 from dpo_book.pairs import Pair, tokenize_pairs

@@ -8,7 +8,6 @@ import io
 import json
 import multiprocessing
 import os
-import platform
 import signal
 import threading
 from collections.abc import Iterable, Iterator
@@ -26,6 +25,8 @@ import torch
 import transformers
 
 from dpo_book.arena import ARENAS, Arena
+from dpo_book.files import write_text
+from dpo_book.machine import processor, versions
 from dpo_book.methods import METHODS, Plan, run
 
 COLUMNS = {  # name → type; rewards and KL in nats, errors are standard errors, seconds of one thread
@@ -64,7 +65,8 @@ def measure_run(world: str, plan: Plan, run_: Run) -> list[dict]:
     """The rows of one run, in the order of training."""
     arena = _arena(world)
     points = list(run(arena, plan, *run_))
-    about = {"date": datetime.now(UTC).date().isoformat(), "hardware": _hardware(), "versions": _versions()}
+    today = datetime.now(UTC).date().isoformat()
+    about = {"date": today, "hardware": f"{processor()}, 1 thread", "versions": versions()}
     return [
         {
             "world": world, **run_._asdict(), "step": point.step, "last": point is points[-1], **asdict(point.cost),
@@ -108,7 +110,7 @@ def compute(
             yield finished, len(wanted), None
             for run_, rows in _measured(world, plan, missing, processes):
                 done = table([*done.to_dict("records"), *rows])
-                _write(path, _to_csv(done))
+                write_text(path, _to_csv(done))
                 finished += 1
                 yield finished, len(wanted), run_
     except filelock.Timeout:
@@ -157,7 +159,7 @@ def _resume(path: Path, plan: Plan) -> pd.DataFrame:
     if not about.exists():
         if path.exists():
             raise FrontierError(f"{path} has no {about.name} beside it, which tells how it was made. {_REPAIR}")
-        _write(about, json.dumps(ours, indent=2) + "\n")
+        write_text(about, json.dumps(ours, indent=2) + "\n")
         return table([])
     try:
         theirs = json.loads(about.read_text(encoding="utf-8"))
@@ -211,25 +213,3 @@ def _to_csv(frame: pd.DataFrame) -> str:
     text = io.StringIO()
     frame.to_csv(text, index=False, float_format="%.6g", lineterminator="\n")
     return text.getvalue()
-
-
-def _write(path: Path, text: str) -> None:
-    """All of it or nothing: a reader, or a kill, never sees half a file."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        scratch.write_text(text, encoding="utf-8")
-        os.replace(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)
-
-
-def _hardware() -> str:
-    name = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-        name = models[0].partition(":")[2].strip() if models else name
-    return f"{name}, 1 thread"
-
-
-def _versions() -> str:
-    return f"Python {platform.python_version()}, torch {torch.__version__}, transformers {transformers.__version__}"

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from transformers import PreTrainedModel
 
-from dpo_book.arena import Arena, Cost, Data, Measured, draw_data
+from dpo_book.arena import Arena, Cost, Data, Standing, draw_data
 from dpo_book.config import DPOConfig, PPOConfig, RewardConfig, SFTConfig, UnlikelihoodConfig
 from dpo_book.policy import copy_policy
 from dpo_book.ppo import train_ppo
@@ -74,7 +74,7 @@ class Point(NamedTuple):
 
     step: int
     cost: Cost
-    measured: Measured
+    measured: Standing
 
 
 def run(arena: Arena, plan: Plan, method: str, strength: float, seed: int) -> Iterator[Point]:

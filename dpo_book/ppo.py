@@ -7,7 +7,7 @@ Rewards are not discounted (γ = 1): a response is short, and its end counts as 
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,10 +19,9 @@ from dpo_book.config import PPOConfig
 from dpo_book.logprobs import Batch, collate, completion_columns, token_logps
 from dpo_book.pairs import batches_by_length
 from dpo_book.policy import sample_ids
-from dpo_book.reward_model import build_reward_model, token_values
+from dpo_book.reward_model import Reward, build_reward_model, token_values
 from dpo_book.updates import Measured, Updates, autocast
 
-Reward = Callable[[Sequence[list[int]], Sequence[list[int]]], Tensor]  # token ids of B prompts, completions → (B,)
 Record = dict[str, float]
 
 

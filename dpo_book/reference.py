@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from dpo_book.cache import cached
-from dpo_book.checkpoints import data_digest, model_digest
+from dpo_book.digests import data_digest, model_digest
 from dpo_book.pairs import Pair
 from dpo_book.train import compute_reference_logps
 

@@ -1,13 +1,15 @@
 """A language model with a scalar head: r_φ(x, y), the reward model of RLHF (eq. 2), or PPO's values V(x, y_<t)."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from dpo_book.logprobs import Batch, collate, completion_columns
+
+Reward = Callable[[Sequence[list[int]], Sequence[list[int]]], Tensor]  # token ids of B prompts, completions → (B,)
 
 
 def build_reward_model(policy: PreTrainedModel, seed: int = 0) -> PreTrainedModel:

@@ -21,7 +21,8 @@ from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dpo_book import plots
-from dpo_book.checkpoints import CheckpointError, Checkpoints, Identity, differences, remove, replace_whole
+from dpo_book.checkpoints import CheckpointError, Checkpoints, Identity, differences
+from dpo_book.files import remove, replace_whole, write_text
 from dpo_book.loop import Record
 from dpo_book.updates import this_process
 
@@ -74,8 +75,7 @@ def run_folder(out: Path, identity: Identity) -> Iterator[Path]:
     try:
         with FileLock(out / ".lock", blocking=False):
             if not ours.exists():
-                text = json.dumps(identity, indent=2) + "\n"
-                replace_whole(ours, lambda scratch: scratch.write_text(text, encoding="utf-8"))
+                write_text(ours, json.dumps(identity, indent=2) + "\n")
             yield out
     except Timeout:
         raise RunError(f"{out} is being written by another process") from None

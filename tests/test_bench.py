@@ -44,7 +44,7 @@ def test_the_files_hold_every_table(tiny, tmp_path, monkeypatch):
     assert {"case", "step", "dpo_book", "TRL", "relative_difference"} == set(losses.columns)
     about = json.loads((tmp_path / "results" / "bench-cpu.json").read_text())
     assert {"date", "processor", "cores", "threads", "torch", "transformers", "trl", "seed"} <= set(about)
-    assert not list(tmp_path.rglob("*.part"))
+    assert not list(tmp_path.rglob("*.writing"))
 
 
 @pytest.mark.parametrize("what", ["dpo_book", "TRL"])

@@ -31,6 +31,8 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel, TrainerCallback
 
 from dpo_book import DPOConfig, Pair, copy_policy, setup, train_dpo
+from dpo_book.files import write_text
+from dpo_book.machine import processor
 from dpo_book.pairs import batches_by_length
 from dpo_book.policy import SIZES
 from dpo_book.shared_prompt import can_share_prompts, pair_lengths
@@ -116,9 +118,12 @@ CASES = [
 MEMORY_CASES = [
     Case("mini with GPT-2's vocabulary, short pairs", "mini", GPT2_VOCABULARY, batch=32, steps=1, **SHORT),
     Case("mini with GPT-2's vocabulary, TL;DR-like", "mini", GPT2_VOCABULARY, batch=8, steps=1, **TLDR),
-    Case("124M, short pairs", "124M", GPT2_VOCABULARY, batch=16, steps=1, **SHORT),
-    Case("124M, TL;DR-like", "124M", GPT2_VOCABULARY, batch=2, steps=1, **TLDR),
+    Case("124M, short pairs", "124M", GPT2_VOCABULARY, batch=64, steps=1, **SHORT),
+    Case("124M, TL;DR-like", "124M", GPT2_VOCABULARY, batch=8, steps=1, **TLDR),
 ]
+# Freed blocks above this size go back to the system at once, for both alike. Else the C library keeps some, more
+# or less as it happens, and the peak would tell its habits and not what the trainers hold.
+RETURNED_WHEN_FREED = {"MALLOC_MMAP_THRESHOLD_": str(2**20)}
 LEVER_CASES = [
     Case("mini, TL;DR-like", batch=8, steps=6, **TLDR),
     Case("mini with GPT-2's vocabulary, short pairs", "mini", GPT2_VOCABULARY, batch=16, steps=4, **SHORT),
@@ -249,7 +254,7 @@ def peak_memory(case: Case, what: str, seed: int) -> dict:
     command = [sys.executable, "-m", "tools.bench", "--seed", str(seed), "--peak", what]
     done = subprocess.run(
         [*command, json.dumps(dataclasses.asdict(case))],
-        capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False,
+        capture_output=True, text=True, env=os.environ | RETURNED_WHEN_FREED | {"OMP_NUM_THREADS": "1"}, check=False,
     )  # fmt: skip
     if done.returncode:
         raise RuntimeError(f"{what} on {case.name}: the process ended with {done.returncode}:\n{done.stderr[-2000:]}")
@@ -321,7 +326,7 @@ def circumstances(seed: int, quick: bool) -> dict:
     versions = {name: importlib.metadata.version(name) for name in ("torch", "transformers", "trl", "dpo-book")}
     return {
         "date": datetime.date.today().isoformat(),
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
         "threads": torch.get_num_threads(),
@@ -332,22 +337,8 @@ def circumstances(seed: int, quick: bool) -> dict:
         "precision": "float32",
         "optimizer": "AdamW",
         "trl_settings": TRL_SETTINGS,
+        "peak_memory": "VmHWM less VmRSS once the model is loaded, " + json.dumps(RETURNED_WHEN_FREED),
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    scratch = path.with_name(path.name + ".part")
-    scratch.write_text(text, encoding="utf-8")
-    os.replace(scratch, path)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -372,14 +363,15 @@ def main(arguments: list[str] | None = None) -> None:
     except OSError as error:
         parser.error(f"cannot write to {options.out}: {error.strerror}")
 
+    about = json.dumps(circumstances(options.seed, options.quick), indent=2) + "\n"
+    write_text(options.out / "bench-cpu.json", about)
     lines, losses = [], []
     for line, of_steps in measure(options.quick, options.seed):
         lines.append(line)
         losses += of_steps
         print(_summary(line), flush=True)
-        _write(options.out / "bench-cpu.csv", pd.DataFrame(lines).to_csv(index=False, float_format="%.6g"))
-        _write(options.out / "bench-cpu-losses.csv", pd.DataFrame(losses).to_csv(index=False, float_format="%.9g"))
-    _write(options.out / "bench-cpu.json", json.dumps(circumstances(options.seed, options.quick), indent=2) + "\n")
+        for name, rows, digits in (("bench-cpu", lines, "%.6g"), ("bench-cpu-losses", losses, "%.9g")):
+            write_text(options.out / f"{name}.csv", pd.DataFrame(rows).to_csv(index=False, float_format=digits))
 
 
 def _summary(line: dict) -> str:

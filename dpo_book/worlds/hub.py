@@ -26,7 +26,7 @@ from dpo_book.rows import PreferenceError, Rows, read_rows
 SENTIMENT_MODEL = "siebert/sentiment-roberta-large-english"  # the paper's ground truth on IMDb (section 6.1)
 SENTIMENT_REVISION = "refs/pr/9"  # where its weights are safetensors; on main they are a pickle
 
-Reward = Callable[[str, str], float]  # r(x, y) in nats
+TextReward = Callable[[str, str], float]  # r(x, y) in nats
 
 
 class Unusable(PreferenceError):
@@ -182,7 +182,7 @@ def imdb_prompts(reviews: Sequence[str], tokenizer: PreTrainedTokenizerBase, see
     return [[*opening, *ids[: rng.randint(2, 8)]] for ids in tokens]
 
 
-def sentiment_reward(name: str = SENTIMENT_MODEL) -> Reward:
+def sentiment_reward(name: str = SENTIMENT_MODEL) -> TextReward:
     """r(x, y), how positive the text x + y sounds, by a model (hub id or folder), or by "vader".
 
     A model's reward is its log-odds, log p(positive) − log p(not positive), in nats. "vader" is the analyser
@@ -223,7 +223,7 @@ def sentiment_pairs(
     policy: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[list[int]],
-    reward: Reward,
+    reward: TextReward,
     completions: int = 4,
     max_new_tokens: int = 48,
     labels: str = "hard",
