@@ -42,7 +42,7 @@ def cached(name: str, depends_on: dict, build: Callable[[Path], None]) -> Path:
             built = Path(scratch) / "artefact"
             built.mkdir()
             build(built)
-            manifest = {"depends_on": depends_on, "sha256": _digests(built)}
+            manifest = {"depends_on": depends_on, "sha256": file_digests(built)}
             (built / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True), encoding="utf-8")
             if folder.exists():
                 shutil.rmtree(folder)
@@ -53,11 +53,12 @@ def cached(name: str, depends_on: dict, build: Callable[[Path], None]) -> Path:
 def _intact(folder: Path) -> bool:
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        return manifest["sha256"] == _digests(folder)
+        return manifest["sha256"] == file_digests(folder)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
-def _digests(folder: Path) -> dict[str, str]:
+def file_digests(folder: Path) -> dict[str, str]:
+    """The SHA-256 of every file in a folder, by its path there."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

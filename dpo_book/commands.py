@@ -4,7 +4,6 @@ Each is a function; its parameters, and the fields of the dataclasses among them
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,43 +11,17 @@ import tyro
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dpo_book.config import DPOConfig, RewardConfig, SFTConfig, TrainConfig
+from dpo_book.data_options import Data
 from dpo_book.digests import data_digest, model_digest
 from dpo_book.held_out import drift, held_out
 from dpo_book.lora import Lora
-from dpo_book.pairs import Pair, tokenize_pairs
 from dpo_book.policy import build_policy, load_policy, train_tokenizer
 from dpo_book.policy import sample as draw
-from dpo_book.preferences import Preference, load_preferences
 from dpo_book.reference import kept_reference_logps
 from dpo_book.reward_model import build_reward_model
 from dpo_book.runs import carry_out, join_processes
 from dpo_book.train import train_dpo, train_reward_model, train_sft
 from dpo_book.updates import this_process
-
-
-@dataclass(frozen=True, kw_only=True)
-class Data:
-    """Preferences to read."""
-
-    data: str
-    """preferences: a file (.jsonl, .json, .csv, .parquet), a folder, a data set owner/name of the hub, hh or tldr"""
-    split: str = "train"
-    """which part of a folder or data set"""
-    source: str | None = None
-    """a local copy of hh or tldr"""
-    max_length: int | None = None
-    """most tokens of prompt and completion, by default the policy's context; longer completions are cut"""
-    drop_long: bool = False
-    """leave out prompts that fill max-length alone, instead of stopping at the first"""
-
-    def read(self) -> list[Preference]:
-        return load_preferences(self.data, self.split, self.source)
-
-    def pairs(
-        self, preferences: list[Preference], policy: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
-    ) -> list[Pair]:
-        length = self.max_length or getattr(policy.config, "max_position_embeddings", None)
-        return tokenize_pairs(preferences, tokenizer, length, self.drop_long)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +43,8 @@ def sft(data: Data, output: Output, config: SFTConfig, policy: str = "mini", lor
         policy: hub id, folder or .gguf file; mini is a new small GPT-2 with a tokenizer made from the data.
         lora_rank: train an adapter of this rank instead of all weights (needs the package's extra lora).
     """
-    preferences = data.read()
-    model, tokenizer = _policy(policy, preferences)
-    pairs = data.pairs(preferences, model, tokenizer)
-    examples = [(pair.prompt, pair.chosen) for pair in pairs]
+    model, tokenizer = _policy(policy, data)
+    examples = data.examples(model, tokenizer)
     start = lambda checkpoints: train_sft(model, examples, config, checkpoints)
     _run("sft", output, config, model, tokenizer, examples, start, lora_rank)
 
@@ -84,9 +55,8 @@ def reward(data: Data, output: Output, config: RewardConfig, policy: str = "mini
     Args:
         policy: hub id, folder or .gguf file; mini is a new small GPT-2 with a tokenizer made from the data.
     """
-    preferences = data.read()
-    base, tokenizer = _policy(policy, preferences)
-    pairs = data.pairs(preferences, base, tokenizer)
+    base, tokenizer = _policy(policy, data)
+    pairs = data.pairs(base, tokenizer)
     model = build_reward_model(base, config.seed)
     if model.config.pad_token_id is None:  # without one transformers scores no batch of several rows
         model.config.pad_token_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
@@ -109,9 +79,8 @@ def dpo(
         reference: another policy of the same tokenizer to stay near to; by default the policy as it starts.
         lora_rank: train an adapter of this rank instead of all weights (needs the package's extra lora).
     """
-    preferences = data.read()
-    model, tokenizer = _policy(policy, preferences)
-    pairs = data.pairs(preferences, model, tokenizer)
+    model, tokenizer = _policy(policy, data)
+    pairs = data.pairs(model, tokenizer)
     near = model if reference is None else _same_tokens(reference, tokenizer)
     digest = model_digest(near)
     logps = None if config.reference_free else kept_reference_logps(near, pairs, 2 * config.batch_size)
@@ -141,7 +110,7 @@ def evaluate(
     """
     model, tokenizer = _policy(policy)
     near = _same_tokens(reference, tokenizer)
-    pairs = data.pairs(data.read(), model, tokenizer)
+    pairs = data.pairs(near, tokenizer)
     prompts = [list(prompt) for prompt in dict.fromkeys(tuple(pair.prompt) for pair in pairs)]
     measured = held_out(model, near, pairs, beta)
     measured["KL to the reference, nats"] = drift(model, near, prompts, samples, max_new_tokens, seed)
@@ -181,14 +150,12 @@ def sample(
             print(json.dumps({"prompt": prompt, "completion": completion}, ensure_ascii=False))
 
 
-def _policy(name: str, preferences: Sequence[Preference] = ()) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def _policy(name: str, data: Data | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     device = join_processes()
-    if name != "mini" or not preferences:
+    if name != "mini" or data is None:
         model, tokenizer = load_policy(name)
         return model.to(device), tokenizer
-    texts = [json.dumps(text) if isinstance(text, list) else text
-             for p in preferences for text in (p.prompt, p.chosen, p.rejected)]  # fmt: skip
-    tokenizer = train_tokenizer(texts)
+    tokenizer = train_tokenizer(data.texts())
     return build_policy("mini", tokenizer).to(device), tokenizer
 
 

@@ -10,7 +10,6 @@ import struct
 from collections.abc import Iterable, Sequence
 from numbers import Real
 
-import huggingface_hub
 import torch
 from safetensors import SafetensorError
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -25,6 +24,8 @@ from transformers import (
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
+
+from dpo_book.hub_access import first_line, hub_answers
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -102,7 +103,7 @@ def load_policy(name_or_path: str) -> tuple[PreTrainedModel, PreTrainedTokenizer
     The model is in float32 with dropout off. Raises PolicyNotFoundError, with what to do, when the name
     does not exist or the network cannot be reached.
     """
-    where = {"trust_remote_code": False, "local_files_only": not _hub_answers(str(name_or_path))}
+    where = {"trust_remote_code": False, "local_files_only": not hub_answers(str(name_or_path))}
     source, weights = name_or_path, {"use_safetensors": True, "dtype": torch.float32}
     if str(name_or_path).endswith(".gguf"):
         source, where["gguf_file"] = os.path.split(os.path.abspath(name_or_path))
@@ -118,28 +119,11 @@ def load_policy(name_or_path: str) -> tuple[PreTrainedModel, PreTrainedTokenizer
             "the tokenizer's files and model.safetensors, as save_pretrained writes them; a .gguf file must be whole "
             "and of a family that transformers reads. If it is a hub id, check its spelling and the network, or go "
             'on without either: build_policy("mini", train_tokenizer(texts)) needs none. '
-            f"(transformers said: {_first_line(error)})"
+            f"(transformers said: {first_line(error)})"
         ) from error
     if tokenizer.eos_token_id is None and model.config.eos_token_id is not None:
         tokenizer.eos_token = tokenizer.convert_ids_to_tokens(model.config.eos_token_id)
     return model.eval(), tokenizer
-
-
-def _hub_answers(name: str) -> bool:
-    """One quick question, for without a network transformers alone would ask again for most of a minute."""
-    if os.path.exists(name):
-        return False
-    try:
-        huggingface_hub.HfApi().model_info(name, timeout=10)
-    except (huggingface_hub.errors.HfHubHTTPError, huggingface_hub.errors.HFValidationError):
-        return True  # it answers that there is no such model: transformers says so better
-    except Exception:  # of a dozen classes, by version and transport; all mean that it cannot be reached
-        return False
-    return True
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def sample(

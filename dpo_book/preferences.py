@@ -3,12 +3,12 @@
 The data that DPO learns from: for a prompt x, a response y_w that a judge chose over another, y_l.
 """
 
-import json
 import os
 import warnings
 from dataclasses import dataclass
 
-from dpo_book.rows import FORMS, PreferenceError, read_rows
+from dpo_book.paper_data import usable_rows
+from dpo_book.rows import FORMS, PreferenceError, read_rows, show
 
 Messages = list[dict[str, str]]
 
@@ -39,7 +39,7 @@ def load_preferences(
 ) -> list[Preference]:
     """Read preferences from a file, a local folder, or the Hugging Face hub (`owner/name`).
 
-    "hh" and "tldr" are the paper's data sets in their own forms (see `worlds/hub.py`), from the hub or from
+    "hh" and "tldr" are the paper's data sets in their own forms (see `paper_data.py`), from the hub or from
     `source`, a file or folder in that form; rows of theirs that are no comparison are left out and warned of.
 
     A file is .jsonl, .json (an array, or JSON lines), .csv or .parquet, and is all one split, "train". A
@@ -55,9 +55,7 @@ def load_preferences(
     without the header; JSON lines are named by their line in the file.
     """
     if path_or_name in ("hh", "tldr"):
-        from dpo_book.worlds import hub  # here, and not above, for a world stands on this file
-
-        rows = hub.usable_rows(path_or_name, split, source)
+        rows = usable_rows(path_or_name, split, source)
     elif path_or_name == "imdb":
         raise PreferenceError("'imdb' is reviews without comparisons: dpo_book.worlds.hub.sentiment_pairs makes some")
     elif source is None:
@@ -169,8 +167,3 @@ def _content(row: dict, column: str) -> str | Messages:
     if value == [] or (column != "prompt" and not any(text.strip() for text in texts)):
         raise PreferenceError(f"column {column!r} is empty ({show(value)}): it needs at least one word")
     return value
-
-
-def show(value) -> str:
-    text = json.dumps(value, default=str)  # null, true, "text": as the file's writer knows them
-    return text if len(text) <= 60 else text[:57] + "..."

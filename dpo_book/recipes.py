@@ -1,24 +1,28 @@
-"""What chapters share: the reference policies of the worlds, and comparisons drawn in the verdict world.
+"""What chapters and commands share: reference policies of the worlds, and comparisons drawn in them.
 
 Each is a few lines over the floors below; a chapter may write them out, and chapter 00 does.
 """
 
-from collections.abc import Callable
+import json
+import random
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 import transformers
 from torch import Tensor
-from transformers import GPT2LMHeadModel
+from transformers import GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerBase
 
-from dpo_book.cache import cached
+from dpo_book.cache import cached, file_digests
 from dpo_book.config import SFTConfig
+from dpo_book.digests import data_digest, model_digest
 from dpo_book.evaluate import best_of_n_logp
 from dpo_book.pairs import Pair, bradley_terry_pairs
 from dpo_book.policy import SIZES, build_policy
 from dpo_book.train import train_sft
 from dpo_book.worlds import tiny_reviews as grammar
 from dpo_book.worlds import verdicts as source
+from dpo_book.worlds.hub import imdb_prompts, sentiment_pairs, sentiment_reward
 from dpo_book.worlds.tiny_reviews import TinyReviews, tiny_reviews
 from dpo_book.worlds.verdicts import Verdicts, verdicts
 
@@ -114,3 +118,29 @@ def draw_comparisons(
     chosen = torch.tensor([index(pair.chosen) for pair in pairs])
     rejected = torch.tensor([index(pair.rejected) for pair in pairs])
     return pairs, (ref_logp[prompt, chosen].float(), ref_logp[prompt, rejected].float())
+
+
+def imdb_pairs(
+    policy: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, reviews: Sequence[str], prompts: int, judge: str
+) -> list[Pair]:
+    """Comparisons as in the paper's section 6.1: ``policy`` completes the first words of ``prompts`` of the reviews,
+    four times each, and ``judge`` (see ``sentiment_reward``) compares. Sampled once, then kept.
+    """
+    chosen = random.Random(0).sample(list(reviews), min(prompts, len(reviews)))  # their order is by sentiment
+    starts = imdb_prompts(chosen, tokenizer)
+
+    def build(folder: Path) -> None:
+        pairs = sentiment_pairs(policy, tokenizer, starts, sentiment_reward(judge))
+        pairs = [pair for pair in pairs if pair.chosen != pair.rejected]  # nobody is asked to compare those
+        (folder / "pairs.json").write_text(json.dumps(pairs), encoding="utf-8")
+
+    depends_on = {
+        "model": model_digest(policy),
+        "config": policy.config.to_json_string(),
+        "prompts": data_digest(starts),
+        "tokenizer": data_digest(tokenizer.get_vocab().items()),
+        "judge": file_digests(Path(judge)) if Path(judge).is_dir() else judge,
+        "versions": [torch.__version__, transformers.__version__],
+    }
+    kept = json.loads((cached("imdb-pairs", depends_on, build) / "pairs.json").read_text(encoding="utf-8"))
+    return [Pair(*pair) for pair in kept]

@@ -52,6 +52,12 @@ def read_rows(path_or_name: str | os.PathLike, split: str, **hub_options) -> Row
     return _hub_rows(path_or_name, split, **hub_options)
 
 
+def show(value) -> str:
+    """A value for an error message, in at most 60 characters."""
+    text = json.dumps(value, default=str)  # null, true, "text": as the file's writer knows them
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
 def _numbered(source, rows) -> Rows:
     return ((f"{source}, row {number}", row) for number, row in enumerate(rows, start=1))
 

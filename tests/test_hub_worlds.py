@@ -15,6 +15,7 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2ForSequenceClassification
 
+from dpo_book import paper_data
 from dpo_book.bradley_terry import preference_probability
 from dpo_book.pairs import check_pairs, tokenize_pairs
 from dpo_book.policy import build_policy, train_tokenizer
@@ -151,7 +152,7 @@ def test_what_is_asked_of_the_hub(monkeypatch, tmp_path):
             return datasets.Dataset.from_list(list(rows))
 
         monkeypatch.setattr(datasets, "load_dataset", one_row)
-        ((where, _),) = hub.usable_rows(name, split="test[:1]")
+        ((where, _),) = paper_data.usable_rows(name, split="test[:1]")
         assert where == f"{hub_id}, row 1" and asked[-1] == ((hub_id,), {"split": "test[:1]"})
 
 
@@ -182,10 +183,10 @@ def test_an_unusable_row_is_left_out_and_named(case, tmp_path):
     ) as warned:
         read = hub.imdb_reviews(path) if name == "imdb" else load_preferences(name, source=path)
     assert len(read) == 2 and len(warned) == 1 and warned[0].filename == __file__
-    (places,) = hub.unusable_rows(name, source=path).values()
+    (places,) = paper_data.unusable_rows(name, source=path).values()
     assert [place.split(", ")[-1] for place in places] == ["line 2", "line 4"]
     with pytest.raises(PreferenceError, match=f"left out 1 of 1 rows.*{words}"):
-        hub.usable_rows(name, source=write(tmp_path / "none.jsonl", row))
+        paper_data.usable_rows(name, source=write(tmp_path / "none.jsonl", row))
 
 
 def test_many_unusable_rows_are_counted_and_all_listed(tmp_path):
@@ -193,7 +194,7 @@ def test_many_unusable_rows_are_counted_and_all_listed(tmp_path):
     path = write(tmp_path / "copy.jsonl", HH, *[cut] * 30, HH | {"rejected": "Hi."})
     with pytest.warns(UserWarning, match=r"left out 31 of 32 .*line 21; and 10 more. Because the rejected.*line 32"):
         load_preferences("hh", source=path)
-    assert [len(places) for places in hub.unusable_rows("hh", source=path).values()] == [30, 1]
+    assert [len(places) for places in paper_data.unusable_rows("hh", source=path).values()] == [30, 1]
 
 
 def test_the_same_answer_twice_is_dropped_as_in_any_file(tmp_path):
@@ -232,7 +233,7 @@ def test_a_row_of_another_form_is_refused_by_name(case, tmp_path):
     path = write(tmp_path / "copy.jsonl", GOOD[name], row)
     with pytest.raises(PreferenceError) as error:
         hub.imdb_reviews(path) if name == "imdb" else load_preferences(name, source=path)
-    for word in ["copy.jsonl, line 2: ", *words, f"; a row of {name!r} is {hub.DATA[name].form}"]:
+    for word in ["copy.jsonl, line 2: ", *words, f"; a row of {name!r} is {paper_data.DATA[name].form}"]:
         assert word in str(error.value)
 
 
@@ -268,7 +269,8 @@ def test_no_network_is_one_clear_message_at_once(name, no_network):
         hub.imdb_reviews() if name == "imdb" else load_preferences(name)
     assert time.monotonic() - start < 5
     call = "imdb_reviews(source=" if name == "imdb" else f'load_preferences("{name}", source='
-    for words in (repr(name), hub.DATA[name].hub_id, "'train'", "OSError: no route to host", call, "worlds.verdicts"):
+    hub_id = paper_data.DATA[name].hub_id
+    for words in (repr(name), hub_id, "'train'", "OSError: no route to host", call, "worlds.verdicts"):
         assert words in str(error.value)
     assert "\n" not in str(error.value)
 
