@@ -138,7 +138,7 @@ def imdb_pairs(
         "model": model_digest(policy),
         "config": policy.config.to_json_string(),
         "prompts": data_digest(starts),
-        "tokenizer": data_digest(tokenizer.get_vocab().items()),
+        "tokenizer": data_digest(sorted(tokenizer.get_vocab().items())),
         "judge": file_digests(Path(judge)) if Path(judge).is_dir() else judge,
         "versions": [torch.__version__, transformers.__version__],
     }
