@@ -41,7 +41,35 @@ COMPETITION = pd.DataFrame(  # as ``dpo_book.frontier`` writes it: two strengths
     for step in ((9,) if method in ("sft", "best-of-n") else (0, 9))
 )  # fmt: skip
 
+BENCH = pd.DataFrame(  # as ``make bench`` writes it
+    [
+        {"table": "levers", "case": case, "what": lever, "pairs_per_cpu_second": 5.0 + i, "peak_mb": 900.0 - 50 * i}
+        for case in ("mini, TL;DR-like", "mini with GPT-2's vocabulary, short pairs")
+        for i, lever in enumerate(["textbook", "+ batches by length", "+ logits of completions only"])
+    ]
+    + [
+        {
+            "table": "growth", "case": f"by {axis}", "what": what, axis: value,
+            "pairs_per_cpu_second": (200 if what == "TRL" else 900) / 10**i,
+        }
+        for axis, values in {
+            "prompt": [16, 64, 256], "completion": [8, 32, 128], "batch": [2, 8, 32],
+            "vocabulary": [2048, 8192, 50257], "size": ["nano", "mini", "small"],
+        }.items()
+        for i, value in enumerate(values)
+        for what in ("dpo_book", "TRL")
+    ]
+)  # fmt: skip
+LOSSES = pd.DataFrame(
+    {"case": case, "step": step, "relative_difference": 1e-6 * (step - 1)}
+    for case in ("mini, short pairs", "124M, TL;DR-like")
+    for step in (1, 2, 3)
+)
+
 FIGURES = {
+    "levers": lambda: plots.levers(BENCH),
+    "growth": lambda: plots.growth(BENCH),
+    "loss_differences": lambda: plots.loss_differences(LOSSES, within=1e-5),
     "pipelines": lambda: plots.pipelines(),
     "top_responses": lambda: plots.top_responses(RESPONSES, {"π_ref": P[::-1], "π_θ": P}, exact=P, title="t"),
     "reward_margins": lambda: plots.reward_margins(RECORDS, ceiling=0.9),

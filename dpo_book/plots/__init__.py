@@ -17,6 +17,7 @@ from dpo_book.plots.objective import ascents, gradient_estimates, kl_estimators,
 from dpo_book.plots.optimum import climbs, optimal_curve
 from dpo_book.plots.responses import pipelines, probability_mass, top_responses
 from dpo_book.plots.reward import learned_rewards, noisy_labels, promised_and_gained
+from dpo_book.plots.scale import growth, levers, loss_differences
 from dpo_book.plots.style import CHOSEN, EXACT, POLICY, REFERENCE, REJECTED, png
 from dpo_book.plots.training import (
     learning_curves,
@@ -38,12 +39,15 @@ __all__ = [
     "climbs",
     "fitted_words",
     "gradient_estimates",
+    "growth",
     "kl_estimators",
     "learned_rewards",
     "learning_curves",
+    "levers",
     "live_margins",
     "log_probabilities",
     "loss_and_weight",
+    "loss_differences",
     "maximised_and_wanted",
     "noisy_labels",
     "noisy_rewards",

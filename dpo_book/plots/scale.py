@@ -1,0 +1,114 @@
+"""Figures of what training costs: the tables that ``make bench`` writes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dpo_book.plots.style import EXACT, POLICY, REFERENCE, SHADES, new_figure, styled
+
+PAIRS_A_SECOND = "pairs a CPU second"
+SIDES = {"dpo_book": (POLICY, "o-", "this book"), "TRL": (REFERENCE, "s-", "TRL")}
+AXES = {
+    "prompt": "prompt, tokens", "completion": "completion, tokens", "batch": "pairs a batch",
+    "vocabulary": "vocabulary", "size": "model",
+}  # fmt: skip
+
+
+@styled
+def levers(table: pd.DataFrame) -> Figure:
+    """Speed and peak memory with one lever after another, for every case of the bench's "levers".
+
+    table: columns case, what (the lever, in order), pairs_per_cpu_second, peak_mb.
+    """
+    rows = table[table["table"] == "levers"]
+    cases = list(rows["case"].unique())
+    alt = "Bars of speed and of peak memory, one lever on top of another. " + "; ".join(
+        f"{case}: {_gain(rows[rows['case'] == case])}" for case in cases
+    )
+    figure, panels = new_figure(10.2, 3.9, 2, alt)
+    names = list(rows["what"].unique())
+    place = np.arange(len(names))[::-1]
+    for axes, column, label in (
+        (panels[0], "pairs_per_cpu_second", PAIRS_A_SECOND),
+        (panels[1], "peak_mb", "peak memory, MB"),
+    ):
+        for i, (case, colour) in enumerate(zip(cases, SHADES[1:], strict=False)):
+            values = rows[rows["case"] == case].set_index("what")[column].loc[names]
+            axes.barh(place + 0.2 - 0.4 * i, values, height=0.38, color=colour, label=case)
+        axes.set_yticks(place, names)
+        axes.grid(axis="y", visible=False)
+        axes.set(xlabel=label)
+    panels[1].set_yticklabels([])
+    panels[0].set(title="speed: more is better")
+    panels[1].set(title="memory: less is better")
+    panels[1].legend(loc="upper center", bbox_to_anchor=(0.0, -0.17), ncols=2, fontsize=9)
+    return figure
+
+
+def _gain(rows: pd.DataFrame) -> str:
+    first, last = rows.iloc[0], rows.iloc[-1]
+    return (
+        f"{last['pairs_per_cpu_second'] / first['pairs_per_cpu_second']:.1f} times the speed of the first, "
+        f"{last['peak_mb'] / first['peak_mb']:.2f} of its memory"
+    )
+
+
+@styled
+def growth(table: pd.DataFrame) -> Figure:
+    """CPU milliseconds a pair by prompt length, completion length, batch, vocabulary and model size.
+
+    table: columns case ("by prompt", ...), what ("dpo_book" or "TRL"), those five, pairs_per_cpu_second.
+    """
+    rows = table[table["table"] == "growth"]
+    ends = rows[rows["case"] == "by vocabulary"].groupby("what")["pairs_per_cpu_second"].min()
+    alt = (
+        "Time a pair against each of five sizes, for this book and TRL. With the largest vocabulary: "
+        f"{1000 / ends['dpo_book']:.0f} and {1000 / ends['TRL']:.0f} ms."
+    )
+    figure, panels = new_figure(11.4, 3.1, len(AXES), alt)
+    for axes, (name, label) in zip(panels, AXES.items(), strict=True):
+        _lines(axes, rows[rows["case"] == f"by {name}"], name)
+        axes.set(xlabel=label, yscale="log")
+        axes.yaxis.set_major_formatter("{x:g}")
+    panels[0].set(ylabel="CPU milliseconds a pair")
+    panels[0].legend(loc="upper left", fontsize=9)
+    low = min(axes.get_ylim()[0] for axes in panels)
+    high = max(axes.get_ylim()[1] for axes in panels)
+    for axes in panels:
+        axes.set_ylim(low, high)
+    for axes in panels[1:]:
+        axes.set_yticklabels([])
+    return figure
+
+
+def _lines(axes: Axes, rows: pd.DataFrame, name: str) -> None:
+    for what, (colour, style, label) in SIDES.items():
+        values = rows[rows["what"] == what]
+        places = np.arange(len(values))  # evenly spaced: each is a multiple of the one before
+        axes.plot(places, 1000 / values["pairs_per_cpu_second"], style, color=colour, label=label)
+        axes.set_xticks(places, [f"{value:,}" if isinstance(value, int) else value for value in values[name]])
+    axes.set_xlim(-0.35, len(rows) / 2 - 0.65)
+
+
+@styled
+def loss_differences(losses: pd.DataFrame, within: float) -> Figure:
+    """How far two trainers' losses are apart at every step, relative to the loss; ``within``, dashed, is the goal.
+
+    losses: columns case, step, relative_difference. A difference of zero is drawn at 1e-8, below float32's rounding.
+    """
+    worst = losses["relative_difference"].max()
+    alt = f"Relative difference of the losses by step, all below the dashed line; the largest is {worst:.1e}."
+    figure, (axes,) = new_figure(6.4, 3.4, 1, alt)
+    cases: Sequence[str] = list(losses["case"].unique())
+    for case, colour, marker in zip(cases, SHADES, "os^D", strict=False):
+        rows = losses[losses["case"] == case]
+        axes.plot(
+            rows["step"], rows["relative_difference"].clip(lower=1e-8), marker, color=colour, label=case, alpha=0.9
+        )
+    axes.axhline(within, color=EXACT, linestyle="--", linewidth=1.2)
+    axes.set(xlabel="step", ylabel="relative difference of the losses", yscale="log", ylim=(6e-9, 4 * within))
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=9)
+    return figure
