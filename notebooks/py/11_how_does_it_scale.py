@@ -463,7 +463,7 @@ assert 0.6 < mean_of_last(healthy, "rewards/accuracies") < 0.85
 # |---|---|---|
 # | loss | step 1 | be 0.6931. Anything else: policy and reference are not one function |
 # | rewards | step 1 | be 0, up to rounding |
-# | accuracy | step 1 | be 0.5 here (ties count half); TRL prints 0, for it counts a tie as wrong |
+# | accuracy | step 1 | be anything: both rewards are 0, and rounding decides which is larger |
 # | loss | after some tens of steps | be below 0.69, and rarely near 0 |
 # | accuracy | later | rise above 0.5. 1.0 on the training pairs means learned by heart |
 # | both log-probabilities | throughout | drift slowly. They may both fall (chapter 07), but not by tens of nats in a few steps |
