@@ -1,7 +1,8 @@
-"""The first code cell of every notebook: ``setup()``."""
+"""What notebooks call besides the package's subject: ``setup()`` first of all, ``stored()`` for stored tables."""
 
 import os
 import random
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -31,3 +32,15 @@ def setup(seed: int = 0) -> None:
     if shell is not None:
         formatter = shell.display_formatter.formatters["image/png"]
         formatter.for_type(Figure, lambda figure: (png(figure), {"alt": figure.get_label()}))
+
+
+def stored(name: str) -> Path:
+    """The file ``name`` of the book's stored results, notebooks/results, from any folder of the book.
+
+    FileNotFoundError where no folder above holds it.
+    """
+    for folder in [Path.cwd(), *Path.cwd().parents]:
+        for path in (folder / "results" / name, folder / "notebooks" / "results" / name):
+            if path.exists():
+                return path
+    raise FileNotFoundError(f"no results/{name} here or above: open the notebook in the book's own folders")

@@ -28,7 +28,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel, TrainerCallback
+from transformers import GPT2Config, GPT2LMHeadModel, PrinterCallback, TrainerCallback
 
 from dpo_book import DPOConfig, Pair, copy_policy, setup, train_dpo
 from dpo_book.files import write_text
@@ -170,7 +170,7 @@ def our_steps(case: Case, seed: int, model: GPT2LMHeadModel, clock: Clock) -> It
 def run_trl(case: Case, seed: int, model: GPT2LMHeadModel, clock: Clock, after_step: Callable[[], None]) -> None:
     """TRL's DPOTrainer, timed. ``after_step`` runs between two steps, off the clock."""
     import trl
-    from datasets import Dataset
+    from datasets import Dataset, disable_progress_bars
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
 
@@ -192,6 +192,7 @@ def run_trl(case: Case, seed: int, model: GPT2LMHeadModel, clock: Clock, after_s
             after_step()
             clock.start()
 
+    disable_progress_bars()
     pairs = case.pairs(seed)
     lengths = pair_lengths(pairs, can_share_prompts(model, pairs))  # as train_dpo does, for the same batches
     batches = islice(batches_by_length(lengths, case.batch, seed), case.steps + 1)
@@ -213,6 +214,7 @@ def run_trl(case: Case, seed: int, model: GPT2LMHeadModel, clock: Clock, after_s
             model=model, args=args, train_dataset=Dataset.from_list(rows), processing_class=tokenizer,
             callbacks=[BetweenSteps()],
         )  # fmt: skip
+        trainer.remove_callback(PrinterCallback)  # what disable_tqdm puts in the bar's place
         trainer.train()
     clock.losses = [float(loss) for loss in clock.losses]
 

@@ -30,7 +30,6 @@
 
 # %%
 from dataclasses import replace
-from pathlib import Path
 
 import ipywidgets
 import numpy as np
@@ -42,6 +41,7 @@ from dpo_book.arena import SampledArena, draw_data
 from dpo_book.checks.ppo import check_advantages, check_clipped_loss, check_penalized_reward
 from dpo_book.evaluate import expected_reward
 from dpo_book.frontier import measure_run, read, runs_of, table
+from dpo_book.notebook import stored
 from dpo_book.plans import PLANS
 from dpo_book.recipes import verdicts_reference
 from dpo_book.worlds.verdicts import verdicts
@@ -363,7 +363,7 @@ assert records[-1]["beta"] > 0.33 and abs(last - 1.0) < 0.35
 # were tried. Preferred-FT and unlikelihood were not tuned. `dpo_book/plans.py` has the numbers.
 
 # %%
-tables = {name: read(Path("results") / f"{name}.csv") for name in ("verdicts", "tiny-reviews")}
+tables = {name: read(stored(f"{name}.csv")) for name in ("verdicts", "tiny-reviews")}
 for name, rows in tables.items():
     full = PLANS["full"][name]
     finished = rows[rows["last"]]

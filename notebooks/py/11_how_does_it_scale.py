@@ -36,7 +36,6 @@
 # %%
 import json
 import tempfile
-from pathlib import Path
 
 import pandas as pd
 import torch
@@ -48,6 +47,7 @@ from dpo_book import plots, widgets
 from dpo_book.broken_runs import CAUSES, HEALTHY, broken_log
 from dpo_book.checks.scale import check_diagnosis, check_training_bytes, check_whole_gradient
 from dpo_book.logprobs import completion_logits, token_log_probability
+from dpo_book.notebook import stored
 from dpo_book.recipes import draw_comparisons, verdicts_reference
 from dpo_book.shared_prompt import pair_logps
 from dpo_book.vocabulary import LOGITS_AT_ONCE
@@ -264,9 +264,9 @@ assert costs["textbook"][1] > 4 * costs["shared prompt"][1]
 # its last full run:
 
 # %%
-about = json.loads(Path("results/bench-cpu.json").read_text())
-table = pd.read_csv("results/bench-cpu.csv")
-losses = pd.read_csv("results/bench-cpu-losses.csv")
+about = json.loads(stored("bench-cpu.json").read_text())
+table = pd.read_csv(stored("bench-cpu.csv"))
+losses = pd.read_csv(stored("bench-cpu-losses.csv"))
 print(f"{about['date']}: {about['processor']}, {about['threads']} thread, {about['precision']}")
 print(
     f"torch {about['torch']}, transformers {about['transformers']}, TRL {about['trl']}, seed {about['seed']}"
