@@ -187,6 +187,7 @@ def _measured(world: str, plan: Plan, runs: list[Run], processes: int) -> Iterat
                 yield futures[future], future.result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+            # Runs take minutes, and Python 3.11's pool has no public way to end what is under way.
             for process in list((pool._processes or {}).values()):
                 process.terminate()
 

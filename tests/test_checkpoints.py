@@ -12,23 +12,17 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from dpo_book import DPOConfig, Pair, build_policy, cli, copy_policy, runs, train_dpo
+from dpo_book import DPOConfig, build_policy, cli, copy_policy, runs, train_dpo
 from dpo_book.checkpoints import CheckpointError, Checkpoints, replace_whole
 from dpo_book.worlds.verdicts import verdicts
+from tests.small_data import verdict_pairs
 
 IDENTITY = {"method": "dpo", "seed": 0}
 
 
 @pytest.fixture
-def reference():
-    return build_policy("nano", verdicts().tokenizer, seed=3)
-
-
-@pytest.fixture
 def pairs():
-    encode = lambda text: verdicts().tokenizer(text).input_ids
-    texts = [("very good acting but", "very bad acting but"), ("great but not bad", "dull not but the")]
-    return [Pair(encode("the acting"), encode(chosen), encode(rejected)) for chosen, rejected in texts] * 5
+    return verdict_pairs(5)
 
 
 def steps(policy, reference, pairs, path, identity=IDENTITY, stop=None, every=3):

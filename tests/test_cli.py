@@ -9,38 +9,17 @@ from importlib.util import find_spec
 import pytest
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
-from dpo_book import build_policy, cli, train_tokenizer
+from dpo_book import build_policy, train_tokenizer
 from dpo_book.evaluate import Estimate
 from dpo_book.held_out import interval, share_interval
+from tests.small_data import first_preferences
 
-DATA = "tests/data/trl_style.jsonl"
 TINY = ("--steps=6", "--batch-size=4", "--learning-rate=1e-3", "--warmup-steps=0", "--checkpoint-every=2")
-
-
-@pytest.fixture
-def book(monkeypatch, capsys):
-    """``book("dpo", ...)`` runs a command in this process: (exit status, what it printed, what it said on stderr)."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["dpo_book", *map(str, arguments)])
-        try:
-            cli.main()
-            status = 0
-        except SystemExit as stop:
-            status = stop.code or 0
-        printed = capsys.readouterr()
-        return status, printed.out, printed.err
-
-    return run
 
 
 @pytest.fixture(scope="module")
 def few(tmp_path_factory):
-    """The first 24 preferences of the file, so that all is quick."""
-    path = tmp_path_factory.mktemp("data") / "few.jsonl"
-    with open(DATA, encoding="utf-8") as lines:
-        path.write_text("".join(next(lines) for _ in range(24)), encoding="utf-8")
-    return path
+    return first_preferences(24, tmp_path_factory.mktemp("data"))
 
 
 def refused(answer: tuple[int, str, str], *words: str) -> None:

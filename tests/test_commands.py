@@ -1,34 +1,21 @@
 """The commands on the paper's data sets by name, on ``gpt2`` with and without the hub, and what TRL makes of it."""
 
 import json
-import sys
 
 import huggingface_hub
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
-from dpo_book import build_policy, cli, recipes, train_tokenizer
+from dpo_book import build_policy, recipes, train_tokenizer
+from tests.small_data import PREFERENCES
 
 TINY = ("--steps=2", "--batch-size=2", "--learning-rate=1e-3", "--warmup-steps=0")
 IMDB = ("--data=imdb", "--source=tests/data/imdb.jsonl", "--judge=vader", "--prompts=3")
 
 
-@pytest.fixture
-def book(monkeypatch, capsys, tmp_path):
-    """``book("dpo", ...)`` runs a command in this process: (exit status, what it printed, what it said on stderr)."""
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("DPO_BOOK_CACHE", str(tmp_path / "cache"))
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["dpo_book", *map(str, arguments)])
-        try:
-            cli.main()
-            status = 0
-        except SystemExit as stop:
-            status = stop.code or 0
-        printed = capsys.readouterr()
-        return status, printed.out, printed.err
-
-    return run
 
 
 @pytest.fixture
@@ -92,7 +79,7 @@ def test_a_judge_that_cannot_be_had_names_vader(book, start, tmp_path, no_hub):
 
 
 def test_gpt2_without_a_network_is_one_line_that_names_the_fallback(book, tmp_path, no_hub):
-    data = ("--data", "tests/data/trl_style.jsonl")
+    data = ("--data", PREFERENCES)
     status, printed, said = book("dpo", "--policy", "gpt2", *data, "--out", tmp_path / "run", *TINY)
     assert (status, printed, said.count("\n")) == (2, "", 1)
     assert said.startswith("dpo_book: no policy could be loaded from 'gpt2'") and 'build_policy("mini"' in said
@@ -123,7 +110,7 @@ def test_transformers_and_trl_go_on_with_a_trained_model(book, start, tmp_path):
     trl = pytest.importorskip("trl")
     from datasets import Dataset
 
-    data = ("--data", "tests/data/trl_style.jsonl", "--drop-long")
+    data = ("--data", PREFERENCES, "--drop-long")
     status, _, said = book("dpo", "--policy", start, *data, "--out", tmp_path / "run", *TINY)
     assert status == 0, said
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "run" / "model")

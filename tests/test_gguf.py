@@ -11,17 +11,14 @@ from dpo_book import PolicyNotFoundError, cli, load_policy, runs, train_tokenize
 
 pytest.importorskip("gguf")
 from tests.gguf_file import write_gguf
+from tests.small_data import first_preferences
 
-DATA = "tests/data/trl_style.jsonl"
 TINY = ["--steps=6", "--batch-size=4", "--learning-rate=3e-3", "--warmup-steps=0", "--checkpoint-every=2"]
 
 
 @pytest.fixture(scope="module")
 def few(tmp_path_factory):
-    path = tmp_path_factory.mktemp("data") / "few.jsonl"
-    with open(DATA, encoding="utf-8") as lines:
-        path.write_text("".join(next(lines) for _ in range(16)), encoding="utf-8")
-    return path
+    return first_preferences(16, tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")

@@ -9,25 +9,19 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, GPT2LMHeadModel
 
-from dpo_book import DPOConfig, Pair, build_policy, cli, copy_policy, train_dpo
+from dpo_book import DPOConfig, cli, copy_policy, train_dpo
 from dpo_book.lora import Lora
 from dpo_book.train import compute_reference_logps
 from dpo_book.worlds.verdicts import verdicts
+from tests.small_data import verdict_pairs
 
 pytest.importorskip("peft")
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # peft's, of transformers
 
 
 @pytest.fixture
-def reference():
-    return build_policy("nano", verdicts().tokenizer, seed=3)
-
-
-@pytest.fixture
 def pairs():
-    encode = lambda text: verdicts().tokenizer(text).input_ids
-    texts = [("very good acting but", "very bad acting but"), ("great but not bad", "dull not but the")]
-    return [Pair(encode("the acting"), encode(chosen), encode(rejected)) for chosen, rejected in texts] * 4
+    return verdict_pairs(4)
 
 
 def test_the_policy_without_its_adapter_is_the_reference_at_any_time(reference, pairs):

@@ -8,7 +8,6 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from dpo_book import (
     DPOConfig,
-    Pair,
     PairError,
     Preference,
     SFTConfig,
@@ -27,6 +26,7 @@ from dpo_book import (
 from dpo_book.logprobs import collate
 from dpo_book.train import compute_reference_logps
 from dpo_book.worlds.verdicts import verdicts
+from tests.small_data import verdict_pairs
 
 TRL_NAMES = {
     "loss", "rewards/chosen", "rewards/rejected", "rewards/margins", "rewards/accuracies",
@@ -35,15 +35,8 @@ TRL_NAMES = {
 
 
 @pytest.fixture
-def reference():
-    return build_policy("nano", verdicts().tokenizer, seed=3)
-
-
-@pytest.fixture
 def pairs():
-    encode = lambda text: verdicts().tokenizer(text).input_ids
-    texts = [("very good acting but", "very bad acting but"), ("great but not bad", "dull not but the")]
-    return [Pair(encode("the acting"), encode(chosen), encode(rejected)) for chosen, rejected in texts] * 8
+    return verdict_pairs(8)
 
 
 def small(**changes):

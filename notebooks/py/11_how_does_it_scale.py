@@ -318,7 +318,7 @@ for case, both in table[table["table"] == "compare"].groupby("case", sort=False)
     assert ratio > (3 if "TL;DR" in case else 2)
 
 # %% [markdown]
-# And the peak of the memory, at GPT-2's vocabulary. The third column leaves out gradients and AdamW's state, which both
+# And the peak of the memory, at GPT-2's vocabulary. The last column leaves out gradients and AdamW's state, which both
 # must have.
 
 # %%
@@ -523,7 +523,7 @@ assert all(p.isfinite().all() for p in diverging.parameters())
 
 # %% [markdown]
 # **"Loss 0, margins of 20."** ([TRL #1236](https://github.com/huggingface/trl/issues/1236)) A learning rate that is far
-# too high: TRL's default for SFT is 2e-5 and for DPO 1e-6. Or a few pairs, many epochs.
+# too high: TRL's default is $2 \cdot 10^{-5}$ for SFT and $10^{-6}$ for DPO. Or a few pairs, many epochs.
 #
 # **"The killed run started over."** Checkpoints that keep weights but not AdamW's moments and the place in the data do not
 # continue a run, they start a new one. `python -m dpo_book` keeps all of them, and the same command goes on.

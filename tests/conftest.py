@@ -1,0 +1,31 @@
+"""What several test files stand on: a small reference policy, and the command line in this process."""
+
+import sys
+
+import pytest
+
+from dpo_book import build_policy, cli
+from dpo_book.worlds.verdicts import verdicts
+
+
+@pytest.fixture
+def reference():
+    """A nano GPT-2 over the verdicts' words, with fresh weights."""
+    return build_policy("nano", verdicts().tokenizer, seed=3)
+
+
+@pytest.fixture
+def book(monkeypatch, capsys):
+    """``book("dpo", ...)`` runs a command in this process: (exit status, what it printed, what it said on stderr)."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["dpo_book", *map(str, arguments)])
+        try:
+            cli.main()
+            status = 0
+        except SystemExit as stop:
+            status = stop.code or 0
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err
+
+    return run
