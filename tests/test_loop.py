@@ -106,6 +106,32 @@ def test_one_part_that_is_not_finite_undoes_the_whole_update(reference):
     assert all(parameter.grad is None for parameter in policy.parameters())
 
 
+def test_a_bad_loss_undoes_the_update_before_it_and_no_more(reference):
+    policy = copy_policy(reference)
+    updates = Updates(policy, SFTConfig(learning_rate=1e-2, warmup_steps=0), total=5)
+    good = lambda: (sum((parameter**2).sum() for parameter in policy.parameters()), {})
+    updates.apply(1, good)
+    after_one = [parameter.detach().clone() for parameter in policy.parameters()]
+    updates.apply(2, good)
+    assert not all(torch.equal(a, b) for a, b in zip(policy.parameters(), after_one, strict=True))
+    with pytest.raises(TrainingDiverged, match="step 3: the loss"):
+        updates.apply(3, lambda: (good()[0] * math.inf, {}))
+    assert all(torch.equal(a, b) for a, b in zip(policy.parameters(), after_one, strict=True))
+
+
+def test_the_way_back_and_gradients_are_not_in_memory_together(reference):
+    policy = copy_policy(reference)
+    updates = Updates(policy, SFTConfig(), total=5)
+    loss = lambda: (sum((parameter**2).sum() for parameter in policy.parameters()), {})
+    updates.apply(1, loss)
+    assert updates._before and all(parameter.grad is None for parameter in policy.parameters())
+    held = []
+    for parameter in policy.parameters():
+        parameter.register_hook(lambda grad: held.append(bool(updates._before)))
+    updates.apply(2, loss)
+    assert held and not any(held)
+
+
 def test_two_processes_give_the_losses_of_one_at_the_same_global_batch(tmp_path):
     world = verdicts()
     build_policy("nano", world.tokenizer, seed=3).save_pretrained(tmp_path / "start")
