@@ -410,7 +410,8 @@ assert error(total) < 1e-5
 # on two cards is comparable with a run on one:
 #
 # ```
-# accelerate launch --multi_gpu --num_processes 2 -m dpo_book dpo --policy gpt2 --data hh --out my_run
+# accelerate launch --multi_gpu --num_processes 2 \
+#     -m dpo_book dpo --policy gpt2 --data hh --out my_run
 # ```
 #
 # It also works on a machine without a GPU; the book's tests run it so, and hold the losses of two processes against
