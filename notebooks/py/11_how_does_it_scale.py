@@ -369,7 +369,7 @@ assert by_prompt.is_monotonic_increasing
 
 # %%
 pairs = tokenize_pairs(preferences, tokenizer, max_length=256)[:20]
-watched = policy.transformer.h[0].attn.c_attn.weight
+watched = next(policy.parameters())
 
 
 def gradient_of(part):
