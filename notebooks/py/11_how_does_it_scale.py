@@ -318,8 +318,9 @@ for case, both in table[table["table"] == "compare"].groupby("case", sort=False)
     assert ratio > (3 if "TL;DR" in case else 2)
 
 # %% [markdown]
-# And the peak of the memory, at GPT-2's vocabulary. The last column leaves out gradients and AdamW's state, which both
-# must have.
+# And the peak of the memory, at GPT-2's vocabulary. Both sides give freed blocks above 1 MiB back to the system at once;
+# where the C library may keep some, both peaks come out higher. The last column leaves out gradients and AdamW's
+# state, which both must have.
 
 # %%
 print("                                            this book      TRL   ratio  without state")
