@@ -50,20 +50,25 @@ class Checkpoints:
 
     def save(self, updates: Updates) -> None:
         """Keep the state instead of the last one, which stays until the new one is whole and on the disk."""
-        if not self._writes or updates.done == self.done:
+        if updates.done == self.done:
             return
-        state = {name: value.cpu().contiguous() for name, value in updates.state().items()}
-        about = json.dumps({"step": updates.done, "identity": self._identity}, sort_keys=True)
+        state = {}
+        for name, value in updates.state():  # in every process, since each may hold a part
+            if self._writes:
+                state[name] = value.cpu().contiguous()
+        if self._writes:
+            self._write(updates.done, state)
+        self.done = updates.done
+
+    def _write(self, step: int, state: dict[str, Tensor]) -> None:
+        about = json.dumps({"step": step, "identity": self._identity}, sort_keys=True)
         metadata = {"about": about, "sha256": digest(about, state)}
         try:
             replace_whole(self._path, lambda scratch: save_file(state, scratch, metadata))
         except (OSError, SafetensorError) as error:
             kept = f"the checkpoint of step {self.done} is kept" if self.done else "there is no earlier one"
             reason = getattr(error, "strerror", None) or error
-            raise CheckpointError(
-                f"{self._path}: step {updates.done} could not be saved; {kept} ({reason})"
-            ) from error
-        self.done = updates.done
+            raise CheckpointError(f"{self._path}: step {step} could not be saved; {kept} ({reason})") from error
 
     def _read(self) -> tuple[int, dict[str, Tensor]]:
         try:

@@ -24,7 +24,7 @@ from dpo_book.checkpoints import CheckpointError
 from dpo_book.frontier import compute
 from dpo_book.methods import METHODS
 from dpo_book.plans import PLANS
-from dpo_book.runs import leave_processes
+from dpo_book.processes import leave
 from dpo_book.updates import TrainingDiverged
 
 _Method = Literal[tuple(METHODS)]
@@ -82,7 +82,7 @@ def main() -> None:
         except KeyboardInterrupt:
             sys.exit(_said("stopped; what was finished is kept, and the same command goes on from there", 130))
         finally:
-            leave_processes()
+            leave()
 
 
 def _parsed() -> Callable[[], None]:

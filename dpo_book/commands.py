@@ -5,6 +5,7 @@ Each is a function; its parameters, and the fields of the dataclasses among them
 
 import json
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import tyro
@@ -17,11 +18,11 @@ from dpo_book.held_out import drift, held_out
 from dpo_book.lora import Lora
 from dpo_book.policy import build_policy, load_policy, train_tokenizer
 from dpo_book.policy import sample as draw
+from dpo_book.processes import gather, join, split, this_process
 from dpo_book.reference import kept_reference_logps
 from dpo_book.reward_model import build_reward_model
-from dpo_book.runs import carry_out, join_processes
+from dpo_book.runs import carry_out
 from dpo_book.train import train_dpo, train_reward_model, train_sft
-from dpo_book.updates import this_process
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,7 @@ def sft(data: Data, output: Output, config: SFTConfig, policy: str = "mini", lor
     """
     model, tokenizer = _policy(policy, data)
     examples = data.examples(model, tokenizer)
-    start = lambda checkpoints: train_sft(model, examples, config, checkpoints)
+    start = lambda model, checkpoints: train_sft(model, examples, config, checkpoints)
     _run("sft", output, config, model, tokenizer, examples, start, lora_rank)
 
 
@@ -60,7 +61,7 @@ def reward(data: Data, output: Output, config: RewardConfig, policy: str = "mini
     model = build_reward_model(base, config.seed)
     if model.config.pad_token_id is None:  # without one transformers scores no batch of several rows
         model.config.pad_token_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
-    start = lambda checkpoints: train_reward_model(model, pairs, config, checkpoints)
+    start = lambda model, checkpoints: train_reward_model(model, pairs, config, checkpoints)
     _run("reward", output, config, model, tokenizer, pairs, start)
 
 
@@ -85,7 +86,7 @@ def dpo(
     digest = model_digest(near)
     logps = None if config.reference_free else kept_reference_logps(near, pairs, 2 * config.batch_size)
     del near  # its log-probabilities are all that training needs
-    start = lambda checkpoints: train_dpo(model, None, pairs, config, logps, checkpoints)
+    start = lambda model, checkpoints: train_dpo(model, None, pairs, config, logps, checkpoints)
     _run("dpo", output, config, model, tokenizer, pairs, start, lora_rank, reference=digest)
 
 
@@ -151,7 +152,7 @@ def sample(
 
 
 def _policy(name: str, data: Data | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    device = join_processes()
+    device = join()
     if name != "mini" or data is None:
         model, tokenizer = load_policy(name)
         return model.to(device), tokenizer
@@ -163,7 +164,7 @@ def _same_tokens(name: str, tokenizer: PreTrainedTokenizerBase) -> PreTrainedMod
     model, theirs = load_policy(name)
     if theirs.get_vocab() != tokenizer.get_vocab():
         raise ValueError(f"the reference {name} has another tokenizer than the policy: their tokens must be the same")
-    return model.to(join_processes())
+    return model.to(join())
 
 
 def _run(
@@ -172,10 +173,15 @@ def _run(
     settings = {"method": method, **asdict(config), "lora_rank": lora_rank}
     identity = {**settings, "model": model_digest(model), **identity, "data": data_digest(rows)}
     lora = None if lora_rank is None else Lora(model, lora_rank, config.seed)
-    trained = lora.merge if lora else lambda: model
+    parts = split(model)
+
+    def trained() -> PreTrainedModel:
+        gather(parts, model)
+        return lora.merge() if lora else model
+
     tokens = sum(len(ids) for row in rows for ids in row if isinstance(ids, list)) / len(rows)  # a row, on average
     ran = carry_out(
-        output.out, identity, start, config.steps, trained, tokenizer, tokens * config.batch_size,
+        output.out, identity, partial(start, parts), config.steps, trained, tokenizer, tokens * config.batch_size,
         output.checkpoint_every, output.tensorboard,
     )  # fmt: skip
     here = output.out

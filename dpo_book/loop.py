@@ -5,6 +5,7 @@ memory nor how many machines there are changes what is computed, only its roundi
 """
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
@@ -14,7 +15,8 @@ from transformers import PreTrainedModel
 from dpo_book.checkpoints import Checkpoints
 from dpo_book.config import TrainConfig
 from dpo_book.pairs import batches_by_length
-from dpo_book.updates import Measured, Updates, this_process
+from dpo_book.processes import this_process
+from dpo_book.updates import Measured, Updates
 
 Record = dict[str, float]
 
@@ -56,17 +58,19 @@ def _parts_of(
     """What a batch's loss and metrics are the sums of: micro-batches of ``size`` of this process's rows.
 
     Every so-manieth row is a process's own: rows of a batch come in order of length, so all have as much to do.
+    All have equally many parts, for they compute them together; one with fewer rows fills up with parts that count
+    nothing.
     """
     index, processes = this_process()
-    mine = batch[index::processes]
-    if not mine:  # an epoch's last batch can be smaller than there are processes, which all have to take part
-        return [lambda: _scaled(loss_of(batch[:1]), 0, 0)]
     total = sum(weights[i] for i in batch)
 
     def part(rows: list[int]) -> Measured:
         return _scaled(loss_of(rows), sum(weights[i] for i in rows) / total, len(rows) / len(batch))
 
-    return [partial(part, rows) for rows in in_parts(mine, size or len(mine))]
+    most = len(batch[::processes])
+    parts = [partial(part, rows) for rows in in_parts(batch[index::processes], size or most)]
+    idle = lambda: _scaled(loss_of(batch[:1]), 0, 0)
+    return parts + [idle] * (math.ceil(most / (size or most)) - len(parts))
 
 
 def _scaled(measured: Measured, loss_share: float, metrics_share: float) -> Measured:

@@ -16,17 +16,23 @@ from transformers import PreTrainedModel
 from dpo_book.cache import cached
 from dpo_book.digests import data_digest, model_digest
 from dpo_book.pairs import Pair
+from dpo_book.processes import any_process, split, sum_over_processes, this_process
 from dpo_book.train import compute_reference_logps
 
 
 def kept_reference_logps(reference: PreTrainedModel, pairs: Sequence[Pair], batch_size: int) -> tuple[Tensor, Tensor]:
     """What ``compute_reference_logps`` gives, (chosen, rejected) of shape (len(pairs),), from the cache if it can be.
 
-    Kept under all that it depends on: weights, settings, token ids, batch size, device, versions.
+    Kept under all that it depends on: weights, settings, token ids, batch size, device, versions. Of several
+    processes the first one keeps it; all compute, or none.
     """
+    parts = split(reference)
+    built = False
 
     def build(folder: Path) -> None:
-        chosen, rejected = compute_reference_logps(reference, pairs, batch_size)
+        nonlocal built
+        built = any_process(True)
+        chosen, rejected = compute_reference_logps(parts, pairs, batch_size)
         save_file({"chosen": chosen.contiguous(), "rejected": rejected.contiguous()}, folder / "logps.safetensors")
 
     depends_on = {
@@ -34,8 +40,14 @@ def kept_reference_logps(reference: PreTrainedModel, pairs: Sequence[Pair], batc
         "config": reference.config.to_json_string(),  # rope, activations: not all that decides is in the weights
         "data": data_digest([pair[:3] for pair in pairs]),
         "batch_size": batch_size,
-        "device": reference.device.type,
+        "device": parts.device.type,
         "versions": [torch.__version__, transformers.__version__],
     }
-    kept = load_file(cached("reference-logps", depends_on, build) / "logps.safetensors")
-    return kept["chosen"], kept["rejected"]
+    chosen, rejected = torch.zeros(len(pairs)), torch.zeros(len(pairs))
+    if this_process()[0] == 0:
+        kept = load_file(cached("reference-logps", depends_on, build) / "logps.safetensors")
+        chosen, rejected = kept["chosen"], kept["rejected"]
+    if not built and any_process(False):
+        compute_reference_logps(parts, pairs, batch_size)
+    sum_over_processes([chosen, rejected])  # zeros and what the first process has
+    return chosen, rejected

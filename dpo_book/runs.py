@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
 from filelock import FileLock, Timeout
 from matplotlib.figure import Figure
 from safetensors import SafetensorError
@@ -24,26 +23,9 @@ from dpo_book import plots
 from dpo_book.checkpoints import CheckpointError, Checkpoints, Identity, differences
 from dpo_book.files import remove, replace_whole, write_text
 from dpo_book.loop import Record
-from dpo_book.updates import this_process
+from dpo_book.processes import this_process
 
 SHOWN = {"loss": "loss", "margin": "margins", "accuracy": "accuracies"}  # on the bar: by name, or as "rewards/..."
-
-
-def join_processes() -> torch.device:
-    """This process's device; where ``accelerate launch`` or torchrun started several, they know each other then."""
-    cuda = torch.cuda.is_available()
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if cuda else torch.device("cpu")
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not torch.distributed.is_initialized():
-        if cuda:
-            torch.cuda.set_device(device)
-        torch.distributed.init_process_group("nccl" if cuda else "gloo")
-    return device
-
-
-def leave_processes() -> None:
-    """Part from the other processes. One that just ends may be aborted by its threads, and bring down the rest."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
 
 
 class RunError(ValueError):
@@ -101,6 +83,7 @@ def carry_out(
         if not (out / "model").exists():
             for _ in start(Checkpoints(out / "checkpoint.safetensors", identity, checkpoint_every, writes=False)):
                 pass
+            trained()
         return False
     with run_folder(out, identity):
         if (out / "model").exists():

@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 
 from dpo_book.logprobs import collate, sequence_logp
 from dpo_book.pairs import Pair
+from dpo_book.processes import with_weights
 from dpo_book.vocabulary import has_linear_head, head_logp
 
 Group = tuple[Sequence[int], Sequence[Sequence[int]]]  # token ids of a prompt, and of each of its completions
@@ -131,17 +132,19 @@ def can_share_prompts(model: PreTrainedModel, pairs: Sequence[Pair]) -> bool:
     distances from the columns too; of a state-space model, which has neither. What the configuration does not
     tell is found out by trying: the longest of the pairs is run both ways, and has to come out the same.
     """
+    linear_head = has_linear_head(model)
     config = model.config.get_text_config()
     windowed = any(getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size"))
     if windowed or set(getattr(config, "layer_types", None) or ["full_attention"]) != {"full_attention"}:
         return False
-    if config._attn_implementation != "sdpa" or not has_linear_head(model):
+    if config._attn_implementation != "sdpa" or not linear_head:
         return False
     longest = max(pairs, key=lambda pair: sum(map(len, pair[:3])))
     was_training = model.training
     model.eval()
     try:
-        plain, shared = (torch.stack(pair_logps(model, [longest], share)) for share in (False, True))
+        both_ways = lambda: [torch.stack(pair_logps(model, [longest], share)) for share in (False, True)]
+        plain, shared = with_weights(model, both_ways)
     except Exception:  # of any class: every architecture has its own way of refusing a mask of four dimensions
         return False
     finally:

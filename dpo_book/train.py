@@ -17,9 +17,11 @@ from dpo_book.logprobs import Batch, collate, sequence_logp
 from dpo_book.loop import Record, in_parts, train
 from dpo_book.losses import soft_dpo_loss
 from dpo_book.pairs import Pair, check_pairs
+from dpo_book.processes import sum_over_processes, this_process, with_weights
 from dpo_book.reward_model import sequence_reward
 from dpo_book.shared_prompt import can_share_prompts, completion_logps, pair_lengths, pair_logps
 from dpo_book.updates import Measured, autocast
+from dpo_book.vocabulary import has_linear_head
 
 Example = tuple[list[int], list[int]]  # token ids of a prompt and of one completion
 
@@ -33,6 +35,7 @@ def train_sft(
     """
     lengths = [len(prompt) + len(completion) for prompt, completion in examples]
     _check_fits(policy, lengths)
+    has_linear_head(policy)  # found out now, and not within a step
 
     def loss_of(rows: list[int]) -> Measured:
         batch = collate([examples[i][0] for i in rows], [examples[i][1] for i in rows]).to(policy.device)
@@ -166,7 +169,7 @@ def compute_reference_logps(
     """log π_ref of every chosen and every rejected completion: two tensors of shape (len(pairs),), float32.
 
     The reference never changes, so each distinct completion is run once, two of one prompt sharing it, in order of
-    length. batch_size: completions at once.
+    length, by one of the processes if there are several. batch_size: completions at once.
     """
     reference.eval()
     share = can_share_prompts(reference, pairs)
@@ -175,13 +178,22 @@ def compute_reference_logps(
         completions.setdefault(tuple(pair.prompt), {}).update({tuple(pair.chosen): None, tuple(pair.rejected): None})
     groups = [(x, part) for x, ys in completions.items() for part in in_parts(sorted(ys, key=len), 2)]
     groups.sort(key=lambda group: len(group[0]) + sum(map(len, group[1])))
-    logp: dict[tuple, float] = {}
-    for part in in_parts(groups, max(1, batch_size // 2)):
+    place = {key: i for i, key in enumerate((x, y) for x, ys in groups for y in ys)}
+    logps = torch.zeros(len(place), device=reference.device)
+    index, processes = this_process()
+    for turn in in_parts(in_parts(groups, max(1, batch_size // 2)), processes):
+        part = turn[min(index, len(turn) - 1)]  # one without a part runs another's, as weights may be in parts too
         with autocast(reference):
-            values = completion_logps(reference, part, share)
-        logp.update(zip([(x, y) for x, ys in part for y in ys], values.tolist(), strict=True))
-    both = [[logp[tuple(pair.prompt), tuple(y)] for y in (pair.chosen, pair.rejected)] for pair in pairs]
-    chosen, rejected = torch.tensor(both).unbind(dim=1)
+            values = with_weights(reference, lambda part=part: completion_logps(reference, part, share))
+        if index < len(turn):
+            first = place[part[0][0], part[0][1][0]]
+            logps[first : first + len(values)] = values.float()
+    sum_over_processes([logps])
+    logps = logps.cpu()
+    chosen, rejected = (
+        logps[[place[tuple(pair.prompt), tuple(y)] for pair, y in zip(pairs, ys, strict=True)]]
+        for ys in ((pair.chosen for pair in pairs), (pair.rejected for pair in pairs))
+    )
     return chosen, rejected
 
 

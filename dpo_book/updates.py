@@ -4,7 +4,7 @@ What every training loop of the book has in common. Knows parameters and losses,
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from dpo_book.config import TrainConfig
+from dpo_book.processes import like, sum_over_processes, take_apart, this_process, together, whole
 
 
 class TrainingDiverged(RuntimeError):
@@ -47,6 +48,7 @@ class Updates:
 
     def __init__(self, model: PreTrainedModel, config: TrainConfig, total: int, learning_rate: float | None = None):
         self._model = model
+        self._together = together(model)
         self._max_grad_norm = config.max_grad_norm
         self._named = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
         self._parameters = list(self._named.values())
@@ -67,22 +69,23 @@ class Updates:
     def apply(self, step: int, *parts: Callable[[], Measured]) -> Update:
         """Compute the loss, go one step down its gradient. ``step`` is what an error message will name.
 
-        parts: what the loss and the metrics are the sums of, over all processes; in memory one at a time.
-        Raises TrainingDiverged, with the parameters set back, if the loss or its gradient is not finite.
+        parts: what the loss and the metrics are the sums of, over all processes, of which each has equally many; in
+        memory one at a time. Raises TrainingDiverged, with the parameters set back, if the loss or its gradient is
+        not finite.
         """
         measured = []
-        for part in parts:
+        for number, part in enumerate(parts, start=1):
+            last = number == len(parts)
             with torch.enable_grad(), autocast(self._model):  # also for a caller who iterates under no_grad
-                loss, metrics = part()
+                loss, metrics = self._together(part, last)
             measured.append({"": loss.detach(), **metrics})
-            if len(measured) == len(parts):
+            if last:
                 metrics = {name: sum(part[name] for part in measured) for name in measured[0]}
                 sum_over_processes(list(metrics.values()))
                 self._check_finite(step, "loss", metrics[""])
                 self._before = []
-            loss.backward()
-        sum_over_processes([parameter.grad for parameter in self._parameters])
-        grad_norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._max_grad_norm)
+            (loss * this_process()[1]).backward()  # a mean over processes of so many times the loss is its sum
+        grad_norm = whole(torch.nn.utils.clip_grad_norm_(self._parameters, self._max_grad_norm))
         self._check_finite(step, "gradient", grad_norm)
         self._before = [parameter.detach().clone() for parameter in self._parameters]
         learning_rate = self._optimizer.param_groups[0]["lr"] = self._peak * self._share(self.done)
@@ -94,26 +97,27 @@ class Updates:
     def check(self, step: int, *parts: Callable[[], Measured]) -> None:
         """The last update has no next loss that would show whether it was good: compute one, and look."""
         with torch.no_grad(), autocast(self._model):
-            loss = sum(part()[0] for part in parts)
+            loss = sum(self._together(part, True)[0] for part in parts)
         sum_over_processes([loss])
         self._check_finite(step, "loss after the last update", loss)
         self._before = []
 
-    def state(self) -> dict[str, Tensor]:
-        """What the next update depends on besides ``done``: weights and AdamW's moments, by the parameters' names."""
-        state = {}
+    def state(self) -> Iterator[tuple[str, Tensor]]:
+        """What the next update depends on besides ``done``: weights and AdamW's moments, by the parameters' names.
+
+        Whole tensors, also where each process holds a part of them; then all processes have to ask.
+        """
         for name, parameter in self._named.items():
-            moments = self._optimizer.state[parameter]
-            state |= {f"{key}/{name}": value.detach() for key, value in {"weight": parameter, **moments}.items()}
-        return state
+            for key, value in {"weight": parameter, **self._optimizer.state[parameter]}.items():
+                yield f"{key}/{name}", whole(value.detach())
 
     @torch.no_grad()
-    def restore(self, state: dict[str, Tensor], done: int) -> None:
+    def restore(self, state: Mapping[str, Tensor], done: int) -> None:
         """Go on as after ``done`` updates, from what ``state()`` gave then. What comes is the same bit for bit."""
         for name, parameter in self._named.items():
-            parameter.copy_(state[f"weight/{name}"])
-            moments = {key: state[f"{key}/{name}"] for key in ("step", "exp_avg", "exp_avg_sq")}
-            self._optimizer.state[parameter] = {key: value.to(parameter.device) for key, value in moments.items()}
+            parameter.copy_(like(state[f"weight/{name}"], parameter))
+            moments = {key: like(state[f"{key}/{name}"], parameter) for key in ("exp_avg", "exp_avg_sq")}
+            self._optimizer.state[parameter] = {"step": state[f"step/{name}"].to(parameter.device), **moments}
         self._before = []
         self.done = done
 
@@ -121,23 +125,11 @@ class Updates:
         if not value.isfinite().all():
             if self._before:
                 with torch.no_grad():
-                    torch._foreach_copy_(self._parameters, self._before)
+                    for parameter, before in zip(self._parameters, self._before, strict=True):
+                        parameter.copy_(before)
+            take_apart(self._model)
             self._optimizer.zero_grad()
             raise TrainingDiverged(step, what)
-
-
-def this_process() -> tuple[int, int]:
-    """Which process this is, from 0, and of how many: (0, 1) unless ``torch.distributed`` was set up."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return 0, 1
-    return torch.distributed.get_rank(), torch.distributed.get_world_size()
-
-
-def sum_over_processes(tensors: list[Tensor]) -> None:
-    """Replace each tensor by its sum over all processes, the same bits in each of them."""
-    if this_process() != (0, 1):
-        for tensor in tensors:
-            torch.distributed.all_reduce(tensor)
 
 
 def autocast(model: PreTrainedModel) -> AbstractContextManager:

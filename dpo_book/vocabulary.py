@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from transformers import PreTrainedModel
 
+from dpo_book.processes import with_weights
+
 LOGITS_AT_ONCE = 2**24  # 64 MiB in float32: 333 tokens of GPT-2's vocabulary, 8,192 of one of 2,048
 
 _linear_heads: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()
@@ -71,9 +73,12 @@ def _logits(hidden: Tensor, weight: Tensor) -> Tensor:
 
 
 def has_linear_head(model: PreTrainedModel) -> bool:
-    """Whether the model's logits are W h and nothing more: no bias, no scale, no soft cap. Asked once a model."""
+    """Whether the model's logits are W h and nothing more: no bias, no scale, no soft cap. Found out once a model.
+
+    By running it; of a model in parts that cannot be done within another computation, so ask before.
+    """
     if model not in _linear_heads:
-        _linear_heads[model] = _find_linear_head(model)
+        _linear_heads[model] = with_weights(model, lambda: _find_linear_head(model))
     return _linear_heads[model]
 
 

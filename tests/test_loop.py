@@ -1,16 +1,12 @@
 """The loop: neither micro-batches nor a second process change what is computed."""
 
-import json
 import math
-import subprocess
-import sys
 
 import pytest
 import torch
 
 from dpo_book import (
     DPOConfig,
-    Pair,
     PPOConfig,
     RewardConfig,
     SFTConfig,
@@ -26,6 +22,7 @@ from dpo_book import (
 )
 from dpo_book.updates import Updates
 from dpo_book.worlds.verdicts import verdicts
+from tests.small_data import uneven_pairs
 
 SHAPE = {"learning_rate": 1e-3, "batch_size": 6, "steps": 5, "warmup_steps": 0}
 
@@ -38,11 +35,8 @@ def reference():
 
 @pytest.fixture
 def pairs():
-    """Of several lengths, hard and soft: eleven, so that every second batch has five."""
-    encode = lambda text: verdicts().tokenizer(text).input_ids
-    texts = [("very good acting but", "very bad"), ("great but not bad", "dull not"), ("good", "bad but very dull")]
-    drawn = [Pair(encode("the acting"), encode(chosen), encode(rejected)) for chosen, rejected in texts] * 4
-    return [pair._replace(chosen_probability=1 - 0.04 * i) for i, pair in enumerate(drawn[:11])]
+    """Eleven, so that every second batch has five."""
+    return uneven_pairs()
 
 
 METHODS = {
@@ -130,32 +124,3 @@ def test_the_way_back_and_gradients_are_not_in_memory_together(reference):
         parameter.register_hook(lambda grad: held.append(bool(updates._before)))
     updates.apply(2, loss)
     assert held and not any(held)
-
-
-def test_two_processes_give_the_losses_of_one_at_the_same_global_batch(tmp_path):
-    world = verdicts()
-    build_policy("nano", world.tokenizer, seed=3).save_pretrained(tmp_path / "start")
-    world.tokenizer.save_pretrained(tmp_path / "start")
-    texts = [("very good acting but", "very bad"), ("great but not bad", "dull not"), ("good", "bad but very dull")]
-    rows = [{"prompt": "the plot", "chosen": chosen, "rejected": rejected} for chosen, rejected in texts] * 4
-    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[:11]))
-    run = ["-m", "dpo_book", "dpo", "--policy", tmp_path / "start", "--data", tmp_path / "pairs.jsonl", "--beta=0.5"]
-    # Eleven pairs in batches of five: the third, of one pair, leaves the second process without any.
-    run += ["--learning-rate=1e-3", "--batch-size=5", "--steps=7", "--warmup-steps=0", "--checkpoint-every=3"]
-    # --multi_gpu is accelerate's name for several processes here; without a GPU they are on the CPU (gloo).
-    two = ["accelerate.commands.launch", "--multi_gpu", "--num_processes=2", "--num_machines=1"]
-    two += ["--mixed_precision=no", "--dynamo_backend=no", "--main_process_port=0"]
-    records = {}
-    for name, launcher in {"one": [], "two": ["-m", *two]}.items():
-        command = [sys.executable, *launcher, *run, "--out", tmp_path / name]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=200)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.count("the trained model is in") == 1
-        lines = (tmp_path / name / "metrics.jsonl").read_text().splitlines()
-        records[name] = [json.loads(line) for line in lines]
-        assert (tmp_path / name / "model" / "model.safetensors").exists()
-    assert len(records["one"]) == 7
-    for a, b in zip(records["one"], records["two"], strict=True):
-        assert a["loss"] == pytest.approx(b["loss"], abs=1e-5)
-        assert a == pytest.approx(b, rel=1e-4, abs=1e-4)  # log-probabilities of about 10 nats are good to 1e-5
-    assert len({record["loss"] for record in records["two"]}) == 7  # it did train

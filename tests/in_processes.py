@@ -1,0 +1,104 @@
+"""What tests/test_processes.py starts in several processes: trainings in float64, their results in files.
+
+python -m torch.distributed.run --standalone --nproc_per_node 2 -m tests.in_processes FOLDER
+"""
+
+import json
+import sys
+from itertools import islice
+from pathlib import Path
+
+from safetensors.torch import save_file
+from transformers import PreTrainedModel
+
+from dpo_book import (
+    DPOConfig,
+    RewardConfig,
+    SFTConfig,
+    TrainingDiverged,
+    build_policy,
+    build_reward_model,
+    copy_policy,
+    train_dpo,
+    train_reward_model,
+    train_sft,
+)
+from dpo_book.checkpoints import Checkpoints
+from dpo_book.lora import Lora
+from dpo_book.processes import gather, join, leave, split, this_process
+from dpo_book.train import compute_reference_logps
+from dpo_book.worlds.verdicts import verdicts
+from tests.small_data import uneven_pairs
+
+# Eleven pairs in batches of five and parts of two: of an epoch's last batch, one pair, the second process has none.
+SHAPE = {"learning_rate": 1e-3, "batch_size": 5, "micro_batch_size": 2, "steps": 7, "warmup_steps": 0}
+IDENTITY = {"pairs": "eleven"}
+METHODS = ("sft", "reward", "dpo", "lora")
+
+
+def start_of(method: str):
+    """The model that ``method`` trains, in float64, and its adapter or None."""
+    reference = build_policy("nano", verdicts().tokenizer, seed=3)
+    model = build_reward_model(reference) if method == "reward" else copy_policy(reference)
+    lora = Lora(model, rank=4) if method == "lora" else None
+    return model.double(), lora
+
+
+def run(method: str, parts, folder: Path, steps: int = SHAPE["steps"]):
+    """Train ``parts``, a model or this process's part of it, for the first so many of all steps: the records."""
+    pairs = uneven_pairs()
+    checkpoints = Checkpoints(folder / "checkpoint", IDENTITY, every=3, writes=this_process()[0] == 0)
+    if method == "sft":
+        records = train_sft(parts, [(p.prompt, p.chosen) for p in pairs], SFTConfig(**SHAPE), checkpoints)
+    elif method == "reward":
+        records = train_reward_model(parts, pairs, RewardConfig(**SHAPE), checkpoints)
+    else:
+        # Of another seed than the policy, so that the gradients of the first step are not those of equal models.
+        reference = build_policy("nano", verdicts().tokenizer, seed=4).double()
+        logps = compute_reference_logps(split(reference), pairs, batch_size=4)
+        records = train_dpo(parts, None, pairs, DPOConfig(beta=0.5, **SHAPE), logps, checkpoints)
+    return list(islice(records, steps))
+
+
+def train_whole(method: str, folder: Path, steps: int = SHAPE["steps"]) -> tuple[list, PreTrainedModel, int]:
+    """The records of a training, the whole model after it, and how many parameters were held here meanwhile."""
+    model, lora = start_of(method)
+    parts = split(model)
+    held = sum(getattr(parameter, "_local_tensor", parameter).numel() for parameter in parts.parameters())
+    records = run(method, parts, folder, steps)
+    gather(parts, model)
+    return records, lora.merge() if lora else model, held
+
+
+def comes_back() -> bool:
+    """Whether an update that cannot be good is undone in every part of every weight."""
+    model, before = start_of("sft")[0], start_of("sft")[0]
+    parts = split(model)
+    config = SFTConfig(**SHAPE | {"learning_rate": 1e300})
+    try:
+        list(train_sft(parts, [(p.prompt, p.chosen) for p in uneven_pairs()], config))
+    except TrainingDiverged:
+        after = gather(parts, model)
+        return all(a.equal(b) for a, b in zip(before.parameters(), after.parameters(), strict=True))
+    return False
+
+
+def main(folder: Path) -> None:
+    join()
+    index, _ = this_process()
+    result = {"comes back": comes_back()}
+    for method in METHODS:
+        kept = folder / method
+        kept.mkdir(exist_ok=True)
+        records, model, held = train_whole(method, kept)
+        result[method] = {"records": records, "held": held}
+        if index == 0:
+            save_file({name: weight.detach() for name, weight in model.named_parameters()}, kept / "weights")
+    (folder / "stopped").mkdir(exist_ok=True)
+    train_whole("dpo", folder / "stopped", steps=5)  # two after its checkpoint
+    (folder / f"{index}.json").write_text(json.dumps(result))
+    leave()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
