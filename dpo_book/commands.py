@@ -22,7 +22,7 @@ from dpo_book.processes import gather, join, split, this_process
 from dpo_book.reference import kept_reference_logps
 from dpo_book.reward_model import build_reward_model
 from dpo_book.runs import carry_out
-from dpo_book.train import train_dpo, train_reward_model, train_sft
+from dpo_book.train import reference_logps_of_run, train_dpo, train_reward_model, train_sft
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ def dpo(
     pairs = data.pairs(model, tokenizer)
     near = model if reference is None else _same_tokens(reference, tokenizer)
     digest = model_digest(near)
-    logps = None if config.reference_free else kept_reference_logps(near, pairs, 2 * config.batch_size)
+    logps = None if config.reference_free else reference_logps_of_run(near, pairs, config, kept_reference_logps)
     del near  # its log-probabilities are all that training needs
     start = lambda model, checkpoints: train_dpo(model, None, pairs, config, logps, checkpoints)
     _run("dpo", output, config, model, tokenizer, pairs, start, lora_rank, reference=digest)

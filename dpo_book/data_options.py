@@ -5,6 +5,7 @@ methods the policy they start from completes the reviews' first words, and a jud
 """
 
 import json
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,7 +15,7 @@ from dpo_book.pairs import Pair, tokenize_pairs
 from dpo_book.preferences import Preference, load_preferences
 from dpo_book.recipes import imdb_pairs
 from dpo_book.train import Example
-from dpo_book.worlds.hub import SENTIMENT_MODEL, imdb_examples, imdb_reviews
+from dpo_book.worlds.hub import SENTIMENT_MODEL, RewardNotFoundError, imdb_examples, imdb_reviews
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +32,8 @@ class Data:
     """most tokens of prompt and completion, by default the policy's context; longer completions are cut"""
     drop_long: bool = False
     """leave out prompts that fill max-length alone, instead of stopping at the first"""
-    judge: str = SENTIMENT_MODEL
-    """imdb only: who compares, a sentiment model's hub id or folder, or vader, which needs no network"""
+    judge: str | None = None
+    """imdb only: who compares, a sentiment model's hub id or folder, or vader; by default the paper's, else vader"""
     prompts: int = 1000
     """imdb only: of how many reviews the first words are completed, by four samples that make six pairs"""
 
@@ -56,8 +57,18 @@ class Data:
     def pairs(self, policy: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[Pair]:
         """What the other methods learn from. policy: who writes the completions, where the data has none."""
         if self._has_reviews:
-            return imdb_pairs(policy, tokenizer, self._read, self.prompts, self.judge)
+            return self._compared(policy, tokenizer)
         return tokenize_pairs(self._read, tokenizer, self._length(policy), self.drop_long)
+
+    def _compared(self, policy: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[Pair]:
+        by = lambda judge: imdb_pairs(policy, tokenizer, self._read, self.prompts, judge)
+        try:
+            return by(self.judge or SENTIMENT_MODEL)
+        except RewardNotFoundError:
+            if self.judge:
+                raise
+            warnings.warn(f"{SENTIMENT_MODEL} cannot be had (no network?): VADER judges instead", stacklevel=2)
+            return by("vader")
 
     @property
     def _has_reviews(self) -> bool:

@@ -6,7 +6,8 @@ transformers; knows nothing of losses, training or worlds.
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -15,8 +16,19 @@ from transformers import PreTrainedModel
 from dpo_book.vocabulary import has_linear_head, head_logp
 
 
+class OnDevice:
+    """A dataclass of tensors, which go to a device together."""
+
+    def to(self, device: torch.device | str) -> Self:
+        """To a GPU through pinned memory, so that the copy does not wait for what the GPU is doing."""
+        pinned = torch.device(device).type == "cuda"
+        move = lambda tensor: tensor.pin_memory().to(device, non_blocking=True) if pinned else tensor.to(device)
+        tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **{name: move(tensor) for name, tensor in tensors.items()})
+
+
 @dataclass(frozen=True)
-class Batch:
+class Batch(OnDevice):
     """B token sequences, padded to T columns on either side.
 
     input_ids (B, T) int64: prompt and completion. attention_mask (B, T) bool: True where a real token
@@ -26,9 +38,6 @@ class Batch:
     input_ids: Tensor
     attention_mask: Tensor
     completion_mask: Tensor
-
-    def to(self, device: torch.device | str) -> "Batch":
-        return Batch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
 
 
 def collate(prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]]) -> Batch:

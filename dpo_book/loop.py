@@ -52,6 +52,16 @@ def train(
         checkpoints.save(updates)
 
 
+def rows_reached(lengths: Sequence[int], config: TrainConfig) -> list[int]:
+    """Which rows ``train`` comes by, in rising order: those of its steps, and of the look after the last one."""
+    reached: set[int] = set()
+    for batch in itertools.islice(batches_by_length(lengths, config.batch_size, config.seed), config.steps + 1):
+        reached.update(batch)
+        if len(reached) == len(lengths):
+            break
+    return sorted(reached)
+
+
 def _parts_of(
     batch: list[int], loss_of: Callable[[list[int]], Measured], weights: Sequence[float], size: int | None
 ) -> list[Callable[[], Measured]]:

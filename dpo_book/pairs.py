@@ -142,6 +142,11 @@ def _render(messages: Sequence[dict], tokenizer: PreTrainedTokenizerBase, comple
     return "\n".join(lines) if completed else "\n".join([*lines, "assistant:"])
 
 
+def pair_lengths(pairs: Sequence[Pair]) -> list[int]:
+    """Tokens of each pair, its prompt once, so that pairs of like length can be put into a batch."""
+    return [len(pair.prompt) + len(pair.chosen) + len(pair.rejected) for pair in pairs]
+
+
 def bradley_terry_pairs(
     prompts: Sequence[list[int]],
     completions_a: Sequence[list[int]],

@@ -32,7 +32,7 @@ def kept_reference_logps(reference: PreTrainedModel, pairs: Sequence[Pair], batc
     def build(folder: Path) -> None:
         nonlocal built
         built = any_process(True)
-        chosen, rejected = compute_reference_logps(parts, pairs, batch_size)
+        chosen, rejected = compute_reference_logps(parts, pairs, batch_size, progress=True)
         save_file({"chosen": chosen.contiguous(), "rejected": rejected.contiguous()}, folder / "logps.safetensors")
 
     depends_on = {
@@ -48,6 +48,6 @@ def kept_reference_logps(reference: PreTrainedModel, pairs: Sequence[Pair], batc
         kept = load_file(cached("reference-logps", depends_on, build) / "logps.safetensors")
         chosen, rejected = kept["chosen"], kept["rejected"]
     if not built and any_process(False):
-        compute_reference_logps(parts, pairs, batch_size)
+        compute_reference_logps(parts, pairs, batch_size, progress=True)
     sum_over_processes([chosen, rejected])  # zeros and what the first process has
     return chosen, rejected

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from dpo_book.logprobs import collate, sequence_logp
+from dpo_book.logprobs import OnDevice, collate, sequence_logp
 from dpo_book.pairs import Pair
 from dpo_book.processes import with_weights
 from dpo_book.vocabulary import has_linear_head, head_logp
@@ -30,12 +30,12 @@ TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5, torch.bfloat16: 1e-2, tor
 
 
 @dataclass(frozen=True)
-class SharedBatch:
+class SharedBatch(OnDevice):
     """B prompts, each with any number of completions in its row of T columns, M completions in all, N tokens of them.
 
     input_ids, position_ids (B, T) int64; attention_mask (B, 1, T, T) bool: True where a row attends to a column.
     Of every token to be scored: source (N,), where in the flattened (B · T) rows it is predicted; target (N,), its
-    id; completion (N,), which of the M it belongs to.
+    id; completion (N,), which of the M it belongs to. completions: M.
     """
 
     input_ids: Tensor
@@ -44,9 +44,7 @@ class SharedBatch:
     source: Tensor
     target: Tensor
     completion: Tensor
-
-    def to(self, device: torch.device | str) -> "SharedBatch":
-        return SharedBatch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+    completions: int
 
 
 def collate_shared(groups: Sequence[Group]) -> SharedBatch:
@@ -82,6 +80,7 @@ def collate_shared(groups: Sequence[Group]) -> SharedBatch:
         source=torch.tensor(source),
         target=torch.tensor(target),
         completion=torch.tensor(completion),
+        completions=count,
     )
 
 
@@ -97,7 +96,9 @@ def shared_logp(model: PreTrainedModel, batch: SharedBatch) -> Tensor:
         use_cache=False,
     ).last_hidden_state
     logp = head_logp(model, hidden.flatten(0, 1).index_select(0, batch.source), batch.target)
-    return logp.new_zeros(int(batch.completion[-1]) + 1).index_add(0, batch.completion, logp)
+    # Added up one after the other, so in float64: in float32 a long completion would lose its last digits.
+    total = logp.new_zeros(batch.completions, dtype=torch.float64).index_add(0, batch.completion, logp.double())
+    return total.to(logp.dtype)
 
 
 def completion_logps(model: PreTrainedModel, groups: Sequence[Group], share: bool) -> Tensor:
@@ -116,12 +117,6 @@ def pair_logps(model: PreTrainedModel, pairs: Sequence[Pair], share: bool) -> tu
     logps = completion_logps(model, [(pair.prompt, (pair.chosen, pair.rejected)) for pair in pairs], share)
     chosen, rejected = logps.view(-1, 2).unbind(dim=1)
     return chosen, rejected
-
-
-def pair_lengths(pairs: Sequence[Pair], share: bool) -> list[int]:
-    """Columns that each pair needs, so that pairs of like length can be put into a batch: ``batches_by_length``."""
-    fold = sum if share else max
-    return [len(pair.prompt) + fold((len(pair.chosen) - 1, len(pair.rejected) - 1)) for pair in pairs]
 
 
 @torch.no_grad()

@@ -4,22 +4,24 @@ Whoever iterates is in charge: plot while it runs, stop by leaving the loop. Wit
 they end. A method is a function from a batch to its loss; ``loop.py`` does the rest.
 """
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from dpo_book.bradley_terry import reward_model_loss
 from dpo_book.checkpoints import Checkpoints
 from dpo_book.config import DPOConfig, RewardConfig, SFTConfig, UnlikelihoodConfig
 from dpo_book.logprobs import Batch, collate, sequence_logp
-from dpo_book.loop import Record, in_parts, train
+from dpo_book.loop import Record, in_parts, rows_reached, train
 from dpo_book.losses import soft_dpo_loss
-from dpo_book.pairs import Pair, check_pairs
+from dpo_book.pairs import Pair, check_pairs, pair_lengths
 from dpo_book.processes import sum_over_processes, this_process, with_weights
 from dpo_book.reward_model import sequence_reward
-from dpo_book.shared_prompt import can_share_prompts, completion_logps, pair_lengths, pair_logps
+from dpo_book.shared_prompt import can_share_prompts, completion_logps, pair_logps
 from dpo_book.updates import Measured, autocast
 from dpo_book.vocabulary import has_linear_head
 
@@ -68,7 +70,7 @@ def train_unlikelihood(
         return loss, {"logps/chosen": chosen.detach().mean(), "logps/rejected": rejected.detach().mean()}
 
     tokens = [len(pair.chosen) for pair in pairs]
-    return train(policy, pair_lengths(pairs, share), loss_of, config, checkpoints, tokens)
+    return train(policy, pair_lengths(pairs), loss_of, config, checkpoints, tokens)
 
 
 def train_reward_model(
@@ -105,9 +107,9 @@ def train_dpo(
 ) -> Iterator[Record]:
     """DPO (eq. 7) on pairs with hard or soft labels. Trains ``policy`` in place, yields one record a step.
 
-    The reference's log-probabilities are computed once, before the first step, unless ``reference_logps``
-    holds them: (chosen, rejected), each (len(pairs),), as ``compute_reference_logps`` returns. With
-    ``config.reference_free`` no reference is read and it may be None.
+    The reference's log-probabilities of the pairs that the run comes by are computed once, before the first step,
+    unless ``reference_logps`` holds them: (chosen, rejected), each (len(pairs),), as ``compute_reference_logps``
+    returns. With ``config.reference_free`` no reference is read and it may be None.
 
     Records have TRL's names, each the batch's mean before the step's update: ``loss``, ``rewards/chosen``,
     ``rewards/rejected``, ``rewards/margins``, ``rewards/accuracies`` (a tie counts half), ``logps/chosen``,
@@ -135,8 +137,7 @@ def train_dpo(
     elif reference_logps is None:
         if reference is None:
             raise ValueError("train_dpo needs a reference, or its reference_logps, unless reference_free=True")
-        # As many rows at once as a step has, so that what fits into memory there fits here.
-        reference_logps = compute_reference_logps(reference, pairs, batch_size=2 * config.batch_size)
+        reference_logps = reference_logps_of_run(reference, pairs, config)
     if any(len(logps) != len(pairs) for logps in reference_logps):
         raise ValueError(f"reference_logps must hold one value for each of the {len(pairs)} pairs")
     reference_chosen, reference_rejected = (logps.to(policy.device) for logps in reference_logps)
@@ -159,17 +160,17 @@ def train_dpo(
             "logps/rejected": rejected.detach().mean(),
         }
 
-    return train(policy, pair_lengths(pairs, share), loss_of, config, checkpoints)
+    return train(policy, pair_lengths(pairs), loss_of, config, checkpoints)
 
 
 @torch.no_grad()
 def compute_reference_logps(
-    reference: PreTrainedModel, pairs: Sequence[Pair], batch_size: int = 256
+    reference: PreTrainedModel, pairs: Sequence[Pair], batch_size: int = 256, progress: bool = False
 ) -> tuple[Tensor, Tensor]:
     """log π_ref of every chosen and every rejected completion: two tensors of shape (len(pairs),), float32.
 
     The reference never changes, so each distinct completion is run once, two of one prompt sharing it, in order of
-    length, by one of the processes if there are several. batch_size: completions at once.
+    length, by one of the processes if there are several. batch_size: completions at once. progress: show a bar.
     """
     reference.eval()
     share = can_share_prompts(reference, pairs)
@@ -181,7 +182,8 @@ def compute_reference_logps(
     place = {key: i for i, key in enumerate((x, y) for x, ys in groups for y in ys)}
     logps = torch.zeros(len(place), device=reference.device)
     index, processes = this_process()
-    for turn in in_parts(in_parts(groups, max(1, batch_size // 2)), processes):
+    turns = in_parts(in_parts(groups, max(1, batch_size // 2)), processes)
+    for turn in tqdm(turns, desc="reference", unit="batch", disable=not progress or index > 0):
         part = turn[min(index, len(turn) - 1)]  # one without a part runs another's, as weights may be in parts too
         with autocast(reference):
             values = with_weights(reference, lambda part=part: completion_logps(reference, part, share))
@@ -195,6 +197,24 @@ def compute_reference_logps(
         for ys in ((pair.chosen for pair in pairs), (pair.rejected for pair in pairs))
     )
     return chosen, rejected
+
+
+def reference_logps_of_run(
+    reference: PreTrainedModel,
+    pairs: Sequence[Pair],
+    config: DPOConfig,
+    compute: Callable[..., tuple[Tensor, Tensor]] = compute_reference_logps,
+) -> tuple[Tensor, Tensor]:
+    """``compute_reference_logps`` of the pairs that a run comes by; NaN for those that its steps do not reach.
+
+    compute: another function that gives the same. It is told to take as many completions at once as a step has, so
+    that what fits into memory there fits here.
+    """
+    rows = rows_reached(pair_lengths(pairs), config)
+    at_once = 2 * (config.micro_batch_size or config.batch_size)
+    logps = torch.full((2, len(pairs)), math.nan)
+    logps[:, rows] = torch.stack(compute(reference, [pairs[i] for i in rows], at_once))
+    return logps[0], logps[1]
 
 
 def _share_positive(margins: Tensor) -> Tensor:

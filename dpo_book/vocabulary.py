@@ -38,8 +38,9 @@ class _HeadLogp(torch.autograd.Function):
     @staticmethod
     def forward(ctx, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
         ctx.tokens = max(1, LOGITS_AT_ONCE // len(weight))
-        log_sums, logps = [], []
+        log_sums, logps, logits = [], [], None
         for h, y in zip(hidden.split(ctx.tokens), targets.split(ctx.tokens), strict=True):
+            del logits  # before the next are made
             logits = _logits(h, weight)
             log_sums.append(logits.logsumexp(dim=-1))
             logps.append(logits.gather(-1, y[:, None]).squeeze(-1) - log_sums[-1])
@@ -64,6 +65,7 @@ class _HeadLogp(torch.autograd.Function):
             grad_hidden[part] = grad_logits @ weight
             if grad_weight is not None:
                 grad_weight.addmm_(grad_logits.T, hidden[part])
+            del logits, p, grad_logits  # one tensor, in float32; before the next is made
         return grad_hidden, grad_weight, None
 
 

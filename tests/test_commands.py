@@ -70,8 +70,17 @@ def test_imdb_trains_by_name_on_its_reviews_and_on_comparisons_of_the_policy_s_o
     assert status == 0 and "accuracy" in printed, said
 
 
-def test_a_judge_that_cannot_be_had_names_vader(book, start, tmp_path, no_hub):
-    data = ("--data=imdb", "--source=tests/data/imdb.jsonl", "--prompts=2")
+def test_without_the_paper_s_judge_vader_compares_and_the_command_says_so(book, start, tmp_path, no_hub):
+    data = ("--data=imdb", "--source=tests/data/imdb.jsonl", "--prompts=3")
+    status, _, said = book("dpo", "--policy", start, *data, "--out", tmp_path / "run", *TINY)
+    assert status == 0, said
+    assert "siebert/sentiment-roberta-large-english cannot be had (no network?): VADER judges instead" in said
+    assert book("dpo", "--policy", start, *IMDB, "--out", tmp_path / "vader", *TINY)[0] == 0
+    assert losses(tmp_path / "run") == losses(tmp_path / "vader")
+
+
+def test_a_judge_that_was_asked_for_and_cannot_be_had_is_one_line(book, start, tmp_path, no_hub):
+    data = ("--data=imdb", "--source=tests/data/imdb.jsonl", "--prompts=2", "--judge=somebody/sentiment")
     status, printed, said = book("dpo", "--policy", start, *data, "--out", tmp_path / "run", *TINY)
     assert (status, printed, said.count("\n")) == (2, "", 1)
     assert 'sentiment_reward("vader")' in said and "Traceback" not in said

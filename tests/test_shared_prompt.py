@@ -21,14 +21,15 @@ from transformers import (
     MistralConfig,
     MistralForCausalLM,
 )
+from transformers.modeling_outputs import BaseModelOutput
 
-from dpo_book import DPOConfig, Pair, collate, copy_policy, sequence_logp, train_dpo
+from dpo_book import DPOConfig, Pair, collate, copy_policy, sequence_logp, shared_prompt, train_dpo
 from dpo_book.logprobs import token_log_probability
+from dpo_book.pairs import pair_lengths
 from dpo_book.shared_prompt import (
     can_share_prompts,
     collate_shared,
     completion_logps,
-    pair_lengths,
     pair_logps,
     shared_logp,
 )
@@ -145,9 +146,18 @@ def test_any_number_of_completions_may_share(model, count):
 
 def test_a_pair_s_row_has_p_plus_c_plus_r_tokens_less_the_last_two():
     batch = collate_shared([(pair.prompt, (pair.chosen, pair.rejected)) for pair in PAIRS])
-    assert batch.input_ids.shape == (len(PAIRS), max(pair_lengths(PAIRS, share=True)))
-    assert pair_lengths(PAIRS, share=True)[0] == 9 + 4 + 7 - 2
+    assert batch.input_ids.shape == (len(PAIRS), max(pair_lengths(PAIRS)) - 2)  # less each completion's last token
+    assert pair_lengths(PAIRS)[0] == 9 + 4 + 7
     assert len(batch.target) == sum(len(pair.chosen) + len(pair.rejected) for pair in PAIRS)
+
+
+def test_a_long_completion_is_added_up_without_losing_digits(model, monkeypatch):
+    """One float32 after another, 2,000 of them would be 1e-5 off: as much as a loss may differ from TRL's."""
+    tokens = torch.linspace(-12, -9, 2000)
+    monkeypatch.setattr(shared_prompt, "head_logp", lambda model, hidden, targets: tokens[: len(targets)])
+    monkeypatch.setattr(model.base_model, "forward", lambda **_: BaseModelOutput(torch.zeros(1, 2001, 1)))
+    (logp,) = completion_logps(model, [([1, 2], [[3] * 2000])], share=True)
+    assert abs(logp / tokens.double().sum() - 1) < 2**-24
 
 
 @pytest.mark.parametrize("group, what", [(([], [[1], [2]]), "prompt"), (([1], [[2], []]), "completion")])

@@ -24,7 +24,7 @@ from dpo_book import (
     train_unlikelihood,
 )
 from dpo_book.logprobs import collate
-from dpo_book.train import compute_reference_logps
+from dpo_book.train import compute_reference_logps, reference_logps_of_run
 from dpo_book.worlds.verdicts import verdicts
 from tests.small_data import verdict_pairs
 
@@ -113,6 +113,27 @@ def test_given_reference_logps_train_as_computed_ones(reference, pairs):
     assert a == b
     with pytest.raises(ValueError, match="16 pairs"):
         next(train_dpo(copy_policy(reference), None, pairs, small(), (given[0][:3], given[1][:3])))
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_the_reference_runs_on_the_pairs_that_the_steps_come_by_and_on_no_other(reference, pairs, steps):
+    asked = []
+
+    def compute(reference, pairs, batch_size):
+        asked.extend(pairs)
+        return compute_reference_logps(reference, pairs, batch_size)
+
+    config = small(steps=steps, micro_batch_size=2)
+    given = reference_logps_of_run(reference, pairs, config, compute)
+    reached = given[0].isfinite()
+    assert len(asked) == reached.sum() == min(4 * (steps + 1), 16)  # the last step's successor is looked at
+    assert torch.equal(given[1].isfinite(), reached)
+    records = list(train_dpo(copy_policy(reference), None, pairs, config, given))
+    assert all(math.isfinite(record["loss"]) for record in records)
+    everywhere = compute_reference_logps(reference, pairs)
+    expected = list(train_dpo(copy_policy(reference), None, pairs, config, everywhere))
+    for a, b in zip(records, expected, strict=True):
+        assert a == pytest.approx(b, rel=1e-5, abs=1e-5)  # other rows share a batch: float32 at log π of about 10
 
 
 def test_reference_free_needs_no_reference(reference, pairs):
@@ -246,6 +267,14 @@ def test_a_policy_of_another_family_trains_on_the_same_file():
     records = list(train_dpo(policy, reference, tokenize_pairs(preferences, tokenizer, max_length=128), config))
     assert records[0]["loss"] == pytest.approx(math.log(2), abs=1e-5)
     assert records[-1]["loss"] < 0.5
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_batches_reach_the_gpu_whole():
+    batch = collate([[1, 2], [3]], [[4], [5, 6]])
+    there = batch.to("cuda")
+    for name in vars(batch):
+        assert getattr(there, name).is_cuda and torch.equal(getattr(there, name).cpu(), getattr(batch, name))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

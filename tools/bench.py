@@ -33,9 +33,8 @@ from transformers import GPT2Config, GPT2LMHeadModel, PrinterCallback, TrainerCa
 from dpo_book import DPOConfig, Pair, copy_policy, setup, train_dpo
 from dpo_book.files import write_text
 from dpo_book.machine import processor
-from dpo_book.pairs import batches_by_length
+from dpo_book.pairs import batches_by_length, pair_lengths
 from dpo_book.policy import SIZES
-from dpo_book.shared_prompt import can_share_prompts, pair_lengths
 from dpo_book.train import compute_reference_logps
 from tools.levers import LEVERS, lever_steps
 
@@ -194,8 +193,7 @@ def run_trl(case: Case, seed: int, model: GPT2LMHeadModel, clock: Clock, after_s
 
     disable_progress_bars()
     pairs = case.pairs(seed)
-    lengths = pair_lengths(pairs, can_share_prompts(model, pairs))  # as train_dpo does, for the same batches
-    batches = islice(batches_by_length(lengths, case.batch, seed), case.steps + 1)
+    batches = islice(batches_by_length(pair_lengths(pairs), case.batch, seed), case.steps + 1)
     columns = ("prompt_ids", "chosen_ids", "rejected_ids")
     rows = [dict(zip(columns, pairs[i][:3], strict=True)) for batch in batches for i in batch]
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():

@@ -13,8 +13,8 @@ from transformers import PreTrainedModel
 from dpo_book import Pair, collate, copy_policy
 from dpo_book.logprobs import Batch, completion_columns, completion_logits, sequence_logp, token_log_probability
 from dpo_book.losses import soft_dpo_loss
-from dpo_book.pairs import batches_by_length
-from dpo_book.shared_prompt import pair_lengths, pair_logps
+from dpo_book.pairs import batches_by_length, pair_lengths
+from dpo_book.shared_prompt import pair_logps
 
 
 def tensor_a_row(prompts: Sequence[list[int]], completions: Sequence[list[int]]) -> Batch:
@@ -58,17 +58,15 @@ class Lever(NamedTuple):
     logps_of: Callable[[PreTrainedModel, list[Pair]], tuple[Tensor, Tensor]]
     reference_in_step: bool = False
     by_length: bool = True
-    share: bool = False
 
 
 LEVERS = {
     "textbook": Lever(in_two_rows(textbook_logp, tensor_a_row), reference_in_step=True, by_length=False),
     "+ reference once": Lever(in_two_rows(textbook_logp, tensor_a_row), by_length=False),
     "+ batches by length": Lever(in_two_rows(textbook_logp, tensor_a_row)),
-    "+ one tensor a batch": Lever(in_two_rows(textbook_logp)),
     "+ logits of completions only": Lever(in_two_rows(completions_only_logp)),
     "+ vocabulary in parts": Lever(in_two_rows(sequence_logp)),
-    "+ shared prompt": Lever(lambda model, pairs: pair_logps(model, pairs, share=True), share=True),
+    "+ shared prompt": Lever(lambda model, pairs: pair_logps(model, pairs, share=True)),
 }
 
 
@@ -76,7 +74,7 @@ def lever_steps(model: PreTrainedModel, pairs: list[Pair], batch_size: int, name
     """One epoch of forward and backward passes of DPO, without updates; yields the CPU seconds of each."""
     lever = LEVERS[name]
     reference = copy_policy(model) if lever.reference_in_step else None
-    lengths = pair_lengths(pairs, lever.share) if lever.by_length else [0] * len(pairs)
+    lengths = pair_lengths(pairs) if lever.by_length else [0] * len(pairs)
     reference_logps = torch.zeros(2, batch_size)
     for rows in islice(batches_by_length(lengths, batch_size, seed), len(pairs) // batch_size):
         start = time.process_time()

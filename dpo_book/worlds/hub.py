@@ -68,7 +68,7 @@ def sentiment_reward(name: str = SENTIMENT_MODEL) -> TextReward:
 
     A model's reward is its log-odds, log p(positive) − log p(not positive), in nats. "vader" is the analyser
     behind this book's own worlds, which has rules and a lexicon: twice its compound score, from −2 to 2. It needs
-    no network and understands less, so nothing falls back to it unasked. RewardNotFoundError where the
+    no network and understands less, so this function does not fall back to it. RewardNotFoundError where the
     model cannot be had, ValueError where it is not one of sentiment.
     """
     if name == "vader":
