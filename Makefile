@@ -11,7 +11,7 @@ help:
 	@echo "make outputs   run the notebooks and record their outputs (one: make outputs NB=00_five_minutes)"
 	@echo "make lint      check the style of the code"
 	@echo "make optimum   how near DPO comes to the exact optimum: make optimum BETA=0.7 STEPS=1500"
-	@echo "make bench     speed and memory beside TRL's DPOTrainer, 22 minutes and 12 GB (2 minutes: make bench QUICK=1)"
+	@echo "make bench     speed and memory beside TRL's DPOTrainer, half an hour and 12 GB (4 minutes: make bench QUICK=1)"
 	@echo "Another Python than the first one found: make lab PYTHON=/path/to/python3.12"
 
 lab:

@@ -3,6 +3,7 @@
 Both train one model on the same batches of the same pairs in the same order, in float32, with AdamW, dropout off,
 on one thread, the reference's log-probabilities computed beforehand. They take turns, a step each, so that a busy
 machine slows both alike; the first step of each is not counted. Peak memory is measured in a process of its own.
+Models have fresh weights and pairs random tokens, for neither changes what a step costs.
 
 Writes FOLDER/bench-cpu.csv, one line a measurement, FOLDER/bench-cpu-losses.csv, the losses of every step, and
 FOLDER/bench-cpu.json, on what and with what it was measured.
@@ -31,10 +32,12 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel, PrinterCallback, TrainerCallback
 
 from dpo_book import DPOConfig, Pair, copy_policy, setup, train_dpo
+from dpo_book.cost import operations
 from dpo_book.files import write_text
 from dpo_book.machine import processor
 from dpo_book.pairs import batches_by_length, pair_lengths
 from dpo_book.policy import SIZES
+from dpo_book.shared_prompt import pair_logps
 from dpo_book.train import compute_reference_logps
 from tools.levers import LEVERS, lever_steps
 
@@ -124,7 +127,7 @@ MEMORY_CASES = [
 # or less as it happens, and the peak would tell its habits and not what the trainers hold.
 RETURNED_WHEN_FREED = {"MALLOC_MMAP_THRESHOLD_": str(2**20)}
 LEVER_CASES = [
-    Case("mini, TL;DR-like", batch=8, steps=6, **TLDR),
+    Case("124M, TL;DR-like", "124M", GPT2_VOCABULARY, batch=2, steps=2, **TLDR),
     Case("mini with GPT-2's vocabulary, short pairs", "mini", GPT2_VOCABULARY, batch=16, steps=4, **SHORT),
 ]
 GROWTH = {
@@ -236,13 +239,27 @@ def compare(case: Case, seed: int) -> tuple[list[dict], list[dict]]:
         }
         for step, (mine, trls) in enumerate(zip(*(clock.losses for clock in clocks.values()), strict=True), start=1)
     ]
+    batch = case.pairs(seed)[: case.batch]
+    a_step = operations(lambda: sum(pair_logps(model, batch, share=True)).sum().backward())
     lines = []
     for name, clock in clocks.items():
         done, wall, cpu = case.batch * case.steps, sum(clock.wall[1:]), sum(clock.cpu[1:])
         lines.append({"what": name, "pairs_per_second": done / wall, "pairs_per_cpu_second": done / cpu})
         lines[-1]["times_trl"] = sum(clocks["TRL"].cpu[1:]) / cpu
         lines[-1]["loss_difference"] = max(line["relative_difference"] for line in losses)
+        if name == "dpo_book":  # of a batch like those that were timed
+            lines[-1]["gflops"] = a_step * case.steps / cpu / 1e9
     return lines, losses
+
+
+def matrix_rate() -> float:
+    """Floating-point operations in 10⁹ a CPU second of the best thing there is: square float32 matrices, large."""
+    a, b = torch.randn(2, 1024, 1024)
+    a @ b
+    start = time.process_time()
+    for _ in range(100):
+        a @ b
+    return 100 * 2 * 1024**3 / (time.process_time() - start) / 1e9
 
 
 def peak_memory(case: Case, what: str, seed: int) -> dict:
@@ -299,14 +316,15 @@ def levers(case: Case, seed: int) -> list[dict]:
 def measure(quick: bool, seed: int) -> Iterator[tuple[dict, list[dict]]]:
     """Every measurement with the case it belongs to, and the losses that came with it."""
     shorter = lambda case: dataclasses.replace(case, steps=max(1, case.steps // 4))
-    for case in map(shorter, CASES[:2]) if quick else CASES:
+    quickly = [case for case in CASES if "124M, short" not in case.name]
+    for case in map(shorter, quickly) if quick else CASES:
         lines, losses = compare(case, seed)
         for line in lines:
             yield _line("compare", case, line), losses if line["what"] == "TRL" else []
     for case in MEMORY_CASES[:1] if quick else MEMORY_CASES:
         for what in ("dpo_book", "TRL"):
             yield _line("memory", case, {"what": what} | peak_memory(case, what, seed)), []
-    for case in map(shorter, LEVER_CASES[:1]) if quick else LEVER_CASES:
+    for case in map(shorter, LEVER_CASES[1:]) if quick else LEVER_CASES:
         for line in levers(case, seed):
             yield _line("levers", case, line), []
     for axis, values in {} if quick else GROWTH.items():
@@ -337,17 +355,19 @@ def circumstances(seed: int, quick: bool) -> dict:
         "precision": "float32",
         "optimizer": "AdamW",
         "trl_settings": TRL_SETTINGS,
+        "matrix_gflops": round(matrix_rate(), 1),
         "peak_memory": "VmHWM less VmRSS once the model is loaded, " + json.dumps(RETURNED_WHEN_FREED),
     }
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="fewer cases and steps: under two minutes")
-    parser.add_argument("--out", type=Path, default=Path("notebooks/results"), metavar="FOLDER")
+    parser.add_argument("--quick", action="store_true", help="fewer cases and steps: about four minutes")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="notebooks/results; runs/bench with --quick")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)  # what a process of its own is asked for
     options = parser.parse_args(arguments)
+    options.out = options.out or Path("runs/bench" if options.quick else "notebooks/results")
     if importlib.util.find_spec("trl") is None:
         parser.error("TRL is not installed; it comes with the test extra: pip install -e .[test]")
     if not STATUS.exists():
@@ -379,7 +399,8 @@ def _summary(line: dict) -> str:
     parts = [f"{line['table']}: {line['case']}{changed}: {line['what']}"]
     for name, form in (
         ("pairs_per_second", "{:.4g} pairs/s"), ("pairs_per_cpu_second", "{:.4g} pairs/CPU s"),
-        ("times_trl", "{:.2f} times TRL's"), ("loss_difference", "losses within {:.1e}"),
+        ("gflops", "{:.1f} · 10⁹ operations/CPU s"), ("times_trl", "{:.2f} times TRL's"),
+        ("loss_difference", "losses within {:.1e}"),
         ("peak_mb", "peak {:.0f} MB"), ("state_mb", "{:.0f} MB of them gradients and AdamW's state"),
     ):  # fmt: skip
         if line.get(name) is not None:
