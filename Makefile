@@ -35,7 +35,7 @@ optimum:
 
 bench:
 	@sh tools/bootstrap.sh lab,test
-	@$(python) -m tools.bench $(if $(QUICK),--quick) $(if $(OUT),--out $(OUT)) $(if $(SEED),--seed $(SEED))
+	@TQDM_DISABLE=1 $(python) -m tools.bench $(if $(QUICK),--quick) $(if $(OUT),--out $(OUT)) $(if $(SEED),--seed $(SEED))
 
 lint:
 	@sh tools/bootstrap.sh lab,test

@@ -79,7 +79,7 @@ def split(model: PreTrainedModel) -> PreTrainedModel:
     mesh = distributed.init_device_mesh("cuda" if cuda else "cpu", (this_process()[1],))
     parts = copy.deepcopy(model)
     blocks = [module for module in parts.modules() if type(module).__name__ in set(parts._no_split_modules or ())]
-    for block in blocks:
+    for block in reversed(blocks):  # one within another, as in Mamba, comes first
         fully_shard(block, mesh=mesh)
     fully_shard(parts, mesh=mesh)
     parts.compute = lambda compute: compute()

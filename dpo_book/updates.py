@@ -23,7 +23,7 @@ class TrainingDiverged(RuntimeError):
     def __init__(self, step: int, what: str):
         super().__init__(
             f"step {step}: the {what} is not finite. The policy holds the weights of the last step whose loss "
-            "was finite. Usual causes: a learning rate that is too high, or float16"
+            "was finite. The usual cause is a learning rate that is too high"
         )
         self.step = step
 

@@ -8,8 +8,9 @@ import sys
 from itertools import islice
 from pathlib import Path
 
+import torch
 from safetensors.torch import save_file
-from transformers import PreTrainedModel
+from transformers import LlamaConfig, LlamaForCausalLM, MambaConfig, MambaForCausalLM, PreTrainedModel
 
 from dpo_book import (
     DPOConfig,
@@ -33,11 +34,22 @@ from tests.small_data import uneven_pairs
 # Eleven pairs in batches of five and parts of two: of an epoch's last batch, one pair, the second process has none.
 SHAPE = {"learning_rate": 1e-3, "batch_size": 5, "micro_batch_size": 2, "steps": 7, "warmup_steps": 0}
 IDENTITY = {"pairs": "eleven"}
-METHODS = ("sft", "reward", "dpo", "lora")
+SMALL = {"vocab_size": 16, "hidden_size": 32, "num_hidden_layers": 2, "bos_token_id": 0, "eos_token_id": 0}
+# DPO of other families: a head of its own and shared keys; blocks within blocks, and no prompt that can be shared.
+FAMILIES = {
+    "llama": lambda: LlamaForCausalLM(
+        LlamaConfig(**SMALL, intermediate_size=64, num_attention_heads=4, num_key_value_heads=2)
+    ),
+    "mamba": lambda: MambaForCausalLM(MambaConfig(**SMALL, pad_token_id=0, state_size=8)),
+}
+METHODS = ("sft", "reward", "dpo", "lora", *FAMILIES)
 
 
 def start_of(method: str):
     """The model that ``method`` trains, in float64, and its adapter or None."""
+    if method in FAMILIES:
+        torch.manual_seed(0)
+        return FAMILIES[method]().double().eval(), None
     reference = build_policy("nano", verdicts().tokenizer, seed=3)
     model = build_reward_model(reference) if method == "reward" else copy_policy(reference)
     lora = Lora(model, rank=4) if method == "lora" else None
@@ -53,7 +65,7 @@ def run(method: str, parts, folder: Path, steps: int = SHAPE["steps"]):
     elif method == "reward":
         records = train_reward_model(parts, pairs, RewardConfig(**SHAPE), checkpoints)
     else:
-        # Of another seed than the policy, so that the gradients of the first step are not those of equal models.
+        # Another seed than the policy's, whatever its family: only numbers, and no pair starts at a margin of 0.
         reference = build_policy("nano", verdicts().tokenizer, seed=4).double()
         logps = compute_reference_logps(split(reference), pairs, batch_size=4)
         records = train_dpo(parts, None, pairs, DPOConfig(beta=0.5, **SHAPE), logps, checkpoints)

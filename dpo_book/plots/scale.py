@@ -7,10 +7,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dpo_book.plots.style import EXACT, POLICY, REFERENCE, SHADES, new_figure, styled
+from dpo_book.plots.style import POLICY, REFERENCE, SHADES, exact_line, new_figure, styled
 
-PAIRS_A_SECOND = "pairs a CPU second"
 SIDES = {"dpo_book": (POLICY, "o-", "this book"), "TRL": (REFERENCE, "s-", "TRL")}
+MODELS = {"nano": "nano", "mini": "mini", "small": "6 blocks,\n384 wide"}
+MILLISECONDS = [2, 5, 10, 20, 50, 100, 200, 500, 1000]
 AXES = {
     "prompt": "prompt, tokens", "completion": "completion, tokens", "batch": "pairs a batch",
     "vocabulary": "vocabulary", "size": "model",
@@ -19,7 +20,7 @@ AXES = {
 
 @styled
 def levers(table: pd.DataFrame) -> Figure:
-    """Speed and peak memory with one lever after another, for every case of the bench's "levers".
+    """Speed and peak memory with one lever after another, as shares of the first, for every case of "levers".
 
     table: columns case, what (the lever, in order), pairs_per_cpu_second, peak_mb.
     """
@@ -28,23 +29,24 @@ def levers(table: pd.DataFrame) -> Figure:
     alt = "Bars of speed and of peak memory, one lever on top of another. " + "; ".join(
         f"{case}: {_gain(rows[rows['case'] == case])}" for case in cases
     )
-    figure, panels = new_figure(10.2, 3.9, 2, alt)
+    figure, panels = new_figure(10.2, 3.6, 2, alt)
+    panels[1].sharey(panels[0])
     names = list(rows["what"].unique())
     place = np.arange(len(names))[::-1]
     for axes, column, label in (
-        (panels[0], "pairs_per_cpu_second", PAIRS_A_SECOND),
-        (panels[1], "peak_mb", "peak memory, MB"),
+        (panels[0], "pairs_per_cpu_second", f"pairs a CPU second, {names[0]} = 1"),
+        (panels[1], "peak_mb", f"peak memory, {names[0]} = 1"),
     ):
         for i, (case, colour) in enumerate(zip(cases, SHADES[1:], strict=False)):
             values = rows[rows["case"] == case].set_index("what")[column].loc[names]
-            axes.barh(place + 0.2 - 0.4 * i, values, height=0.38, color=colour, label=case)
+            axes.barh(place + 0.2 - 0.4 * i, values / values.iloc[0], height=0.38, color=colour, label=case)
         axes.set_yticks(place, names)
         axes.grid(axis="y", visible=False)
         axes.set(xlabel=label)
-    panels[1].set_yticklabels([])
+    panels[1].tick_params(labelleft=False)
     panels[0].set(title="speed: more is better")
     panels[1].set(title="memory: less is better")
-    panels[1].legend(loc="upper center", bbox_to_anchor=(0.0, -0.17), ncols=2, fontsize=9)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9)
     return figure
 
 
@@ -72,25 +74,29 @@ def growth(table: pd.DataFrame) -> Figure:
     for axes, (name, label) in zip(panels, AXES.items(), strict=True):
         _lines(axes, rows[rows["case"] == f"by {name}"], name)
         axes.set(xlabel=label, yscale="log")
-        axes.yaxis.set_major_formatter("{x:g}")
+        axes.set_yticks(MILLISECONDS, MILLISECONDS)
+        axes.minorticks_off()
     panels[0].set(ylabel="CPU milliseconds a pair")
     panels[0].legend(loc="upper left", fontsize=9)
-    low = min(axes.get_ylim()[0] for axes in panels)
-    high = max(axes.get_ylim()[1] for axes in panels)
+    milliseconds = 1000 / rows["pairs_per_cpu_second"]
     for axes in panels:
-        axes.set_ylim(low, high)
+        axes.set_ylim(0.7 * milliseconds.min(), 1.4 * milliseconds.max())
     for axes in panels[1:]:
-        axes.set_yticklabels([])
+        axes.tick_params(labelleft=False)
     return figure
 
 
 def _lines(axes: Axes, rows: pd.DataFrame, name: str) -> None:
     for what, (colour, style, label) in SIDES.items():
         values = rows[rows["what"] == what]
-        places = np.arange(len(values))  # evenly spaced: each is a multiple of the one before
+        if name == "size":
+            places, names = np.arange(len(values)), [MODELS[size] for size in values[name]]
+        else:
+            places, names = values[name], [f"{value:,}" for value in values[name]]
+            axes.set_xscale("log")
         axes.plot(places, 1000 / values["pairs_per_cpu_second"], style, color=colour, label=label)
-        axes.set_xticks(places, [f"{value:,}" if isinstance(value, int) else value for value in values[name]])
-    axes.set_xlim(-0.35, len(rows) / 2 - 0.65)
+        axes.set_xticks(places, names)
+    axes.margins(x=0.16)
 
 
 @styled
@@ -105,10 +111,9 @@ def loss_differences(losses: pd.DataFrame, within: float) -> Figure:
     cases: Sequence[str] = list(losses["case"].unique())
     for case, colour, marker in zip(cases, SHADES, "os^D", strict=False):
         rows = losses[losses["case"] == case]
-        axes.plot(
-            rows["step"], rows["relative_difference"].clip(lower=1e-8), marker, color=colour, label=case, alpha=0.9
-        )
-    axes.axhline(within, color=EXACT, linestyle="--", linewidth=1.2)
+        values = rows["relative_difference"].clip(lower=1e-8)
+        axes.plot(rows["step"], values, marker, color=colour, markeredgecolor=SHADES[0], label=case, alpha=0.9)
+    exact_line(axes, within, "the goal")
     axes.set(xlabel="step", ylabel="relative difference of the losses", yscale="log", ylim=(6e-9, 4 * within))
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=9)
     return figure
