@@ -1,4 +1,4 @@
-"""Exercises of chapter 08: the penalised reward, advantages and the clipped loss of PPO."""
+"""Exercises of chapter 08: the penalised reward, advantages and the clipped loss of PPO; how near methods came."""
 
 import torch
 from torch import Tensor
@@ -153,4 +153,52 @@ check_clipped_loss = Exercise(
         "one value a token: a loss is their mean.": lambda *a: -torch.minimum(*_pieces(*a)),
     },
     "In the first update of a batch every ρ is 1 and nothing is clipped. When does the clip begin to matter?",
+)
+
+
+def _standings() -> list[tuple]:
+    """Reward and KL of methods at some strengths, (2, 3) and (3, 2), the strengths and log Z at each."""
+    cases = []
+    for seed, shape in ((9, (2, 3)), (10, (3, 2)), (11, (2, 3))):
+        reward, kl = random_case(seed, shape, shape, offset=1.5)
+        (beta,) = random_case(seed + 10, shape[1:])
+        (log_z,) = random_case(seed + 20, shape[1:], offset=4.0)
+        cases.append((reward, kl.abs(), beta.abs() + 0.1, log_z))
+    return cases
+
+
+def _shortfall(reward: Tensor, kl: Tensor, beta: Tensor, log_z: Tensor) -> Tensor:
+    return beta * log_z - (reward - beta * kl)
+
+
+check_shortfall = Exercise(
+    "shortfall",
+    _standings(),
+    _shortfall,
+    {
+        "the sign is wrong: J cannot be above β log Z, so subtract J from it.": lambda *a: -_shortfall(*a),
+        "the KL has the wrong sign: in J it is paid for.": (
+            lambda reward, kl, beta, log_z: beta * log_z - (reward + beta * kl)
+        ),
+        "β is missing at log Z: the most that J can be is β log Z.": (
+            lambda reward, kl, beta, log_z: log_z - (reward - beta * kl)
+        ),
+        "β is missing at the KL: it is the price of a nat.": (
+            lambda reward, kl, beta, log_z: beta * log_z - (reward - kl)
+        ),
+        "the price is forgotten: two policies at different KL are not compared by their reward.": (
+            lambda reward, kl, beta, log_z: beta * log_z - reward
+        ),
+        "log Z is forgotten: this is J itself.": lambda reward, kl, beta, log_z: reward - beta * kl,
+        "log Z is a logarithm already: no other is taken.": (
+            lambda reward, kl, beta, log_z: beta * log_z.log() - (reward - beta * kl)
+        ),
+        "β log Z is not divided: it is β times log Z.": (
+            lambda reward, kl, beta, log_z: log_z / beta - (reward - beta * kl)
+        ),
+        "averaged over the strengths: keep one number for each, they say different things.": (
+            lambda *a: _shortfall(*a).mean(dim=1)
+        ),
+    },
+    "Divide it by β. By chapter 04 that is KL[π‖π*]: how many nats the policy is from the optimum of its β.",
 )

@@ -26,6 +26,7 @@ LOOKS = {
     "ppo": ("PPO", "#CC79A7", "P"),
     "ppo-gt": ("PPO-GT", "#882255", "X"),
 }
+STRENGTHS = {"dpo": "β", "ppo": "β", "ppo-gt": "β", "best-of-n": "n", "unlikelihood": "α"}  # who is labelled first
 Curve = tuple[Sequence[float], Sequence[float]]
 
 
@@ -33,14 +34,16 @@ Curve = tuple[Sequence[float], Sequence[float]]
 def reward_kl_frontier(table: pd.DataFrame, optimum: Curve | None = None) -> Figure:
     """E[r*] against KL of every finished policy; with an optimum, also how far below it each is.
 
-    Markers are means over seeds, crosses and bands run from the lowest seed to the highest. optimum: KL, rising, and
-    the highest E[r*] at each, dashed black.
+    Markers are means over seeds, with their strength where there is room. Crosses run from the lowest seed to the
+    highest, and so do bands, at the KLs that all seeds reach. optimum: KL, rising, and the highest E[r*] at each,
+    dashed black.
     """
     ends = table[table["last"]]
     best = ends.sort_values("reward").iloc[-1]
     names = [label for method, (label, _, _) in LOOKS.items() if method in set(ends["method"])]
+    seeds = ends["seed"].nunique()
     alt = (
-        f"Expected true reward against KL to the reference, {ends['seed'].nunique()} seeds, for {', '.join(names)}. "
+        f"Expected true reward against KL to the reference, {seeds} seed{'s' * (seeds > 1)}, for {', '.join(names)}. "
         f"Highest: {LOOKS[best['method']][0]} with {best['reward']:.2f} at {best['kl']:.2f} nats."
     )
     if optimum is None:
@@ -54,15 +57,16 @@ def reward_kl_frontier(table: pd.DataFrame, optimum: Curve | None = None) -> Fig
         left.plot(*optimum, color=EXACT, linestyle="--", linewidth=1.2, label="optimum (exact)")
         exact_line(right, 0.0)
         right.set(xlabel=KL_TO_REFERENCE, ylabel=r"optimum's E[$r^*$] minus its own, nats", title="below the optimum")
-        right.set(xlim=(0, 1.06 * ends["kl"].max()))
     for axes, values in panels:
-        for method, (label, colour, marker) in LOOKS.items():
+        for method, (_, colour, marker) in LOOKS.items():
             if (rows := ends["method"] == method).any():
                 points = ends.loc[rows, ["strength", "seed", "kl"]].assign(y=values[rows])
-                _points_and_band(axes, points, label, colour, marker)
-    left.set(
-        xlabel=KL_TO_REFERENCE, ylabel=TRUE_REWARD, title="reward against KL", xlim=(-0.1, 1.06 * ends["kl"].max())
-    )
+                _points_and_band(axes, points, _with_strength(method), colour, marker)
+        axes.set_xlim(-0.03 * ends["kl"].max(), 1.06 * ends["kl"].max())
+    _write_strengths(
+        axes, ends[["method", "strength", "kl"]].assign(y=values)
+    )  # of the magnified panel, if there is one
+    left.set(xlabel=KL_TO_REFERENCE, ylabel=TRUE_REWARD, title="reward against KL")
     figure.legend(*left.get_legend_handles_labels(), loc="outside right upper")
     return figure
 
@@ -88,6 +92,51 @@ def _points_and_band(axes: Axes, points: pd.DataFrame, label: str, colour: str, 
         axes.fill_between(grid, curves.min(axis=0), curves.max(axis=0), color=colour, alpha=0.2, linewidth=0)
 
 
+def _with_strength(method: str) -> str:
+    """A method's name, and what the numbers beside its markers are."""
+    name = LOOKS[method][0]
+    return f"{name} ({STRENGTHS[method]})" if method in STRENGTHS else name
+
+
+def _write_strengths(axes: Axes, points: pd.DataFrame) -> None:
+    """points: method, strength, kl, y. Writes β, α or n beside the means over seeds, where there is room for it.
+
+    That is: on no marker, line or other label, and clearly nearer to its own marker than to any other.
+    """
+    axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())  # labels are placed for these limits
+    to_fraction = axes.transData + axes.transAxes.inverted()
+    means = points.groupby(["method", "strength"])[["kl", "y"]].mean().sort_values("kl")
+    places = pd.DataFrame(to_fraction.transform(means.to_numpy()), index=means.index)
+    markers = places.to_numpy()
+    taken = [(x - 0.015, y - 0.02, x + 0.015, y + 0.02) for x, y in markers]
+    for _, line in places.groupby("method"):
+        along = np.linspace(0, len(line) - 1, 40 * len(line))
+        x, y = (np.interp(along, range(len(line)), line[i]) for i in (0, 1))
+        taken += zip(x, y, x, y, strict=True)
+    for method in STRENGTHS:
+        own = places.loc[[method]].droplevel(0) if method in places.index else places[:0]
+        for strength, (x, y) in own.iterrows():
+            text = f"{strength:g}"
+            width, height = 0.006 + 0.016 * len(text), 0.036
+            aside, apart = (x + 0.02, x - 0.02 - width), (y + 0.015, y - 0.015 - height, y - height / 2)
+            corners = [(left, bottom) for bottom in apart for left in aside]
+            for left, bottom in [*corners, (x - width / 2, y + 0.03), (x - width / 2, y - 0.03 - height)]:
+                box = (left, bottom, left + width, bottom + height)
+                middle = np.array([left + width / 2, bottom + height / 2])
+                others = np.hypot(*(markers[(markers != [x, y]).any(axis=1)] - middle).T)
+                near = np.hypot(*(middle - [x, y])) < 0.7 * others.min(initial=np.inf)
+                if near and min(box) > 0 and max(box) < 1 and not any(_overlap(box, other) for other in taken):
+                    place = {"transform": axes.transAxes, "va": "bottom", "fontsize": 7.5}
+                    axes.text(left, bottom, text, color=LOOKS[method][1], **place)
+                    taken.append(box)
+                    break
+
+
+def _overlap(one: tuple, other: tuple) -> bool:
+    """Whether two boxes (left, bottom, right, top) do."""
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
 @styled
 def maximised_and_wanted(table: pd.DataFrame, title: str = "") -> Figure:
     """Against KL: the learned reward (left), which PPO and best-of-n maximise, and the true one (right).
@@ -109,8 +158,11 @@ def maximised_and_wanted(table: pd.DataFrame, title: str = "") -> Figure:
         for method in methods:
             rows = ends[ends["method"] == method]
             points = rows[["strength", "seed", "kl"]].assign(y=rows[name])
-            _points_and_band(axes, points, *LOOKS[method])
+            _points_and_band(axes, points, _with_strength(method), *LOOKS[method][1:])
         axes.set(xlabel=KL_TO_REFERENCE, ylabel=f"gain of E[{wanted}], nats")
+    for axes, name in ((left, "learned_reward"), (right, "reward")):  # when both have their common limits
+        rows = ends[ends["method"].isin(methods)]
+        _write_strengths(axes, rows[["method", "strength", "kl"]].assign(y=rows[name]))
     left.set(title=f"{title}: learned reward")
     right.set(title="true reward")
     right.legend(loc="lower right")
@@ -119,16 +171,16 @@ def maximised_and_wanted(table: pd.DataFrame, title: str = "") -> Figure:
 
 @styled
 def reward_by_cost(table: pd.DataFrame, beta: float, goal: float, best: float | None = None) -> Figure:
-    """E[r*] by passes, generated tokens and seconds at one β, a mean over seeds in a band from lowest to highest.
+    """E[r*] by passes and by seconds at one β, a mean over seeds in a band from the lowest seed to the highest.
 
-    goal: a grey line. best: the reward of the exact optimum at this β, dashed.
+    goal: a grey line. best: the reward of the exact optimum at this β, dashed; who overspends KL can be above it.
     """
     alt = (
-        f"Expected true reward at β = {beta:g} by passes, by generated tokens and by seconds, for DPO, PPO and "
-        f"PPO-GT; a line marks {goal:.2f} nats."
+        f"Expected true reward at β = {beta:g} by passes and by seconds, for DPO, PPO and PPO-GT; a line marks the "
+        f"goal, {goal:.2f} nats."
     )
-    figure, panels = new_figure(10.6, 3.7, 3, alt)
-    names = {"passes": "passes (sequences)", "generated_tokens": "generated tokens", "seconds": "seconds"}
+    figure, panels = new_figure(9.0, 3.9, 2, alt)
+    names = {"passes": "passes (sequences)", "seconds": "seconds"}
     for axes, (name, label) in zip(panels, names.items(), strict=True):
         for method in ("dpo", "ppo", "ppo-gt"):
             rows = table[(table["method"] == method) & (table["strength"] == beta)]
@@ -138,14 +190,13 @@ def reward_by_cost(table: pd.DataFrame, beta: float, goal: float, best: float | 
             word, colour, marker = LOOKS[method]
             axes.plot(cost, reward["mean"], color=colour, marker=marker, markersize=5, label=word)
             axes.fill_between(cost, reward["min"], reward["max"], color=colour, alpha=0.2, linewidth=0)
-        axes.axhline(goal, color=REFERENCE, linewidth=0.8)
+        axes.axhline(goal, color=REFERENCE, linewidth=1.2, label="goal")
         if best is not None:
-            exact_line(axes, best, "optimum (exact)")
+            exact_line(axes, best, r"E[$r^*$] of $\pi^*$ at this β (not a bound)")
         axes.set(xscale="log", xlabel=label)
-    for axes in panels[1:]:
-        axes.sharey(panels[0])
+    panels[1].sharey(panels[0])
     panels[0].set(ylabel=TRUE_REWARD)
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return figure
 
 
@@ -181,7 +232,8 @@ def at_budget(
 ) -> Figure:
     """Where every method stands after ``budget`` passes, how it came there, and what it says to one prompt; seed 0.
 
-    strengths: method → the strength to show. A method that cannot pay its reward model yet is the reference.
+    strengths: method → the strength to show. Each is shown as last measured within the budget, with the passes of
+    that measurement. A method that cannot pay its reward model yet is the reference.
     """
     first = table[table["seed"] == 0]
     start = first[first["method"] == "sft"].iloc[0]
@@ -204,7 +256,8 @@ def at_budget(
         said = answers[sample][1].strip() if answers else "(computed, not sampled)"
         text = textwrap.fill(said, 68, max_lines=2, placeholder=" …")
         top = 0.88 - 0.145 * place
-        figure.text(0.53, top, f"{word}, {now['reward']:.2f}", color=colour, va="top", fontsize=9)
+        when = f"at {now['passes']:,} passes" if len(so_far) else "still the reference"
+        figure.text(0.53, top, f"{word}, {now['reward']:.2f}, {when}", color=colour, va="top", fontsize=9)
         figure.text(0.53, top - 0.04, text, va="top", fontsize=9)
     everything = pd.concat(shown.values())
     axes.set(

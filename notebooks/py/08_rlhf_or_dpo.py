@@ -9,21 +9,21 @@
 # %% [markdown]
 # # 08 · RLHF or DPO?
 #
-# Two ways lead from comparisons to a policy. RLHF fits a reward model to them and then climbs its reward with PPO, which
-# samples all along. DPO goes from the pairs to the policy with one loss. Chapters 04 and 06 proved that both have the same
-# optimum. The proof does not say who comes nearer with finite data, who is there first, and what it costs. Here both
+# Two ways lead from comparisons to a policy. RLHF fits a reward model to them and then climbs its reward with PPO
+# (Proximal Policy Optimization), which samples all along. DPO goes from the pairs to the policy with one loss. Chapters 04 and
+# 06 proved that both have the same optimum. The proof does not say who comes nearer with finite data, who is there first, and what it costs. Here both
 # run, with five other methods, from the same reference, on the same comparisons, with the same budget.
 #
 # **Write down a prediction first.** Three runs at $\beta = 0.3$: DPO, PPO on a learned reward, and PPO that may ask for the
-# *true* reward of every sample it draws. Who has 90 % of the attainable reward first, counted in seconds? And counted in
-# sampled tokens?
+# *true* reward of every sample it draws. Call **attainable** what the exact optimum of this $\beta$ earns more than the
+# reference does. Who has 90 % of it first, counted in seconds? And counted in sampled tokens?
 #
 # | after this chapter you can | |
 # |---|---|
 # | derive PPO from equation 3, and say what each of its parts is for | 25 min |
 # | name the four models of RLHF and the two of DPO | 5 min |
-# | read a reward–KL frontier, and see a reward model being exploited | 15 min |
-# | say what DPO saves, and what it does not | 15 min |
+# | read a reward–KL frontier, and see where a learned reward stops leading to the true one | 15 min |
+# | say what DPO saves, what it does not, and at which $\beta$ it comes nearer to the optimum than PPO | 15 min |
 #
 # You need chapters 02 (reward model), 03 (equation 3), 04 (its optimum) and 07. Symbols as there: policy $\pi_\theta$,
 # reference $\pi_{\text{ref}}$, true reward $r^*$, learned reward $r_\phi$, price of straying $\beta$.
@@ -37,9 +37,14 @@ import torch
 
 from dpo_book import *
 from dpo_book import plots, ppo, widgets
-from dpo_book.arena import SampledArena, draw_data
-from dpo_book.checks.ppo import check_advantages, check_clipped_loss, check_penalized_reward
-from dpo_book.evaluate import expected_reward
+from dpo_book.arena import EnumeratedArena, SampledArena, draw_data
+from dpo_book.checks.ppo import (
+    check_advantages,
+    check_clipped_loss,
+    check_penalized_reward,
+    check_shortfall,
+)
+from dpo_book.evaluate import best_of_n_logp, expected_reward
 from dpo_book.frontier import measure_run, read, runs_of, table
 from dpo_book.notebook import stored
 from dpo_book.plans import PLANS
@@ -159,7 +164,8 @@ assert torch.allclose(policy_gradient, gradient, atol=1e-12)
 # 8. $\nabla J = \mathbb{E}[(R(y) - b)\, \nabla \log \pi_\theta(y)]$: step 7 subtracted from step 6.
 #
 # So $b$ changes no mean. It changes how much a single sample can be off. The variance of one sample is
-# $\mathbb{E}\left[\lVert (R - b) \nabla \log \pi_\theta - \nabla J \rVert^2\right]$. Look at the last column.
+# $\mathbb{E}\left[\lVert (R - b) \nabla \log \pi_\theta - \nabla J \rVert^2\right]$. The $b$ with the least variance is a mean of $R$
+# in which each response counts by $\lVert \nabla \log \pi_\theta(y) \rVert^2$ (set the derivative by $b$ to zero). Look at the last column.
 
 
 # %%
@@ -169,18 +175,21 @@ def mean_and_variance(estimates):
     return mean, (p @ (estimates - mean).square().sum(dim=1)).item()
 
 
-variances = {}
-for name, b in (("0", 0.0), ("E[R]", (p @ R).item()), ("2 E[R]", 2 * (p @ R).item())):
+variances, expected = {}, (p @ R).item()
+squared = p * whole.square().sum(dim=1)
+best_b = ((squared @ R) / squared.sum()).item()
+for name, b in (("0", 0.0), ("E[R]", expected), ("best", best_b), ("2 E[R]", 2 * expected)):
     mean, variances[name] = mean_and_variance((R - b)[:, None] * whole)
     print(
         f"b = {name:6}  error of the mean {(mean - gradient).norm():.4f}   variance {variances[name]:8.4f}"
     )
     assert torch.allclose(mean, gradient, atol=1e-12)
-assert variances["E[R]"] < variances["0"] / 5
+assert variances["best"] < variances["E[R]"] < variances["0"] / 5
 
 # %% [markdown]
 # All rewards are above zero here. Without a baseline every sample says "more of me", and only the mean sorts it
-# out. With $b = \mathbb{E}[R]$ a sample says "more of me" if it was better than expected. A bad baseline is worse than none.
+# out. With $b = \mathbb{E}[R]$ a sample says "more of me" if it was better than expected. The best $b$ gains a little on that. A
+# bad baseline is worse than none.
 #
 # ### The reward, dealt out to tokens
 #
@@ -208,7 +217,7 @@ assert torch.isclose(p @ rewards.sum(dim=1), J, atol=1e-12)
 # 12. The same for any $b(y_{<t})$, by the same reason. The **value** $V_t = V(y_{<t})$ is the choice $\mathbb{E}[R_t + R_{t+1} + \dots \mid y_{<t}]$: what is expected from here on.
 # 13. $\nabla J = \mathbb{E}\left[\sum_t A_t \nabla \log \pi_\theta(y_t \mid y_{<t})\right]$ with the **advantage** $A_t = R_t + R_{t+1} + \dots - V_t$: steps 11 and 12 in step 6.
 # 14. $A_t = \delta_t + \delta_{t+1} + \dots$ with $\delta_t = R_t + V_{t+1} - V_t$, where $V$ is 0 after the end: in the sum every $V$ but $V_t$ cancels.
-# 15. Given $y_{\le t}$, the mean of each later $\delta$ is 0 if the values are exact: $V_t$ *is* the mean of $R_t + V_{t+1}$. So later ones may be weighted down: $A_t = \delta_t + \lambda \delta_{t+1} + \lambda^2 \delta_{t+2} + \dots$ for a $\lambda$ between 0 and 1. This is GAE ([Schulman et al. 2015](https://arxiv.org/abs/1506.02438)).
+# 15. Given $y_{\le t}$, the mean of each later $\delta$ is 0 if the values are exact: $V_t$ *is* the mean of $R_t + V_{t+1}$. So later ones may be weighted down: $A_t = \delta_t + \lambda \delta_{t+1} + \lambda^2 \delta_{t+2} + \dots$ for a $\lambda$ between 0 and 1. This is GAE, generalised advantage estimation ([Schulman et al. 2015](https://arxiv.org/abs/1506.02438)).
 #
 # In practice the values are guesses: another GPT-2 is trained to predict them. So we try both, exact values and values that
 # know nothing. Look at the error of the mean (bias) and at the variance.
@@ -232,9 +241,12 @@ for name, values in (("exact", exact_values), ("all zero", torch.zeros(9, 2).dou
 right = [bias[name] for name in bias if name != ("all zero", 0.95) and name != ("all zero", 0.0)]
 assert max(right) < 1e-12 and bias["all zero", 0.0] > 0.4
 assert spread["exact", 0.0] < spread["exact", 1.0] < spread["all zero", 1.0] / 2
+assert variances["E[R]"] < spread["exact", 1.0]
 
 # %% [markdown]
 # With exact values every $\lambda$ is right, and a small one has less noise. With useless values only $\lambda = 1$ is right.
+# Mind the first row: exact values with $\lambda = 1$ have *more* noise (1.59) than the one number $b = \mathbb{E}[R]$ had (1.47). A
+# value is the best guess of what is to come, and that is not the baseline of least variance. Here the gain comes with a smaller $\lambda$.
 # PPO uses 0.95 as a rule: most of the trust goes to what really came in.
 #
 # ### Old samples, used several times
@@ -330,8 +342,15 @@ assert near > 0.8 and abs(off.mean()) < 4 / len(off) ** 0.5
 assert start + 0.8 * (highest - start) < end < highest
 
 # %% [markdown]
-# The estimates scatter about the exact curve as they should: the machine does what the derivation says. In 30 steps PPO-GT
-# has most of what is to be had.
+# The estimates scatter about the exact curve as they should. So samples, reward and price are as equation 3 says; more this
+# cell does not check. In 30 steps PPO-GT has most of what is to be had. The update itself has three habits to know. The first two
+# are not in the derivation:
+#
+# - The advantages are *whitened*: minus the batch's mean, over its standard deviation. A reward ten times as large, with a price
+#   ten times as high, makes the same step.
+# - The loss is a *mean over the tokens* of a minibatch. Step 13 sums over each response's. With responses of one length, as here, that is a
+#   constant factor; else minibatches of long responses count less.
+# - No discount: $\gamma = 1$. So it is in step 13; PPO elsewhere often has one.
 #
 # RLHF in practice often fixes a KL and not a $\beta$: a controller raises $\beta$ by up to 2 % a step while the KL is above its target, and lowers
 # it below ([Ziegler et al. 2019](https://arxiv.org/abs/1909.08593)). A run that starts at $\beta = 0.3$ and is told to stay at 1 nat:
@@ -355,65 +374,136 @@ assert records[-1]["beta"] > 0.33 and abs(last - 1.0) < 0.35
 # python -m dpo_book frontier tiny-reviews --seeds 3 --out notebooks/results
 # ```
 #
-# Rules: one reference; each seed draws its own comparisons and fits its own reward model, and all methods get the same
+# **The rules.** One reference. Each seed draws its own comparisons and fits its own reward model, and all methods get the same
 # ones. The **budget** is counted in *passes*: one sequence run forward and backward through any model. A reward model's passes
-# are paid by those who use it, a value model's too. On verdicts the learning rates of DPO, PPO and PPO-GT were chosen among
-# three to five values by the objective at $\beta = 0.3$, with a seed that is not in the tables; for PPO-GT the minibatch, the
-# epochs, the value model's learning rate and $\lambda$ were varied as well, and PPO took them over. On TinyReviews fewer values
-# were tried. Preferred-FT and unlikelihood were not tuned. `dpo_book/plans.py` has the numbers.
+# are paid by those who use it, a value model's too.
+#
+# **What was tuned.** On verdicts the learning rates of DPO, PPO and PPO-GT were chosen among three to five values by the
+# objective at $\beta = 0.3$, with a seed that is not in the tables. For PPO-GT the minibatch, the epochs, the value model's
+# learning rate and $\lambda$ were varied as well, and PPO took them over. On TinyReviews fewer values were tried. Preferred-FT and
+# unlikelihood were not tuned. How PPO's budget is split between reward model and policy was not tuned either. `dpo_book/plans.py` has the numbers.
+#
+# **What no bill holds.** Neither passes nor seconds have $\log \pi_{\text{ref}}$ of the pairs, which DPO needs: two forward passes a
+# pair. Passes leave out all work that is forward only, such as PPO's sampling; its seconds have that. The verdicts of the
+# comparisons are drawn from a table of all responses, which costs next to nothing; TinyReviews' are generated. And the true reward is cheap in
+# both worlds, so PPO-GT's seconds have no people in them.
+#
+# **What favours whom.** In verdicts 40 % of the compared responses are best-of-16 *by the true reward*, 40 % are the
+# reference's, 20 % are uniform draws (chapter 07). So good responses are in the pairs from the start. That helps all who learn from
+# pairs, DPO and the reward model alike. TinyReviews' pairs are the reference's own samples.
 
 # %%
 tables = {name: read(stored(f"{name}.csv")) for name in ("verdicts", "tiny-reviews")}
 for name, rows in tables.items():
-    full = PLANS["full"][name]
-    finished = rows[rows["last"]]
+    plan, finished = PLANS["full"][name], rows[rows["last"]]
+    fitted, share = plan.reward_passes // 2, plan.reward_passes / plan.budget
+    drawn = rows.loc[(rows["method"] == "dpo") & (rows["step"] == 0), "seconds"].median()
     print(
-        f"{name:13} {finished['seed'].nunique()} seeds, {len(finished)} runs; a seed: {full.comparisons:,} comparisons;"
-        f" a run: {full.budget:,} passes, of which a reward model takes {full.reward_passes:,}"
+        f"{name}: {finished['seed'].nunique()} seeds, {len(finished)} runs of {plan.budget:,} passes\n"
+        f"   a seed: {plan.comparisons:,} comparisons, drawn in {drawn:.2f} seconds (median)\n"
+        f"   r_φ: {share:.1%} of PPO's passes, sees {fitted:,} pairs ({fitted / plan.comparisons:.1f} times each)\n"
+        f"   DPO sees {plan.budget // 2:,} pairs ({plan.budget / 2 / plan.comparisons:.1f} times each)"
     )
 print("seconds are of", " / ".join(sorted(set(tables["verdicts"]["hardware"]))))
 
 # %% [markdown]
-# ## A learned reward is exploited
+# DPO reads each pair 2.6 times, the reward model about once: PPO needs the rest of the budget for its policy.
 #
-# PPO and best-of-n see $r_\phi$, not $r^*$. They find what the reward model likes, also where it is wrong. That is **reward
-# over-optimisation** or reward hacking ([Gao et al. 2022](https://arxiv.org/abs/2210.10760)). Both panels have the same
-# runs. Left is what PPO was told to maximise, right what we wanted. Compare PPO with PPO-GT: who is above whom?
+# ## Where a learned reward stops leading
+#
+# PPO and best-of-n see $r_\phi$, not $r^*$. How good is it? In the verdict world we can fit seed 0's reward model as the full
+# plan does, in seconds, and ask: of two responses whose true rewards differ, does $r_\phi$ put the right one first? Look at how
+# that share changes when both responses come from better and better sources.
+
+# %%
+plan = PLANS["full"]["verdicts"]
+fit = replace(plan.reward_model, seed=0)
+learned = draw_data(EnumeratedArena(), plan.comparisons, fit, 0).learned
+answers = world.response_ids.tolist()
+r_phi = torch.stack([learned([x] * len(answers), answers) for x in world.prompt_ids]).double()
+
+
+def ordered_right(logp, size=20_000):
+    """Of pairs drawn from π with different r*: the share that r_φ orders as r* does."""
+    generator = torch.Generator().manual_seed(1)
+    a, b = torch.multinomial(logp.exp(), 2 * size, True, generator=generator).chunk(2, dim=1)
+    true, guess = (r.gather(1, a) - r.gather(1, b) for r in (world.rewards, r_phi))
+    return (true * guess > 0)[true != 0].double().mean().item()
+
+
+# %%
+right = {}
+for n in (1, 16, 256):
+    right[n] = ordered_right(best_of_n_logp(ref_logp, world.rewards, n))
+    print(f"two responses, each the best of {n:3} by r*: ordered right ≈ {right[n]:.2f}")
+assert right[1] > right[16] > right[256] and right[1] > 0.7 and right[256] < 0.5
+favourite = world.rewards.gather(1, r_phi.argmax(dim=1, keepdim=True)).mean().item()
+top = world.rewards.max().item()
+print(f"r* of the response that r_φ likes best ≈ {favourite:.2f}; the highest r* is {top:.2f}")
+assert favourite < top - 0.05
+
+# %% [markdown]
+# Among the reference's responses $r_\phi$ is right three times in four. Among the best few it is worse than a coin. A policy that
+# climbs $r_\phi$ is helped for most of its way. Then the learned reward can rise while the true one stands still or falls. That is
+# **reward over-optimisation** or reward hacking ([Gao et al. 2022](https://arxiv.org/abs/2210.10760)). Both panels have the same runs, as gains
+# over the reference. Left is what PPO and best-of-n were told to maximise, right what we wanted. Follow best-of-n from 64 to 256.
 
 # %%
 plots.maximised_and_wanted(tables["verdicts"], "verdicts")
 
-# %%
-plots.maximised_and_wanted(tables["tiny-reviews"], "TinyReviews")
-
 
 # %%
 def gains(rows, method, strength):
-    """Mean gain over the reference: (of the learned reward, of the true one)."""
-    ends, start = rows[rows["last"]], rows[rows["method"] == "sft"]
-    runs = ends[(ends["method"] == method) & (ends["strength"] == strength)]
-    return [runs[name].mean() - start[name].mean() for name in ("learned_reward", "reward")]
+    """Gain over the reference, a row a seed: of the learned reward, and of the true one."""
+    start = rows[rows["method"] == "sft"].set_index("seed")
+    runs = rows[rows["last"] & (rows["method"] == method) & (rows["strength"] == strength)]
+    names = ["learned_reward", "reward"]
+    return runs.set_index("seed")[names] - start[names]
 
+
+# %%
+more = gains(tables["verdicts"], "best-of-n", 256) - gains(tables["verdicts"], "best-of-n", 64)
+for seed, (told, wanted) in more.iterrows():
+    print(f"seed {seed}: from best-of-64 to best-of-256 r_φ {told:+.3f}, r* {wanted:+.3f}")
+told, wanted = more.mean()
+print(f"mean:   r_φ {told:+.3f}, r* {wanted:+.3f}")
+assert (more["learned_reward"] > 0).all() and told > 0.04 and abs(wanted) < 0.01
+assert more["reward"].idxmin() == 2 and more["reward"].min() < -0.05
+by_truth = [best_of_n_logp(ref_logp, world.rewards, n) for n in (64, 256)]
+few, many = (expected_reward(logp, world.rewards).mean().item() for logp in by_truth)
+print(f"best-of-n by r* itself: r* ≈ {many - few:.3f} more")
+assert many - few > 0.03
+
+# %% [markdown]
+# In every seed four times as many draws find responses that $r_\phi$ likes better. In seed 2 the learned reward rises by 0.10 and the true one
+# falls by as much: that is exploitation. In the other seeds both rise by a few hundredths. On average the true reward stands still, where
+# a choice by $r^*$ itself would have gained: the last line.
+#
+# Now TinyReviews, and PPO beside PPO-GT, which never saw $r_\phi$: who is above whom, left and right?
+
+# %%
+plots.maximised_and_wanted(tables["tiny-reviews"], "TinyReviews")
 
 # %%
 promise = {}
 for name, rows in tables.items():
-    ran = rows.groupby("method")["strength"].agg(["min", "max"])
-    lowest, most = max(ran.loc[["ppo", "ppo-gt"], "min"]), ran.loc["best-of-n", "max"]
-    for method, strength in (("ppo", lowest), ("ppo-gt", lowest), ("best-of-n", most)):
-        learned, true = gains(rows, method, strength)
-        promise[name, method] = learned, true
+    ran = rows.groupby("method")["strength"].min()
+    lowest = max(ran["ppo"], ran["ppo-gt"])
+    for method in ("ppo", "ppo-gt"):
+        told, wanted = promise[name, method] = gains(rows, method, lowest).mean()
         print(
-            f"{name:13} {method:9} {strength:6g}   gain by r_φ {learned:.2f}, by r* {true:.2f}: "
-            f"{learned / true:.2f} promised for each nat earned"
+            f"{name:13} {method:6} β = {lowest:g}   gain by r_φ {told:.2f}, by r* {wanted:.2f}: "
+            f"{told / wanted:.2f} promised for each nat earned"
         )
+        assert told < wanted
     (told, wanted), (told_gt, wanted_gt) = promise[name, "ppo"], promise[name, "ppo-gt"]
     assert told > told_gt and wanted < wanted_gt
 
 # %% [markdown]
-# At the lowest $\beta$ that both ran, PPO has more of the learned reward than PPO-GT, which never saw $r_\phi$, and less of
-# the true one, in both worlds. That surplus is bought from the reward model's errors. DPO has no reward model to fool, but it learns from the same
-# pairs, and its implicit reward has errors of its own.
+# Every promise is less than 1 a nat: $r_\phi$ is too *flat*, for everybody, and the true gain is larger than the learned one. A
+# reward model need not promise too much to mislead. What counts is the comparison: at the lowest $\beta$ that both ran, PPO has more of the
+# learned reward than PPO-GT and less of the true one, in both worlds. It went where $r_\phi$ is relatively generous. DPO has no
+# reward model to mislead it, but it learns from the same pairs, and its implicit reward has errors of its own.
 #
 # ## The line that nobody crosses
 #
@@ -465,20 +555,21 @@ plots.reward_kl_frontier(small, optimum)
 below = limit(small["kl"].to_list()).numpy() - small["reward"].to_numpy()
 worst = {m: below[(small["method"] == m) & small["last"]].max() for m in small["method"].unique()}
 for method, gap in worst.items():
-    print(f"{method:13} at most ≈ {gap:.2f} nats below the optimum of its own KL")
+    print(f"{method:13} at its worst strength ≈ {gap:.2f} nats below the optimum of its own KL")
 print(f"{len(small)} policies measured, above the frontier: {(below < -1e-5).sum()}")
 assert (below > -1e-5).all()
 assert worst["ppo-gt"] < worst["dpo"] < min(worst["ppo"], worst["best-of-n"])
 
 # %% [markdown]
 # Every policy that was measured, also half-trained ones, lies below the dashed line. It is a bound, not a fit.
-# The reward model of this small run has seen few pairs for few steps. PPO and best-of-n, which follow it, end farther below than
-# DPO and PPO-GT. The full run fits a better one.
+# The reward model of this small run has seen few pairs for few steps. At their worst strengths PPO and best-of-n, which follow it, end
+# farther below than DPO and PPO-GT at theirs. That is no order at every KL. The full run fits a better reward model.
 #
 # ## The frontier, in full
 #
-# Bands and crosses run from the lowest seed to the highest. The right panel magnifies: how far below the optimum *of its own
-# KL* each method ends.
+# Markers are means over seeds. Crosses run from the lowest seed to the highest; bands too, at the KLs that all seeds
+# reach. The right panel magnifies: how far below the optimum *of its own KL* each method ends. The numbers beside markers are
+# strengths, where there is room.
 
 # %%
 full = tables["verdicts"]
@@ -509,10 +600,7 @@ for method in ("dpo", "ppo", "ppo-gt"):
     print(f"{method:7} ≈ {mean:.1f} % on average over strengths, ≈ {worst:.1f} % at its worst one")
 assert (everywhere > -0.01).all()  # room for a reference that another machine has trained
 assert by_method.loc["dpo", "max"] < 0.05 and by_method.loc["ppo-gt", "max"] < 0.02
-ranking = by_method.loc[["ppo-gt", "dpo", "ppo", "preferred-ft"], "mean"]
-assert ranking.is_monotonic_increasing
-nearer = by_strength["ppo"] - by_strength["dpo"]  # how much nearer DPO is, by β
-assert (nearer[0.1:] > 0).all() and nearer[0.05] < 0
+assert by_strength["preferred-ft"].item() > by_method.loc["dpo", "max"]
 
 # %% [markdown]
 # What stands asserted above:
@@ -521,34 +609,143 @@ assert (nearer[0.1:] > 0).all() and nearer[0.05] < 0
 # - At every $\beta$, DPO ends within 5 % of the reward range of it, mean over seeds. Single seeds at $\beta = 0.05$ can be
 #   farther: see the last column.
 # - PPO on the true reward is nearest: within 2 % at every $\beta$. PPO itself is a good optimiser.
-# - PPO on the learned reward is farther from the line than DPO at every $\beta$ from 0.1 up. At 0.05 it is nearer.
-# - Imitating the winners (preferred-FT) is farther away than DPO: it cannot know how much worse the losers were.
+# - Imitating the winners (preferred-FT) ends farther away than DPO at any $\beta$. It never sees the losers.
 #
-# Mind what "below the optimum of its own KL" leaves out. A method can sit near the line at another KL than the one that
-# was asked for. How far do DPO and PPO stray at each $\beta$, beside the optimum of that $\beta$?
+# ### At the same KL
+#
+# And DPO against PPO? A row of the table names a $\beta$, and at the same $\beta$ the two are at different KLs: at 0.1 DPO sits at 8.05
+# nats, PPO at 2.37. Rewards can be compared at the same KL only. So at each KL where PPO ended, read the other methods' gaps, in
+# a straight line between two of their strengths. Look for the row where DPO and PPO change places. (The last column does the same in each
+# seed that reaches so far.)
+
 
 # %%
-print("  β      KL of π*     DPO    PPO    PPO-GT")
-drift = ends.groupby(["method", "strength"])["kl"].mean()
-for b in sorted(ends.loc[ends["method"] == "dpo", "strength"].unique()):
-    star = optimal_logp(ref_logp, world.rewards, float(b))
-    cells = [
-        f"{drift[m, b]:5.2f}" if (m, b) in drift else "    –" for m in ("dpo", "ppo", "ppo-gt")
-    ]
-    print(f"{b:5g}    ≈ {kl_divergence(star, ref_logp).mean():5.2f}    ", "  ".join(cells))
-lowest = ends.loc[ends["method"] == "dpo", "strength"].min()
-star = optimal_logp(ref_logp, world.rewards, float(lowest))
-assert drift["dpo", lowest] > kl_divergence(star, ref_logp).mean() + 1
+def read_at(curve, kl, column):
+    """A column of one method at this KL, in a straight line between two strengths; nan beyond."""
+    curve = curve.sort_values("kl")
+    return float(np.interp(kl, curve["kl"], curve[column], left=np.nan, right=np.nan))
+
+
+def cell(value, width=8):
+    """A number as the tables show it, or a dash for nan."""
+    return f"≈ {value:4.2f}".rjust(width) if np.isfinite(value) else "–".rjust(width)
+
+
+# %%
+ends["gap"] = 100 * ends["below"] / span
+means = ends.groupby(["method", "strength"])[["kl", "gap"]].mean()
+others, same_kl = ("dpo", "unlikelihood", "best-of-n", "ppo-gt"), {}
+print(
+    "below the optimum, in % of the range\nPPO's KL     PPO     DPO   unlik.  best-n  PPO-GT   DPO nearer"
+)
+for kl, gap in means.loc["ppo"].sort_values("kl").to_numpy():
+    at_kl = {method: read_at(means.loc[method], kl, "gap") for method in others}
+    runs = [seed_runs for _, seed_runs in ends[ends["method"].isin(["dpo", "ppo"])].groupby("seed")]
+    by_seed = [[read_at(r[r["method"] == m], kl, "gap") for m in ("dpo", "ppo")] for r in runs]
+    by_seed = np.array([gaps for gaps in by_seed if np.isfinite(gaps).all()]).reshape(-1, 2)
+    ahead = (by_seed[:, 0] < by_seed[:, 1]).sum()
+    same_kl[kl] = gap, at_kl["dpo"], at_kl["ppo-gt"], ahead, len(by_seed)
+    seeds = f"{ahead:5} of {len(by_seed)} seeds" if len(by_seed) else f"{'–':>5}"
+    print(f"{kl:8.2f}", cell(gap), *map(cell, at_kl.values()), seeds)
+
+# %%
+compared = {kl: row for kl, row in same_kl.items() if np.isfinite(row[1])}
+assert len(compared) == 5
+for kl, (gap, dpo, gt, ahead, seeds) in compared.items():
+    assert gt < min(gap, dpo)
+    assert kl > 2 or (dpo < gap - 0.5 and ahead == seeds == 5)
+    assert kl < 2 or (dpo > gap + 0.3 and ahead == 0 and seeds >= 3)
+line_ends = means.loc["dpo", "gap"][[0.05, 0.3]]
+assert max(row[0] for kl, row in compared.items() if kl > 2) < line_ends.min() - 0.2
+assert (
+    means.loc[("unlikelihood", 0.5), "gap"] < 2 < means.loc["unlikelihood", "gap"].drop(0.5).min()
+)
 
 # %% [markdown]
-# At small $\beta$ DPO goes farther than its optimum. It has finite pairs and hard labels, and chapter 07 showed what these do:
-# margins grow on labels that are taken as certain. PPO pays for every nat at every step, and so it does not overshoot in
-# this way.
+# Up to about 2 nats DPO is nearer to the line at the same KL, in every seed. At 2.4 and 3.0 nats PPO is, in every seed that
+# can be compared. DPO has no run between 1.8 and 6.2 nats, so the last two rows read a long straight line. But PPO's gap there
+# is less than DPO's at *both* ends of that line (3.3 % and 4.1 %). Farther out than 3 nats PPO has no run. PPO-GT is nearest wherever it is
+# compared. And around 2 nats unlikelihood, which nobody tuned, is nearer than both DPO and PPO: 1.5 % at its one good strength,
+# $\alpha = 0.5$. At the others it is far off.
+#
+# ### By equation 3 itself
+#
+# DPO, PPO and PPO-GT all have one number to maximise, $J = \mathbb{E}[r^*] - \beta\, \mathrm{KL}$ (PPO with $r_\phi$ in the place of $r^*$). So the
+# plainest question is: who has most of it in the end? The most there is is $\beta \log Z$ (mean over prompts). Look at where
+# DPO and PPO change places.
+
+
+# %%
+def objectives(rows):
+    """J of the final policies (eq. 3, with r*): a row for each β and seed, a column a method."""
+    runs = rows[rows["last"] & rows["method"].isin(["dpo", "ppo", "ppo-gt"])]
+    runs = runs.assign(J=runs["reward"] - runs["strength"] * runs["kl"])
+    return runs.pivot(index=["strength", "seed"], columns="method", values="J")
+
+
+def log_z(b):
+    """The mean over prompts of log Z at this β."""
+    return log_partition(ref_logp, world.rewards, float(b)).mean().item()
+
+
+# %%
+J = objectives(full)
+mean_J, ahead = J.groupby("strength").mean(), (J["dpo"] > J["ppo"]).groupby("strength").sum()
+most = {b: b * log_z(b) for b in mean_J.index}
+print("   β    β log Z     DPO     PPO   PPO-GT   DPO ahead of PPO")
+for b, row in mean_J.iterrows():
+    print(
+        f"{b:4g}    ≈ {most[b]:.3f}   {row['dpo']:.3f}   {row['ppo']:.3f}   {row['ppo-gt']:.3f}    {ahead[b]} of 5 seeds"
+    )
+missed = mean_J.rsub(list(most.values()), axis=0)
+assert missed.shape == (6, 3) and (missed > -0.01).all(axis=None)
+assert (missed["ppo-gt"] < missed[["dpo", "ppo"]].min(axis=1)).all()
+assert missed["ppo-gt"].max() < 0.05
+assert (ahead[:0.1] == 0).all() and (ahead[0.5:] == 5).all()
+assert abs(mean_J.loc[0.3, "dpo"] - mean_J.loc[0.3, "ppo"]) < 0.02
+highest = ends.groupby(["method", "strength"])["reward"].mean()
+assert highest.idxmax() == ("dpo", 0.1) and missed["dpo"].idxmax() == 0.1
+
+# %% [markdown]
+# At $\beta$ of 0.1 and less PPO is ahead, in every seed. From 0.5 up DPO is, in every seed. At 0.3 they are even: half a hundredth of a nat
+# apart. PPO-GT misses least at every $\beta$, a few hundredths of a nat. DPO's worst place is $\beta = 0.1$: it has the highest reward of
+# the whole table there, 1.84, and pays for 8 nats to get it.
+#
+# ### How far each $\beta$ lets them go
+#
+# So look at the KLs themselves, beside that of the optimum.
+
+# %%
+drift = ends.pivot_table(index="strength", columns="method", values="kl")[
+    ["dpo", "ppo", "ppo-gt"]
+].dropna()
+star_kl = {
+    b: kl_divergence(optimal_logp(ref_logp, world.rewards, b), ref_logp).mean().item()
+    for b in drift.index
+}
+print("   β    KL of π*     DPO     PPO   PPO-GT")
+for b, row in drift.iterrows():
+    print(
+        f"{b:4g}     ≈ {star_kl[b]:4.2f}    {row['dpo']:4.2f}    {row['ppo']:4.2f}    {row['ppo-gt']:4.2f}"
+    )
+times = drift.div(star_kl, axis=0)
+assert len(times) == 6 and (times.loc[:0.5, "dpo"] > 1.1).all() and times.loc[0.1, "dpo"] > 3
+assert drift.loc[0.05, "dpo"] < drift.loc[0.1, "dpo"] - 1
+assert times["ppo"].between(0.55, 1.25).all() and times["ppo-gt"].between(0.9, 1.12).all()
+
+# %% [markdown]
+# DPO goes farther than its optimum from $\beta = 0.5$ down: by a seventh at 0.5, by half at 0.3, to more than three times as far at 0.1.
+# And at 0.05 it goes *less* far than at 0.1. So $\beta$ alone does not decide where DPO ends; training does too. Its learning rate was
+# chosen at $\beta = 0.3$, and each pair is seen 2.6 times, whatever the $\beta$. The overshooting is probably due to finite pairs with hard
+# labels: chapter 07 showed margins grow on labels that are taken as certain. Nothing here tests that. PPO pays for every
+# nat at every step. It has 0.6 to 1.2 times the optimum's KL, too little where $\beta$ is large (probably because its $r_\phi$ is flat). PPO-GT is right to
+# a tenth.
 #
 # ## Who gets there sooner?
 #
-# Now time. All at $\beta = 0.3$. The **attainable** reward is that of the exact optimum of this $\beta$, minus the
-# reference's. The grey line is at 90 % of it. Look at where each curve crosses it, in each currency.
+# Now time. All at $\beta = 0.3$. The grey line is the goal: the reference's reward plus 90 % of the attainable. The dashed line is
+# the reward of $\pi^*$ at this $\beta$. It bounds $J$, not the reward: who spends more KL than $\pi^*$ can be above it. Look at where each curve crosses
+# the goal.
 
 # %%
 star = optimal_logp(ref_logp, world.rewards, 0.3)
@@ -560,56 +757,79 @@ plots.reward_by_cost(full, 0.3, goal, attainable)
 
 # %%
 def cost_at(rows, method, goal, name, beta):
-    """What the reward ``goal`` had cost, in proportion between two measurements: one number a seed, inf if never."""
+    """What ``goal`` had cost, a row a seed: when last measured below it, in proportion, when first above it."""
     costs = []
     for _, run in rows[(rows["method"] == method) & (rows["strength"] == beta)].groupby("seed"):
         reward, cost = run["reward"].to_numpy(), run[name].to_numpy(dtype=float)
         above = reward >= goal
+        assert above.any() and not above[0]
         i = int(above.argmax())
         share = (goal - reward[i - 1]) / (reward[i] - reward[i - 1])
-        costs.append(cost[i - 1] + share * (cost[i] - cost[i - 1]) if above.any() else np.inf)
+        costs.append([cost[i - 1], cost[i - 1] + share * (cost[i] - cost[i - 1]), cost[i]])
     return np.array(costs)
 
 
 # %%
 def sooner(rows, goal, beta=0.3):
-    """Print, and give, what reaching the goal cost: (method, currency) → median over seeds."""
-    medians = {}
+    """Print what reaching the goal had cost; give (method, currency) → seeds × (below, in proportion, above)."""
+    costs = {}
+    print(f"{'':24} {'median':>10}   {'measured between':>23}   {'from seed to seed':>24}")
     for method in ("dpo", "ppo", "ppo-gt"):
         for name in ("seconds", "passes", "generated_tokens", "judgements"):
-            costs = cost_at(rows, method, goal, name, beta)
-            medians[method, name] = np.median(costs)
+            costs[method, name] = cost_at(rows, method, goal, name, beta)
+            low, middle, high = np.median(costs[method, name], axis=0)
+            seeds = costs[method, name][:, 1]
             print(
-                f"{method:7} {name:17} median {np.median(costs):10,.1f}   from {costs.min():10,.1f} to "
-                f"{costs.max():10,.1f}   reached by {np.isfinite(costs).sum()} of {len(costs)} seeds"
+                f"{method:7} {name:16} ≈ {middle:8.1f}   ≈ {low:8.1f} … ≈ {high:8.1f}"
+                f"   ≈ {seeds.min():8.1f} to ≈ {seeds.max():8.1f}"
             )
-    return medians
+    return costs
 
 
 # %%
 print(f"90 % of the attainable: E[r] ≈ {goal:.2f}")
-medians = sooner(full, goal)
+costs = sooner(full, goal)
+median = {key: np.median(rows[:, 1]) for key, rows in costs.items()}
 for method in ("ppo", "ppo-gt"):
-    print(
-        f"DPO's seconds / {method}'s: {medians['dpo', 'seconds'] / medians[method, 'seconds']:.2f}, "
-        f"tokens: {medians['dpo', 'generated_tokens'] / medians[method, 'generated_tokens']:.2f}"
+    seconds, tokens = (
+        median["dpo", n] / median[method, n] for n in ("seconds", "generated_tokens")
     )
-assert medians["dpo", "seconds"] < medians["ppo", "seconds"]
-assert medians["dpo", "generated_tokens"] < medians["ppo", "generated_tokens"]
-assert medians["ppo-gt", "generated_tokens"] < medians["dpo", "generated_tokens"] / 5
-assert all(
-    medians["ppo-gt", name] < medians["dpo", name] for name in ("seconds", "passes", "judgements")
-)
-assert medians["dpo", "passes"] < medians["ppo", "passes"]
+    print(f"DPO's seconds / {method}'s: ≈ {seconds:.2f}, tokens: ≈ {tokens:.2f}")
+for name in ("passes", "generated_tokens"):
+    assert median["dpo", name] < median["ppo", name]
+assert costs["dpo", "seconds"][:, 2].max() < costs["ppo", "seconds"][:, 0].min()
+assert median["ppo-gt", "generated_tokens"] < median["dpo", "generated_tokens"] / 5
+for name in ("seconds", "passes", "judgements"):
+    assert median["ppo-gt", name] < median["dpo", name]
+
+# %% [markdown]
+# What is in no bill: $\log \pi_{\text{ref}}$ of the pairs. An upper estimate of its seconds: two passes a pair, each as slow as one of DPO's
+# with a backward. Without one it is faster.
+
+
+# %%
+def unbilled(name, beta):
+    """Seconds that log π_ref of all pairs takes at most, at the speed of DPO's training: median over seeds."""
+    rows, plan = tables[name], PLANS["full"][name]
+    runs = rows[(rows["method"] == "dpo") & (rows["strength"] == beta)].groupby("seed")["seconds"]
+    return 2 * plan.comparisons * ((runs.max() - runs.min()) / plan.budget).median()
+
+
+extra = unbilled("verdicts", 0.3)
+print(f"DPO: ≈ {median['dpo', 'seconds']:.1f} s, and at most {extra:.1f} s unbilled", end="; ")
+print(f"PPO: ≈ {median['ppo', 'seconds']:.1f} s")
+assert median["dpo", "seconds"] + extra < median["ppo", "seconds"]
 
 # %% [markdown]
 # Compare with your prediction.
 #
 # - **Of the two that anybody can run, DPO is sooner**, in seconds, in passes and (a little) in tokens. PPO cannot begin before its
-#   reward model is paid for. Then it leaps, and creeps over the line: its learned reward leads it not quite there. PPO is measured at a few
-#   budgets only, so read its numbers with their range over seeds.
+#   reward model is paid for. Then it leaps, and creeps over the line: its learned reward leads it not quite there. PPO is measured
+#   at a few budgets only, so read its bracket and not its median. DPO's slowest seed had been measured above the goal before
+#   PPO's fastest was last measured below it. The unbilled part does not turn the medians.
 # - **PPO-GT is first in every currency**, and in tokens by far. Its samples come from the policy as it is, and for each one it hears the
-#   true reward itself: a number, where a comparison gives one noisy bit about two responses. Nobody has that in practice.
+#   true reward itself: a number, where a comparison gives one noisy bit about two responses. Nobody has that in practice, unless
+#   a program can tell the reward.
 # - **In tokens, DPO and PPO are nearly equal**, for an accounting reason that you should know: the comparisons had to be
 #   sampled too, and both methods pay for the same ones. In the verdict world they were even drawn well (best-of-16 and
 #   uniform draws among them, chapter 07). What it cost to *find* such responses is in nobody's bill.
@@ -638,26 +858,33 @@ for prompt, response in reviews.corpus(3, seed=7):
 
 # %% [markdown]
 # There is no dashed line here: reward and KL are means over samples, with standard errors. First the small version, live, all
-# seven methods. About a minute and a half.
+# seven methods. About a minute and a half. Mind DPO's learning rate: a small run has few steps and takes them five times as
+# large as the full one.
 
 # %%
+rates = {size: PLANS[size]["tiny-reviews"].learning_rates["dpo"] for size in ("small", "full")}
+print(f"DPO's learning rate: small {rates['small']:g}, full {rates['full']:g}")
 small_reviews = live("tiny-reviews")
 plots.reward_kl_frontier(small_reviews)
 
 # %%
-ends = small_reviews[small_reviews["last"]].set_index("method")
-for method, row in ends.iterrows():
+small_ends = small_reviews[small_reviews["last"]].set_index("method")
+for method, row in small_ends.iterrows():
     print(
         f"{method:13} {row['strength']:4g}   E[r] ≈ {row['reward']:.2f}, KL ≈ {row['kl']:.2f}"
         f"   (standard errors ≈ {row['reward_error']:.2f} and ≈ {row['kl_error']:.2f})"
     )
 for method in ("preferred-ft", "unlikelihood", "dpo", "ppo-gt"):
-    error = np.hypot(ends.loc[method, "reward_error"], ends.loc["sft", "reward_error"])
-    assert ends.loc[method, "reward"] > ends.loc["sft", "reward"] + error
+    error = np.hypot(small_ends.loc[method, "reward_error"], small_ends.loc["sft", "reward_error"])
+    assert small_ends.loc[method, "reward"] > small_ends.loc["sft", "reward"] + error
+assert small_ends.loc["dpo", "kl"] > 2
 
 # %% [markdown]
 # All that train from the first pass on earn more than the reference, by more than one standard error of the difference. PPO pays half of this
-# small budget for its reward model and has ten steps left. One seed, short runs: read no order into the rest. The full version:
+# small budget for its reward model and has ten steps left. One seed, short runs: read no order into the rest.
+#
+# DPO goes to about 3 nats here. In the full version, with a fifth of the rate, it stays below 1.3 at every $\beta$: its steps are probably too
+# small to go farther on this budget. So the full table says how DPO does *near* the reference, and nothing about DPO at 3 nats.
 
 # %%
 open_ended = tables["tiny-reviews"]
@@ -675,27 +902,53 @@ for (method, strength), runs in summary:
     )
 
 # %% [markdown]
-# Rewards can be compared at the same KL only. So at each KL where DPO ended, read the other methods' curves of means, where they
-# reach so far (between two strengths in proportion).
+# Again at the same KL: at each KL where DPO ended, the other methods' rewards in a straight line between two strengths. Reward
+# rises ever more slowly with KL, so a straight line runs a little *below* the curve it stands for. That favours DPO here. So look also at the last line,
+# read the other way round: PPO's own point, and DPO's line.
 
 # %%
 means = open_ended[open_ended["last"]].groupby(["method", "strength"])[["kl", "reward"]].mean()
-others = ("unlikelihood", "best-of-n", "ppo", "ppo-gt")
-print("DPO's KL   DPO    " + "   ".join(f"{method:>12}" for method in others))
+others, compared = ("unlikelihood", "best-of-n", "ppo", "ppo-gt"), []
+assert means.loc["dpo", "kl"].max() < 1.3
+print("DPO's KL   DPO   " + "".join(f"{method:>14}" for method in others))
 for kl, reward in means.loc["dpo"].sort_values("kl").to_numpy():
-    at_kl = {}
-    for method in others:
-        curve = means.loc[method].sort_values("kl")
-        at_kl[method] = np.interp(kl, curve["kl"], curve["reward"], left=np.nan, right=np.nan)
-    cells = (f"{value:12.2f}" if value == value else f"{'–':>12}" for value in at_kl.values())
-    print(f"{kl:8.2f}   {reward:.2f}   " + "   ".join(cells))
-    assert not any(at_kl[method] > reward for method in ("best-of-n", "ppo"))
-    assert not at_kl["ppo-gt"] < reward - 0.1
+    at_kl = {method: read_at(means.loc[method], kl, "reward") for method in others}
+    cells = (f"{value:14.2f}" if np.isfinite(value) else f"{'–':>14}" for value in at_kl.values())
+    print(f"{kl:8.2f}   {reward:.2f}  " + "".join(cells))
+    compared += [(m, reward - value) for m, value in at_kl.items() if np.isfinite(value)]
+ppo_kl, ppo_reward = means.loc[("ppo", 0.3)]
+dpo_there = read_at(means.loc["dpo"], ppo_kl, "reward")
+print(f"{ppo_kl:8.2f}   {dpo_there:.2f} (line), PPO's own point {ppo_reward:.2f}")
+
+# %%
+lead = {m: [ahead for method, ahead in compared if method == m] for m in others}
+print({m: len(values) for m, values in lead.items()}, "comparisons")
+assert len(lead["best-of-n"]) == 4 and len(lead["ppo"]) == 2 and len(lead["ppo-gt"]) == 3
+assert min(lead["best-of-n"] + lead["ppo"]) > 0 and max(lead["ppo-gt"]) < 0.1
+assert dpo_there > ppo_reward + 0.1
 
 # %% [markdown]
-# On this budget, at the same KL, DPO has more true reward than PPO and than best-of-n: both follow the weak reward model. PPO-GT
-# has as much as DPO or more (asserted to a tenth of a nat). Unlikelihood comes near and does not go far. And PPO goes on: to the
-# right of DPO's last point there is more reward, at more KL.
+# Up to the 1.2 nats where DPO's runs end, at the same KL, DPO has more true reward than PPO and than best-of-n: both follow the weak reward model.
+# PPO-GT has as much as DPO or more (asserted to a tenth of a nat). Unlikelihood comes near and does not go far. Beyond, there is no DPO to compare
+# with, and there is more reward, at more KL: PPO goes there.
+#
+# And equation 3? No $\beta \log Z$ is known here, but $J$ of the final policies is.
+
+# %%
+J = objectives(open_ended)
+mean_J = J.groupby("strength").mean()
+print("   β     DPO     PPO   PPO-GT   (– : not run)")
+for b, row in mean_J.iterrows():
+    row = [f"{value:.2f}" if np.isfinite(value) else "–" for value in row[["dpo", "ppo", "ppo-gt"]]]
+    print(f"{b:4g}    {row[0]:>4}    {row[1]:>4}    {row[2]:>4}")
+leads = (J["dpo"] - J["ppo"]).dropna().unstack("strength")
+print("DPO's lead over PPO, seed by seed:", {b: leads[b].round(2).tolist() for b in leads})
+assert (leads[0.03] < -0.1).all() and (leads[0.3] > 0.08).all() and abs(leads[0.1].mean()) < 0.1
+assert mean_J.loc[1.0, "dpo"] > mean_J.loc[1.0, "ppo-gt"] + 0.05
+
+# %% [markdown]
+# The same order as in verdicts: PPO is ahead at the lowest $\beta$, DPO at 0.3, and in between they are even. Part of it is probably DPO's small rate: at
+# $\beta = 0.03$ it stops at 1.2 nats, where a farther way would pay. At $\beta = 1$ DPO has more than even PPO-GT.
 #
 # Who is sooner here? The attainable is not known, so the goal is one that all three reach: 90 % of the way from the
 # reference to the least of their mean final rewards, at $\beta = 0.1$.
@@ -708,38 +961,55 @@ plots.reward_by_cost(open_ended, 0.1, review_goal)
 
 # %%
 print(f"goal: E[r] = {review_goal:.2f}")
-review_medians = sooner(open_ended, review_goal, beta=0.1)
-assert review_medians["dpo", "seconds"] < review_medians["ppo", "seconds"]
+costs = sooner(open_ended, review_goal, beta=0.1)
+median = {key: np.median(rows[:, 1]) for key, rows in costs.items()}
+print(f"DPO's unbilled seconds: at most {unbilled('tiny-reviews', 0.1):.1f}")
+assert (costs["dpo", "seconds"][:, 1] < costs["ppo", "seconds"][:, 0]).all()
+assert median["dpo", "seconds"] + unbilled("tiny-reviews", 0.1) < median["ppo", "seconds"]
+for name in ("seconds", "passes", "generated_tokens"):
+    assert median["ppo-gt", name] < median["dpo", name]
 
 # %% [markdown]
-# Again DPO is before PPO in seconds, and again PPO-GT needs few tokens, and here the least time as well. The seconds of DPO and PPO
-# count the sampling of the comparisons too. Mind that a given $\beta$ does not bring everybody to the same reward within this
-# budget: DPO, at the rate that was best for it at $\beta = 0.3$, stays near the reference.
+# PPO is measured after 1 and after 25 steps and at no step between. So it reached the goal somewhere between 54 and 103 seconds; its
+# median is a straight line's guess. DPO, in every seed, is there before PPO's bracket opens. But that leaves out up to 14 seconds for
+# $\log \pi_{\text{ref}}$ of the pairs. With them DPO is still before PPO's guess, and inside its bracket. PPO-GT is first in seconds, passes and
+# tokens, as in verdicts. Most of DPO's seconds, and of PPO's, go by before the policy trains: sampling the comparisons takes 26.
+#
+# Mind that a given $\beta$ does not bring everybody to the same reward within this budget: DPO, at the rate that was best for it
+# at $\beta = 0.3$, stays near the reference.
 #
 # ### What they say
 #
 # Numbers first, then text. The samples below are from the runs of seed 0 whose KL is nearest to that of PPO-GT at
-# $\beta = 0.3$, so all have strayed about as far.
+# $\beta = 0.3$. Near is not equal: look at the KLs.
 
 # %%
 import json
 
 first = open_ended[(open_ended["seed"] == 0) & open_ended["last"]]
 target = first[(first["method"] == "ppo-gt") & (first["strength"] == 0.3)]["kl"].item()
+shown, said = {}, {}
 for method in ("sft", "dpo", "ppo", "ppo-gt", "best-of-n"):
     runs = first[first["method"] == method]
     run = runs.loc[(runs["kl"] - target).abs().idxmin()]
     print(f"{method} {run['strength']:g}: KL {run['kl']:.2f}, E[r] {run['reward']:.2f}")
-    for prompt, response in json.loads(run["samples"])[:3]:
+    shown[method], said[method] = run["kl"], json.loads(run["samples"])[:3]
+    for prompt, response in said[method]:
         print(f"   {reviews.reward(prompt, response):5.2f}   {prompt} |{response}")
+del shown["sft"]
+assert min(shown, key=shown.get) == "ppo" and max(shown.values()) > 2 * min(shown.values())
+assert said["ppo"] == said["sft"]
 
 # %% [markdown]
+# The KLs run from 0.63 nats (PPO) to 1.84 (best-of-16): nobody has a run nearer to PPO-GT's 1.40. All but best-of-n were sampled with the same random
+# numbers, and PPO, at 0.63 nats, still says the reference's three word for word. So compare texts and rewards with the KL in mind.
+#
 # Three samples prove little. They are here so that you have seen what the numbers average. Not every sentence is whole, not even
 # the reference's: the GPT-2 is small. How many are, we can count.
 #
 # ### Where the text falls apart
 #
-# VADER weighs words and knows little of grammar. A policy that strays far enough finds texts full of praise that no critic would write, and $\beta$ is
+# VADER weighs words and knows little of grammar. A policy that strays far enough finds word strings that VADER likes and nobody would write. $\beta$ is
 # what holds it back. Two short DPO runs on the live run's comparisons, and the share of samples that the grammar could have
 # made:
 
@@ -783,7 +1053,8 @@ for text in texts[0.03][:4]:
 #
 # The figure shows where every method stands after so many passes, how it came there, and what it says (seed 0; DPO, PPO and
 # PPO-GT at $\beta = 0.3$, unlikelihood at $\alpha = 0.5$, best of 16). The number beside a name is its expected reward. A method that has
-# not yet paid for its reward model is still the reference.
+# not yet paid for its reward model is still the reference. Runs were measured now and then: each method is shown as last measured within the
+# budget, and its label says after how many passes that was.
 
 # %%
 strengths = {
@@ -804,13 +1075,13 @@ def after(share, world, prompt=1):
     return plots.at_budget(tables[world], strengths, budget, prompt - 1, bound)
 
 
-after(0.15, "verdicts")
+after(2**-2.5, "verdicts")
 
 # %%
 widgets.slider_figure(
     after,
     share=ipywidgets.FloatLogSlider(
-        value=0.15, base=2, min=-6, max=0, step=0.25, description="budget", readout_format=".2f"
+        value=2**-2.5, base=2, min=-6, max=0, step=0.25, description="budget", readout_format=".2f"
     ),
     world=ipywidgets.Dropdown(options=list(tables), value="tiny-reviews", description="world"),
     prompt=ipywidgets.IntSlider(value=1, min=1, max=3, description="prompt"),
@@ -824,14 +1095,16 @@ widgets.slider_figure(
 #
 # | question | measured here | who has the advantage |
 # |---|---|---|
-# | distance to the frontier (verdicts) | DPO within 5 % of the reward range; nearer than PPO from β = 0.1 up, not at 0.05; PPO-GT within 2 % | PPO-GT; then DPO, but for the lowest β |
-# | reward at the same KL (TinyReviews) | DPO above PPO and best-of-n wherever they meet | DPO |
-# | time to 90 % of the attainable reward | medians printed above; in TinyReviews, to a goal that all three reach | DPO over PPO; PPO-GT before both |
-# | sampled tokens | DPO and PPO share the comparisons' tokens; PPO adds its own | DPO, by little |
-# | the KL that β asks for (verdicts) | DPO overshoots at the lowest β | PPO |
+# | equation 3's $J$ at the same $\beta$ (verdicts) | PPO ahead at $\beta \le 0.1$, even at 0.3, DPO ahead from 0.5 up; PPO-GT first everywhere | PPO-GT; then it depends on $\beta$ |
+# | the same (TinyReviews) | PPO ahead at 0.03, even at 0.1, DPO ahead at 0.3; at 1 DPO ahead of PPO-GT | depends on $\beta$ |
+# | distance to the frontier at the same KL (verdicts) | DPO nearer than PPO up to about 2 nats, PPO nearer at 2.4 and 3.0; PPO-GT nearest; unlikelihood at its one good $\alpha$ nearer than both | PPO-GT; then DPO near the reference, PPO farther out |
+# | reward at the same KL (TinyReviews) | DPO above PPO and best-of-n up to 1.2 nats, where its runs end | DPO, as far as it was compared |
+# | the KL that $\beta$ asks for (verdicts) | DPO overshoots from $\beta = 0.5$ down, up to threefold; PPO has 0.6 to 1.2 times the optimum's | PPO-GT, then PPO |
+# | time to 90 % of the attainable reward | medians and brackets printed above; in TinyReviews, to a goal that all three reach | PPO-GT; then DPO before PPO |
+# | sampled tokens | DPO and PPO share the comparisons' tokens; PPO adds its own | PPO-GT by far; then DPO by little |
 # | memory, number of settings | 1 model against 4 | DPO |
 # | no training of the policy at all | best-of-n needs a reward model only; n samples for every answer, for ever | best-of-n |
-# | a reward that can be asked | PPO-GT reaches the goal with a fraction of the judgements | PPO: DPO has no use for it |
+# | a reward that can be asked | PPO-GT reaches the goal with a fraction of the judgements; DPO as here, offline, cannot ask. *Online* DPO can: it has fresh pairs labelled while it trains ([Guo et al. 2024](https://arxiv.org/abs/2402.04792)); not run here | PPO, among those that ran |
 #
 # Would it be so at scale? Three reports, not one verdict:
 #
@@ -850,14 +1123,16 @@ widgets.slider_figure(
 #
 # ## What could go wrong
 #
-# **"The reward goes up and up: it works."** Which reward? Above, PPO had more of the learned one than PPO-GT and less of the
+# **"The reward goes up and up: it works."** Which reward? Above, best-of-256 had more of the learned one than best-of-64 and no more of the
 # true one. Watch the KL, and read samples.
 #
-# **"DPO's β looks opposite to PPO's."** It is the same β: the price of a nat in equation 3. In both methods a smaller one lets
-# the policy stray farther. See the table of KL by β.
+# **"DPO's β looks opposite to PPO's."** It is the same β: the price of a nat in equation 3. The optimum of a smaller one
+# is always farther away. A trained policy need not be: DPO had 8.05 nats at 0.1 and 6.16 at 0.05. See the table of KL by β.
 #
-# **"My PPO does not learn, so I make the learning rate larger."** Look at `clip_fraction` and `explained_variance` first. If values
-# explain nothing, the advantages are noise; if most tokens are clipped, updates are already too large. For the steered run above:
+# **"My PPO does not learn, so I make the learning rate larger."** Look at `explained_variance` and `clip_fraction` first. The former
+# is 1 minus the variance of what the values missed, over the variance of what came in: 1 is perfect, 0 is no better than a
+# constant. The latter is the share of tokens whose $\rho$ left $1 \pm \epsilon$. If values explain nothing, the advantages are noisy; if
+# most tokens are clipped, updates are already too large. For the steered run above:
 
 # %%
 for name in ("explained_variance", "clip_fraction"):
@@ -865,9 +1140,12 @@ for name in ("explained_variance", "clip_fraction"):
         np.mean([record[name] for record in part]) for part in (records[:5], records[-5:])
     )
     print(f"{name:19} first steps ≈ {early:.2f}, last steps ≈ {late:.2f}")
-assert np.mean([record["clip_fraction"] for record in records[-5:]]) < 0.5
+    assert late > early + 0.1 if name == "explained_variance" else late < 0.1 < early
 
 # %% [markdown]
+# At first the values explain next to nothing, so a single response's luck decides. Later they explain a good part. Clipping fades as the learning rate goes to
+# zero.
+#
 # **"DPO needs no samples."** It needs no samples *while it trains*. Somebody sampled its pairs.
 #
 # ## Exercises
@@ -888,6 +1166,37 @@ def penalized_reward(reward, logp, ref_logp, beta):
 check_penalized_reward(penalized_reward)
 
 # %% [markdown]
+# ### Exercise ★★ · shortfall
+#
+# Who is nearer to the optimum of its own $\beta$? The shortfall is $\beta \log Z - J$. `reward` and `kl` have shape (M, B): M methods at B values of $\beta$.
+# `beta` and `log_z` have shape (B,). The numbers to try it on are those of the verdict table: DPO and PPO at $\beta = 0.05$ and 1. (10 minutes)
+
+# %%
+table_of = ends.groupby(["strength", "method"])[["reward", "kl"]].mean()
+two = vector(0.05, 1.0)
+log_zs = vector(*map(log_z, two))
+reward, kl = (
+    torch.tensor([[table_of.loc[(b, m), name] for b in two.tolist()] for m in ("dpo", "ppo")])
+    for name in ("reward", "kl")
+)
+for name, rows in zip(("DPO", "PPO"), torch.stack([reward, kl], dim=2)):
+    print(f"{name}: β = 0.05: E[r] {rows[0, 0]:.2f}, KL {rows[0, 1]:.2f}", end="; ")
+    print(f"β = 1: E[r] {rows[1, 0]:.2f}, KL {rows[1, 1]:.2f}")
+
+
+# %%
+def shortfall(reward, kl, beta, log_z):
+    """β log Z − J of every method at every strength: shape (M, B)."""
+    # YOUR CODE HERE
+    raise NotImplementedError()
+
+
+# %%
+check_shortfall(shortfall)
+
+# %% [markdown]
+# Then `shortfall(reward, kl, two, log_zs)`: who is nearer at 0.05, and who at 1?
+#
 # ### Exercise ★★ · advantages
 #
 # $A_t$ of steps 14 and 15. `rewards` has $R_t$, `values` has $V_t$, both (B, K): K tokens a response, and $V$ is 0 after the last. (10
@@ -926,13 +1235,13 @@ check_clipped_loss(clipped_loss)
 
 # %%
 widgets.Quiz(
-    "PPO's learned reward keeps rising while the KL grows. What about the true reward?",
+    "From best-of-64 to best-of-256 the learned reward rose in every seed. What did the true reward do (verdicts)?",
     {
-        "It rises as fast: the reward model was fitted to true comparisons.": "Only near them. Farther out it guesses.",
-        "It may rise more slowly, or fall.": "The policy goes where the reward model is too generous: over-optimisation.",
-        "It cannot be known whether it rises.": "Here it is measured. Elsewhere, ask people about new samples.",
+        "It rose as much: the reward model was fitted to true comparisons.": "Only in places. Among the best responses it ordered pairs worse than a coin.",
+        "On average it stood still; in one seed it fell.": "Far out r_φ no longer tells good from better: over-optimisation.",
+        "It fell in every seed.": "In one of five. In the others it rose a little.",
     },
-    right="It may rise more slowly, or fall.",
+    right="On average it stood still; in one seed it fell.",
 )
 
 # %%
@@ -969,6 +1278,8 @@ widgets.Quiz(
 # | $J$ | `kl_regularized_objective`; `record["objective"]` estimates it | (P,); by step | 3 |
 # | frontier | `limit(kl)`, from `log_partition` | as KL | 4 |
 #
-# DPO is the shorter way to nearly the same place when good pairs are there; PPO is the way when a reward can be asked.
+# With good pairs at hand DPO is the shorter way: sooner, with one model in memory. Where it ends depends on $\beta$. In verdicts, from 0.5 up it came nearer to the
+# optimum than PPO; at 0.3 they were even; at 0.1 and below DPO strayed too far and PPO was ahead. Where a reward can be asked, PPO
+# gets more from it than pairs can tell.
 #
 # In both worlds we knew the true reward. Chapter 09 takes it away: how do we know then that a policy is better?

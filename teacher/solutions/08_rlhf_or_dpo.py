@@ -27,3 +27,11 @@ def clipped_loss(logp, old_logp, advantages, clip):
     clipped = ratio.clamp(1 - clip, 1 + clip)
     return -torch.minimum(ratio * advantages, clipped * advantages).mean()
     ### END SOLUTION
+
+
+# %%
+def shortfall(reward, kl, beta, log_z):
+    """β log Z − J of every method at every strength: shape (M, B)."""
+    ### BEGIN SOLUTION
+    return beta * log_z - (reward - beta * kl)
+    ### END SOLUTION
