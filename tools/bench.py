@@ -239,17 +239,23 @@ def compare(case: Case, seed: int) -> tuple[list[dict], list[dict]]:
         }
         for step, (mine, trls) in enumerate(zip(*(clock.losses for clock in clocks.values()), strict=True), start=1)
     ]
-    batch = case.pairs(seed)[: case.batch]
-    a_step = operations(lambda: sum(pair_logps(model, batch, share=True)).sum().backward())
     lines = []
     for name, clock in clocks.items():
         done, wall, cpu = case.batch * case.steps, sum(clock.wall[1:]), sum(clock.cpu[1:])
         lines.append({"what": name, "pairs_per_second": done / wall, "pairs_per_cpu_second": done / cpu})
         lines[-1]["times_trl"] = sum(clocks["TRL"].cpu[1:]) / cpu
         lines[-1]["loss_difference"] = max(line["relative_difference"] for line in losses)
-        if name == "dpo_book":  # of a batch like those that were timed
-            lines[-1]["gflops"] = a_step * case.steps / cpu / 1e9
+        if name == "dpo_book":
+            lines[-1]["gflops"] = timed_operations(case, seed) / cpu / 1e9
     return lines, losses
+
+
+def timed_operations(case: Case, seed: int) -> int:
+    """Floating-point operations of the steps of ``our_steps`` that count, all but the first."""
+    model, pairs = case.model(seed), case.pairs(seed)
+    batches = islice(batches_by_length(pair_lengths(pairs), case.batch, seed), 1, case.steps + 1)
+    loss = lambda rows: sum(pair_logps(model, [pairs[i] for i in rows], share=True)).sum()
+    return sum(operations(lambda rows=rows: loss(rows).backward()) for rows in batches)
 
 
 def matrix_rate() -> float:
