@@ -69,20 +69,26 @@ COMMANDS = (commands.sft, commands.reward, commands.dpo, commands.evaluate, comm
 
 def main() -> None:
     """The command line. Exit status 2 and one line for a slip, 130 when it is stopped."""
+    status = _run(_parsed())
+    leave(status)
+    if status:
+        sys.exit(status)
+
+
+def _run(command: Callable[[], None]) -> int:
     transformers.utils.logging.disable_progress_bar()  # of reading and writing weights; ours is the run's
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of libraries to each other
         warnings.showwarning = lambda message, *_: _said(str(message), 0)
         try:
-            _parsed()()
+            command()
         except (ValueError, ImportError, CheckpointError, TrainingDiverged) as error:
-            sys.exit(_said(str(error), 2))
+            return _said(str(error), 2)
         except OSError as error:
-            sys.exit(_said(f"{error.filename or 'a file'}: {error.strerror}" if error.strerror else str(error), 2))
+            return _said(f"{error.filename or 'a file'}: {error.strerror}" if error.strerror else str(error), 2)
         except KeyboardInterrupt:
-            sys.exit(_said("stopped; what was finished is kept, and the same command goes on from there", 130))
-        finally:
-            leave()
+            return _said("stopped; what was finished is kept, and the same command goes on from there", 130)
+    return 0
 
 
 def _parsed() -> Callable[[], None]:

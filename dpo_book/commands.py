@@ -3,6 +3,7 @@
 Each is a function; its parameters, and the fields of the dataclasses among them, are its options.
 """
 
+import gc
 import json
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -18,7 +19,7 @@ from dpo_book.held_out import drift, held_out
 from dpo_book.lora import Lora
 from dpo_book.policy import build_policy, load_policy, train_tokenizer
 from dpo_book.policy import sample as draw
-from dpo_book.processes import gather, join, split, this_process
+from dpo_book.processes import gather, join, shard, this_process
 from dpo_book.reference import kept_reference_logps
 from dpo_book.reward_model import build_reward_model
 from dpo_book.runs import carry_out
@@ -86,6 +87,7 @@ def dpo(
     digest = model_digest(near)
     logps = None if config.reference_free else reference_logps_of_run(near, pairs, config, kept_reference_logps)
     del near  # its log-probabilities are all that training needs
+    gc.collect()  # FSDP's models are in circles
     start = lambda model, checkpoints: train_dpo(model, None, pairs, config, logps, checkpoints)
     _run("dpo", output, config, model, tokenizer, pairs, start, lora_rank, reference=digest)
 
@@ -173,15 +175,15 @@ def _run(
     settings = {"method": method, **asdict(config), "lora_rank": lora_rank}
     identity = {**settings, "model": model_digest(model), **identity, "data": data_digest(rows)}
     lora = None if lora_rank is None else Lora(model, lora_rank, config.seed)
-    parts = split(model)
+    sharded = shard(model)
 
     def trained() -> PreTrainedModel:
-        gather(parts, model)
+        gather(sharded, model)
         return lora.merge() if lora else model
 
     tokens = sum(len(ids) for row in rows for ids in row if isinstance(ids, list)) / len(rows)  # a row, on average
     ran = carry_out(
-        output.out, identity, partial(start, parts), config.steps, trained, tokenizer, tokens * config.batch_size,
+        output.out, identity, partial(start, sharded), config.steps, trained, tokenizer, tokens * config.batch_size,
         output.checkpoint_every, output.tensorboard,
     )  # fmt: skip
     here = output.out

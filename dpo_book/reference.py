@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from dpo_book.cache import cached
 from dpo_book.digests import data_digest, model_digest
 from dpo_book.pairs import Pair
-from dpo_book.processes import any_process, split, sum_over_processes, this_process
+from dpo_book.processes import all_reduce_sum, any_process, shard, this_process
 from dpo_book.train import compute_reference_logps
 
 
@@ -26,13 +26,13 @@ def kept_reference_logps(reference: PreTrainedModel, pairs: Sequence[Pair], batc
     Kept under all that it depends on: weights, settings, token ids, batch size, device, versions. Of several
     processes the first one keeps it; all compute, or none.
     """
-    parts = split(reference)
+    sharded = shard(reference)
     built = False
 
     def build(folder: Path) -> None:
         nonlocal built
         built = any_process(True)
-        chosen, rejected = compute_reference_logps(parts, pairs, batch_size, progress=True)
+        chosen, rejected = compute_reference_logps(sharded, pairs, batch_size, progress=True)
         save_file({"chosen": chosen.contiguous(), "rejected": rejected.contiguous()}, folder / "logps.safetensors")
 
     depends_on = {
@@ -40,7 +40,7 @@ def kept_reference_logps(reference: PreTrainedModel, pairs: Sequence[Pair], batc
         "config": reference.config.to_json_string(),  # rope, activations: not all that decides is in the weights
         "data": data_digest([pair[:3] for pair in pairs]),
         "batch_size": batch_size,
-        "device": parts.device.type,
+        "device": sharded.device.type,
         "versions": [torch.__version__, transformers.__version__],
     }
     chosen, rejected = torch.zeros(len(pairs)), torch.zeros(len(pairs))
@@ -48,6 +48,6 @@ def kept_reference_logps(reference: PreTrainedModel, pairs: Sequence[Pair], batc
         kept = load_file(cached("reference-logps", depends_on, build) / "logps.safetensors")
         chosen, rejected = kept["chosen"], kept["rejected"]
     if not built and any_process(False):
-        compute_reference_logps(parts, pairs, batch_size, progress=True)
-    sum_over_processes([chosen, rejected])  # zeros and what the first process has
+        compute_reference_logps(sharded, pairs, batch_size, progress=True)
+    all_reduce_sum([chosen, rejected])  # zeros and what the first process has
     return chosen, rejected

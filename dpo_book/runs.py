@@ -23,7 +23,7 @@ from dpo_book import plots
 from dpo_book.checkpoints import CheckpointError, Checkpoints, Identity, differences
 from dpo_book.files import remove, replace_whole, write_text
 from dpo_book.loop import Record
-from dpo_book.processes import this_process
+from dpo_book.processes import all_agree, this_process
 
 SHOWN = {"loss": "loss", "margin": "margins", "accuracy": "accuracies"}  # on the bar: by name, or as "rewards/..."
 
@@ -78,17 +78,24 @@ def carry_out(
 
     A run that was stopped goes on from its checkpoint; one that is finished is left alone, and False returned.
     Of several processes, which all train, the first one writes. tokens_a_step: for the bar alone, on average.
+    RunError, in each of them, if they have not the same run before them.
     """
+    checkpoint, finished = out / "checkpoint.safetensors", (out / "model").exists()
+    if not all_agree((json.dumps(identity), finished, checkpoint.exists() and checkpoint.stat().st_size)):
+        raise RunError(
+            f"the processes do not have the same models and data, or not the same {out}: it has to be on a disk that "
+            "all of them see"
+        )
     if this_process()[0] > 0:
-        if not (out / "model").exists():
-            for _ in start(Checkpoints(out / "checkpoint.safetensors", identity, checkpoint_every, writes=False)):
+        if not finished:
+            for _ in start(Checkpoints(checkpoint, identity, checkpoint_every, writes=False)):
                 pass
             trained()
         return False
     with run_folder(out, identity):
-        if (out / "model").exists():
+        if finished:
             return False
-        checkpoints = Checkpoints(out / "checkpoint.safetensors", identity, checkpoint_every)
+        checkpoints = Checkpoints(checkpoint, identity, checkpoint_every)
         records = _kept_records(out / "metrics.jsonl", checkpoints.done)
         writer = _tensorboard(out / "tensorboard", checkpoints.done) if tensorboard else None
         with (

@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 
 from dpo_book.logprobs import OnDevice, collate, sequence_logp
 from dpo_book.pairs import Pair
-from dpo_book.processes import with_weights
+from dpo_book.processes import unsharded
 from dpo_book.vocabulary import has_linear_head, head_logp
 
 Group = tuple[Sequence[int], Sequence[Sequence[int]]]  # token ids of a prompt, and of each of its completions
@@ -139,7 +139,7 @@ def can_share_prompts(model: PreTrainedModel, pairs: Sequence[Pair]) -> bool:
     model.eval()
     try:
         both_ways = lambda: [torch.stack(pair_logps(model, [longest], share)) for share in (False, True)]
-        plain, shared = with_weights(model, both_ways)
+        plain, shared = unsharded(model, both_ways)
     except Exception:  # of any class: every architecture has its own way of refusing a mask of four dimensions
         return False
     finally:

@@ -19,7 +19,7 @@ from dpo_book.logprobs import Batch, collate, sequence_logp
 from dpo_book.loop import Record, in_parts, rows_reached, train
 from dpo_book.losses import soft_dpo_loss
 from dpo_book.pairs import Pair, check_pairs, pair_lengths
-from dpo_book.processes import sum_over_processes, this_process, with_weights
+from dpo_book.processes import all_reduce_sum, this_process, unsharded
 from dpo_book.reward_model import sequence_reward
 from dpo_book.shared_prompt import can_share_prompts, completion_logps, pair_logps
 from dpo_book.updates import Measured, autocast
@@ -186,11 +186,11 @@ def compute_reference_logps(
     for turn in tqdm(turns, desc="reference", unit="batch", disable=not progress or index > 0):
         part = turn[min(index, len(turn) - 1)]  # one without a part runs another's, as weights may be in parts too
         with autocast(reference):
-            values = with_weights(reference, lambda part=part: completion_logps(reference, part, share))
+            values = unsharded(reference, lambda part=part: completion_logps(reference, part, share))
         if index < len(turn):
             first = place[part[0][0], part[0][1][0]]
             logps[first : first + len(values)] = values.float()
-    sum_over_processes([logps])
+    all_reduce_sum([logps])
     logps = logps.cpu()
     chosen, rejected = (
         logps[[place[tuple(pair.prompt), tuple(y)] for pair, y in zip(pairs, ys, strict=True)]]
@@ -211,7 +211,7 @@ def reference_logps_of_run(
     that what fits into memory there fits here.
     """
     rows = rows_reached(pair_lengths(pairs), config)
-    at_once = 2 * (config.micro_batch_size or config.batch_size)
+    at_once = 2 * (config.micro_batch_size or math.ceil(config.batch_size / this_process()[1]))
     logps = torch.full((2, len(pairs)), math.nan)
     logps[:, rows] = torch.stack(compute(reference, [pairs[i] for i in rows], at_once))
     return logps[0], logps[1]

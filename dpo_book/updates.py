@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from dpo_book.config import TrainConfig
-from dpo_book.processes import like, sum_over_processes, take_apart, this_process, together, whole
+from dpo_book.processes import all_reduce_sum, reshard, sharded_like, this_process, together, whole
 
 
 class TrainingDiverged(RuntimeError):
@@ -61,9 +61,9 @@ class Updates:
             weight_decay=0.0,
             fused=True,  # 505 ms a step without it for GPT-2's 124M parameters on one thread, 62 with it
         )
-        # The weights before the last update, until a finite loss shows that it was a good one. They are let go
-        # before the next gradients are made, so the two are in memory together only in an update itself, when no
-        # activations are.
+        # The weights before the last update, until a finite loss shows that it was a good one. Of a batch in one part
+        # they are let go before its gradients are made, so that the two are in memory together only in an update
+        # itself, when no activations are. Of a batch in several, its last part's loss has to be known first.
         self._before: list[Tensor] = []
 
     def apply(self, step: int, *parts: Callable[[], Measured]) -> Update:
@@ -81,7 +81,7 @@ class Updates:
             measured.append({"": loss.detach(), **metrics})
             if last:
                 metrics = {name: sum(part[name] for part in measured) for name in measured[0]}
-                sum_over_processes(list(metrics.values()))
+                all_reduce_sum(list(metrics.values()))
                 self._check_finite(step, "loss", metrics[""])
                 self._before = []
             (loss * this_process()[1]).backward()  # a mean over processes of so many times the loss is its sum
@@ -98,7 +98,7 @@ class Updates:
         """The last update has no next loss that would show whether it was good: compute one, and look."""
         with torch.no_grad(), autocast(self._model):
             loss = sum(self._together(part, True)[0] for part in parts)
-        sum_over_processes([loss])
+        all_reduce_sum([loss])
         self._check_finite(step, "loss after the last update", loss)
         self._before = []
 
@@ -115,8 +115,8 @@ class Updates:
     def restore(self, state: Mapping[str, Tensor], done: int) -> None:
         """Go on as after ``done`` updates, from what ``state()`` gave then. What comes is the same bit for bit."""
         for name, parameter in self._named.items():
-            parameter.copy_(like(state[f"weight/{name}"], parameter))
-            moments = {key: like(state[f"{key}/{name}"], parameter) for key in ("exp_avg", "exp_avg_sq")}
+            parameter.copy_(sharded_like(parameter, state[f"weight/{name}"]))
+            moments = {key: sharded_like(parameter, state[f"{key}/{name}"]) for key in ("exp_avg", "exp_avg_sq")}
             self._optimizer.state[parameter] = {"step": state[f"step/{name}"].to(parameter.device), **moments}
         self._before = []
         self.done = done
@@ -127,7 +127,7 @@ class Updates:
                 with torch.no_grad():
                     for parameter, before in zip(self._parameters, self._before, strict=True):
                         parameter.copy_(before)
-            take_apart(self._model)
+            reshard(self._model)
             self._optimizer.zero_grad()
             raise TrainingDiverged(step, what)
 

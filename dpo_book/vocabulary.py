@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from transformers import PreTrainedModel
 
-from dpo_book.processes import with_weights
+from dpo_book.processes import unsharded
 
 LOGITS_AT_ONCE = 2**24  # 64 MiB in float32: 333 tokens of GPT-2's vocabulary, 8,192 of one of 2,048
 
@@ -53,7 +53,8 @@ class _HeadLogp(torch.autograd.Function):
     def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor | None, None]:
         hidden, weight, targets, log_sum = ctx.saved_tensors
         grad_hidden = torch.empty_like(hidden)
-        grad_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
+        wide = torch.promote_types(weight.dtype, torch.float32)  # a sum of many parts, however narrow each is
+        grad_weight = torch.zeros_like(weight, dtype=wide) if ctx.needs_input_grad[1] else None
         for start in reversed(range(0, len(hidden), ctx.tokens)):
             part = slice(start, start + ctx.tokens)
             logits = _logits(hidden[part], weight) if ctx.last_logits is None else ctx.last_logits
@@ -63,10 +64,12 @@ class _HeadLogp(torch.autograd.Function):
             grad_logits.scatter_add_(-1, targets[part, None], grad[part, None])
             grad_logits = grad_logits.to(weight.dtype)
             grad_hidden[part] = grad_logits @ weight
-            if grad_weight is not None:
+            if grad_weight is not None and wide == weight.dtype:
                 grad_weight.addmm_(grad_logits.T, hidden[part])
+            elif grad_weight is not None:
+                grad_weight += grad_logits.T @ hidden[part]
             del logits, p, grad_logits  # one tensor, in float32; before the next is made
-        return grad_hidden, grad_weight, None
+        return grad_hidden, None if grad_weight is None else grad_weight.to(weight.dtype), None
 
 
 def _logits(hidden: Tensor, weight: Tensor) -> Tensor:
@@ -80,7 +83,7 @@ def has_linear_head(model: PreTrainedModel) -> bool:
     By running it; of a model in parts that cannot be done within another computation, so ask before.
     """
     if model not in _linear_heads:
-        _linear_heads[model] = with_weights(model, lambda: _find_linear_head(model))
+        _linear_heads[model] = unsharded(model, lambda: _find_linear_head(model))
     return _linear_heads[model]
 
 

@@ -26,7 +26,8 @@ from dpo_book import (
 )
 from dpo_book.checkpoints import Checkpoints
 from dpo_book.lora import Lora
-from dpo_book.processes import gather, join, leave, split, this_process
+from dpo_book.processes import gather, join, leave, shard, this_process
+from dpo_book.shared_prompt import can_share_prompts
 from dpo_book.train import compute_reference_logps
 from dpo_book.worlds.verdicts import verdicts
 from tests.small_data import uneven_pairs
@@ -67,7 +68,7 @@ def run(method: str, parts, folder: Path, steps: int = SHAPE["steps"]):
     else:
         # Another seed than the policy's, whatever its family: only numbers, and no pair starts at a margin of 0.
         reference = build_policy("nano", verdicts().tokenizer, seed=4).double()
-        logps = compute_reference_logps(split(reference), pairs, batch_size=4)
+        logps = compute_reference_logps(shard(reference), pairs, batch_size=4)
         records = train_dpo(parts, None, pairs, DPOConfig(beta=0.5, **SHAPE), logps, checkpoints)
     return list(islice(records, steps))
 
@@ -75,7 +76,7 @@ def run(method: str, parts, folder: Path, steps: int = SHAPE["steps"]):
 def train_whole(method: str, folder: Path, steps: int = SHAPE["steps"]) -> tuple[list, PreTrainedModel, int]:
     """The records of a training, the whole model after it, and how many parameters were held here meanwhile."""
     model, lora = start_of(method)
-    parts = split(model)
+    parts = shard(model)
     held = sum(getattr(parameter, "_local_tensor", parameter).numel() for parameter in parts.parameters())
     records = run(method, parts, folder, steps)
     gather(parts, model)
@@ -85,7 +86,7 @@ def train_whole(method: str, folder: Path, steps: int = SHAPE["steps"]) -> tuple
 def comes_back() -> bool:
     """Whether an update that cannot be good is undone in every part of every weight."""
     model, before = start_of("sft")[0], start_of("sft")[0]
-    parts = split(model)
+    parts = shard(model)
     config = SFTConfig(**SHAPE | {"learning_rate": 1e300})
     try:
         list(train_sft(parts, [(p.prompt, p.chosen) for p in uneven_pairs()], config))
@@ -93,6 +94,25 @@ def comes_back() -> bool:
         after = gather(parts, model)
         return all(a.equal(b) for a, b in zip(before.parameters(), after.parameters(), strict=True))
     return False
+
+
+def refuses() -> bool:
+    """Whether a computation that fails in its middle leaves a model that can still be trained."""
+    parts = shard(start_of("dpo")[0])
+    attention = parts.transformer.h[1].attn
+    whole_forward = attention.forward
+    fails = iter([False, False, True])  # first the head is looked at, then the trial: in two rows, and in one
+
+    def forward(*args, **kwargs):
+        if next(fails, False):
+            raise TypeError("no such mask")
+        return whole_forward(*args, **kwargs)
+
+    attention.forward = forward
+    assert not can_share_prompts(parts, uneven_pairs())
+    config = SFTConfig(**SHAPE)
+    losses = [record["loss"] for record in train_sft(parts, [(p.prompt, p.chosen) for p in uneven_pairs()], config)]
+    return len(set(losses)) == len(losses)
 
 
 def main(folder: Path) -> None:
@@ -106,10 +126,13 @@ def main(folder: Path) -> None:
         result[method] = {"records": records, "held": held}
         if index == 0:
             save_file({name: weight.detach() for name, weight in model.named_parameters()}, kept / "weights")
-    (folder / "stopped").mkdir(exist_ok=True)
-    train_whole("dpo", folder / "stopped", steps=5)  # two after its checkpoint
+    for kept in (folder / "stopped", folder / "resumed"):
+        kept.mkdir(exist_ok=True)
+        train_whole("dpo", kept, steps=5)  # two after its checkpoint
+    result["resumed"] = {"records": train_whole("dpo", kept)[0]}
+    result["refused"] = refuses()
     (folder / f"{index}.json").write_text(json.dumps(result))
-    leave()
+    leave(0)
 
 
 if __name__ == "__main__":

@@ -75,6 +75,19 @@ def test_a_checkpoint_of_two_processes_is_gone_on_with_by_one(two, tmp_path):
         assert torch.allclose(a, b, rtol=0, atol=1e-7)
 
 
+def test_a_checkpoint_of_two_processes_is_gone_on_with_by_two(two, tmp_path):
+    expected = train_whole("dpo", tmp_path)[0]
+    for result in two[2]:
+        records = result["resumed"]["records"]
+        assert [record["step"] for record in records] == [4, 5, 6, 7]
+        for a, b in zip(records, expected[3:], strict=True):
+            assert a == pytest.approx(b, rel=1e-6, abs=1e-6)
+
+
+def test_a_mask_that_a_model_refuses_leaves_it_fit_for_training(two):
+    assert all(result["refused"] for result in two[2])
+
+
 # ------------------------------------------------------------------ the whole command, started by accelerate
 
 

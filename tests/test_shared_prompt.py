@@ -34,7 +34,7 @@ from dpo_book.shared_prompt import (
     shared_logp,
 )
 from dpo_book.train import compute_reference_logps
-from dpo_book.vocabulary import LOGITS_AT_ONCE, has_linear_head, head_logp
+from dpo_book.vocabulary import LOGITS_AT_ONCE, _HeadLogp, has_linear_head, head_logp
 from tests.test_logprobs import ROUNDING, blurred, gradients, naive, pad
 
 V = 60
@@ -149,6 +149,20 @@ def test_a_pair_s_row_has_p_plus_c_plus_r_tokens_less_the_last_two():
     assert batch.input_ids.shape == (len(PAIRS), max(pair_lengths(PAIRS)) - 2)  # less each completion's last token
     assert pair_lengths(PAIRS)[0] == 9 + 4 + 7
     assert len(batch.target) == sum(len(pair.chosen) + len(pair.rejected) for pair in PAIRS)
+
+
+@pytest.mark.parametrize("tokens", [512, 2])
+def test_the_head_s_gradient_in_bfloat16_is_right_however_many_parts_it_is_made_in(tokens, monkeypatch):
+    torch.manual_seed(0)
+    hidden, weight = torch.randn(512, 32).bfloat16(), torch.randn(V, 32).bfloat16().requires_grad_(True)
+    targets = torch.arange(512) % V
+    exact = weight.detach().double().requires_grad_(True)
+    logp = token_log_probability(hidden.double() @ exact.T, targets)
+    (expected,) = torch.autograd.grad(logp.sum(), exact)
+    monkeypatch.setattr("dpo_book.vocabulary.LOGITS_AT_ONCE", tokens * V)
+    (gradient,) = torch.autograd.grad(_HeadLogp.apply(hidden, weight, targets).sum(), weight)
+    # bfloat16 rounds at 2⁻⁹: once for ∂z and once at the end. A sum of 256 parts in bfloat16 is 0.0099 off.
+    assert (gradient.double() - expected).norm() < 3 * 2**-9 * expected.norm()
 
 
 def test_a_long_completion_is_added_up_without_losing_digits(model, monkeypatch):

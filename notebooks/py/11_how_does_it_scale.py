@@ -130,8 +130,8 @@ except PolicyNotFoundError as error:
 # `my_pairs.jsonl` has a `prompt`, a `chosen` and a `rejected` in every line. The first command is new: DPO starts from a
 # policy that already writes such texts (chapter 00), and a raw `gpt2` does not. `--data` also takes `hh`, `tldr` and
 # `imdb`, the paper's own data. A prompt that fills `--max-length` alone stops the run with its row's number;
-# `--drop-long` leaves it out. Without options the run is the paper's kind: 64 pairs a batch, learning rate $10^{-6}$,
-# and 300 steps, which is *not* an epoch:
+# `--drop-long` leaves it out. Without options the batch has 64 pairs and the learning rate is $10^{-6}$, as in the paper
+# (appendix B). The 300 steps are *not* an epoch of it:
 
 # %%
 pairs_of_hh = 160_800  # about as many as the training split of HH (helpful and harmless) has
@@ -160,8 +160,8 @@ for name, size in held.items():
 # %% [markdown]
 # That answers the first question: the logits of eight pairs weigh three times the weights, and a textbook
 # implementation holds several tensors of their size (log-softmax, gradient). Most of them are never needed. The copy is
-# this book's own: it is the way back if the next loss is not finite. It is let go before the next gradients are made, so
-# the two are together only in the update itself, when no logits are there.
+# this book's own: it is the way back if the next loss is not finite. With a batch in one piece it is let go before the next
+# gradients are made, so that the two are together only in the update itself, when no logits are there.
 #
 # ## Three savings, derived
 #
@@ -547,21 +547,21 @@ assert error(total) < 1e-5
 #
 # ### A model that does not fit
 #
-# GPT-2's largest size has 1.5 billion parameters. In the update that is 4 + 4 + 8 + 4 bytes a parameter:
+# GPT-2's largest size has 1.5 billion parameters. In the update that is 4 + 4 + 8 + 4 bytes a parameter on the GPU:
 
 # %%
 xl = 1_557_611_200
 print(f"one process: {20 * xl / 1e9:.0f} GB; each of four: {20 * xl / 4 / 1e9:.0f} GB")
 
 # %% [markdown]
-# The second number is *fully sharded data parallel*, FSDP: each process keeps a part of the rows of every weight, and of its
-# gradient and moments. It needs three facts:
+# The second number is *fully sharded data parallel*, FSDP: each process keeps a *shard* of every weight, some of its rows, and
+# of its gradient and moments. It needs three facts:
 #
-# 1. $x W$ with $W$ in two parts of its rows: put them together (*all-gather*), multiply, forget the other's part.
-# 2. The gradient of all rows is the sum over processes, as before. Each needs that sum for its own rows only (*reduce-scatter*).
+# 1. $x W$ with $W$ in two shards: put them together (*all-gather*), multiply, forget the other's shard.
+# 2. The gradient of $W$ is the sum over processes, as before. Each needs that sum for its own shard only (*reduce-scatter*).
 # 3. AdamW treats every number by itself. Only clipping needs the whole gradient, and of it only the norm: $\lVert g \rVert^2 = \sum_k \lVert g_k \rVert^2$, one number from each.
 #
-# So the update of the parts is the update of the whole. By hand, with two processes that each have half of the rows of x:
+# So the update of the shards is the update of the whole. By hand, with two processes that have five examples each:
 
 # %%
 torch.manual_seed(0)
@@ -569,32 +569,35 @@ W, x, target = torch.randn(6, 4), torch.randn(10, 6), torch.randn(10, 4)
 
 
 def adamw_step(weight, gradient, norm, limit=0.5):
-    """The weight after one clipped step of AdamW."""
+    """The weight after one clipped step of AdamW, whose eps = 1 lets the gradient's length count."""
     weight = weight.clone().requires_grad_(True)
     weight.grad = gradient * min(1, limit / norm)
-    torch.optim.AdamW([weight], lr=0.1, weight_decay=0.0).step()
+    torch.optim.AdamW([weight], lr=0.1, weight_decay=0.0, eps=1.0).step()
     return weight.detach()
 
 
 def gradient_on(rows, whole):
-    """∇ of a squared error on some rows."""
+    """∇ of a squared error on some examples."""
     whole = whole.clone().requires_grad_(True)
     return torch.autograd.grad(((x[rows] @ whole - target[rows]) ** 2).sum(), whole)[0]
 
 
 # %%
-parts = [W[:3], W[3:]]  # what each process holds
-gathered = torch.cat(parts)  # 1: for the forward and the backward pass
+shards = [W[:3], W[3:]]  # what each process holds
+gathered = torch.cat(shards)  # 1: for the forward and the backward pass
 summed = gradient_on(slice(0, 5), gathered) + gradient_on(slice(5, 10), gathered)
 mine, theirs = summed[:3], summed[3:]  # 2
 norm = (mine.norm() ** 2 + theirs.norm() ** 2).sqrt()  # 3
-split = torch.cat([adamw_step(parts[0], mine, norm), adamw_step(parts[1], theirs, norm)])
-whole = gradient_on(slice(0, 10), W)
-print(
-    "parts and whole get one update:",
-    torch.allclose(split, adamw_step(W, whole, whole.norm()), atol=1e-6),
+update = lambda *norms: torch.cat(
+    [adamw_step(*each) for each in zip(shards, (mine, theirs), norms)]
 )
-assert torch.allclose(split, adamw_step(W, whole, whole.norm()), atol=1e-6)
+whole = gradient_on(slice(0, 10), W)
+expected = adamw_step(W, whole, whole.norm())
+sharded, each_by_its_own = update(norm, norm), update(mine.norm(), theirs.norm())
+print("shards and whole get one update:", torch.allclose(sharded, expected, atol=1e-6))
+print("if each clipped by its own norm:", torch.allclose(each_by_its_own, expected, atol=1e-3))
+assert torch.allclose(norm, whole.norm()) and torch.allclose(sharded, expected, atol=1e-6)
+assert not torch.allclose(each_by_its_own, expected, atol=1e-3)
 
 # %% [markdown]
 # ```
@@ -602,8 +605,10 @@ assert torch.allclose(split, adamw_step(W, whole, whole.norm()), atol=1e-6)
 #     -m dpo_book dpo --policy gpt2-xl --data hh --out my_run
 # ```
 #
-# does this block by block, with PyTorch's `fully_shard`, so that of one block at a time all weights are there. Its
-# checkpoints hold whole tensors: a run on four cards goes on with one, or with eight.
+# does this block by block, with PyTorch's `fully_shard`: the float32 weights of one block at a time are whole. (In bfloat16
+# autograd also keeps a narrow copy of the others from the forward to the backward pass, 2 bytes a parameter.) In the
+# machine's own memory each process still holds the model once. Checkpoints hold whole tensors, so a run on four cards can
+# go on with one.
 #
 # Both commands also work on a machine without a GPU. The book's tests run them so (`pytest tests/test_processes.py`), and
 # hold the losses of two processes against those of one, to 1e-5, and each process's share of the weights to a half.
