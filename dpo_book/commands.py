@@ -5,6 +5,7 @@ Each is a function; its parameters, and the fields of the dataclasses among them
 
 import gc
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -12,10 +13,12 @@ from pathlib import Path
 import tyro
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from dpo_book.checkpoints import Checkpoints
 from dpo_book.config import DPOConfig, RewardConfig, SFTConfig, TrainConfig
 from dpo_book.data_options import Data
 from dpo_book.digests import data_digest, model_digest
 from dpo_book.held_out import drift, held_out
+from dpo_book.loop import Record
 from dpo_book.lora import Lora
 from dpo_book.policy import build_policy, load_policy, train_tokenizer
 from dpo_book.policy import sample as draw
@@ -85,10 +88,14 @@ def dpo(
     pairs = data.pairs(model, tokenizer)
     near = model if reference is None else _same_tokens(reference, tokenizer)
     digest = model_digest(near)
-    logps = None if config.reference_free else reference_logps_of_run(near, pairs, config, kept_reference_logps)
-    del near  # its log-probabilities are all that training needs
-    gc.collect()  # FSDP's models are in circles
-    start = lambda model, checkpoints: train_dpo(model, None, pairs, config, logps, checkpoints)
+
+    def start(policy: PreTrainedModel, checkpoints: Checkpoints) -> Iterator[Record]:
+        nonlocal near
+        logps = None if config.reference_free else reference_logps_of_run(near, pairs, config, kept_reference_logps)
+        near = None  # its log-probabilities are all that training needs
+        gc.collect()  # FSDP's models are in circles
+        return train_dpo(policy, None, pairs, config, logps, checkpoints)
+
     _run("dpo", output, config, model, tokenizer, pairs, start, lora_rank, reference=digest)
 
 

@@ -98,11 +98,12 @@ def carry_out(
         checkpoints = Checkpoints(checkpoint, identity, checkpoint_every)
         records = _kept_records(out / "metrics.jsonl", checkpoints.done)
         writer = _tensorboard(out / "tensorboard", checkpoints.done) if tensorboard else None
+        training = start(checkpoints)  # before the bar, for the reference may run first and has its own
         with (
             open(out / "metrics.jsonl", "a", encoding="utf-8") as metrics,
             tqdm(total=steps, initial=checkpoints.done, unit="step", desc=out.name) as bar,
         ):
-            for record in start(checkpoints):
+            for record in training:
                 metrics.write(json.dumps(record) + "\n")
                 metrics.flush()
                 if checkpoints.due(record["step"]):

@@ -87,6 +87,17 @@ def test_a_judge_that_was_asked_for_and_cannot_be_had_is_one_line(book, start, t
     assert not (tmp_path / "run").exists()
 
 
+def test_a_folder_that_cannot_be_used_is_said_before_the_reference_runs(book, start, tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "letter.txt").write_text("mine")
+    data = ("--data", PREFERENCES, "--drop-long")
+    status, _, said = book("dpo", "--policy", start, *data, "--out", tmp_path / "full", *TINY)
+    assert status == 2 and "full is not empty and holds no run" in said
+    assert not list((tmp_path / "cache").glob("reference-logps*"))
+    assert book("dpo", "--policy", start, *data, "--out", tmp_path / "run", *TINY)[0] == 0
+    assert list((tmp_path / "cache").glob("reference-logps*"))
+
+
 def test_gpt2_without_a_network_is_one_line_that_names_the_fallback(book, tmp_path, no_hub):
     data = ("--data", PREFERENCES)
     status, printed, said = book("dpo", "--policy", "gpt2", *data, "--out", tmp_path / "run", *TINY)
