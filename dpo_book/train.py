@@ -192,11 +192,8 @@ def compute_reference_logps(
             logps[first : first + len(values)] = values.float()
     all_reduce_sum([logps])
     logps = logps.cpu()
-    chosen, rejected = (
-        logps[[place[tuple(pair.prompt), tuple(y)] for pair, y in zip(pairs, ys, strict=True)]]
-        for ys in ((pair.chosen for pair in pairs), (pair.rejected for pair in pairs))
-    )
-    return chosen, rejected
+    of = lambda side: logps[[place[tuple(pair.prompt), tuple(getattr(pair, side))] for pair in pairs]]
+    return of("chosen"), of("rejected")
 
 
 def reference_logps_of_run(
