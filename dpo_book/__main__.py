@@ -1,4 +1,4 @@
-from dpo_book.cli import main
+from dpo_book.cli.app import main
 
 if __name__ == "__main__":
     main()

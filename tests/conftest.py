@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from dpo_book import build_policy, cli
+from dpo_book import build_policy
+from dpo_book.cli import app
 from dpo_book.worlds.verdicts import verdicts
 
 
@@ -21,7 +22,7 @@ def book(monkeypatch, capsys):
     def run(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["dpo_book", *map(str, arguments)])
         try:
-            cli.main()
+            app.main()
             status = 0
         except SystemExit as stop:
             status = stop.code or 0

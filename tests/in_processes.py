@@ -1,4 +1,4 @@
-"""What tests/test_processes.py starts in several processes: trainings in float64, their results in files.
+"""What tests/system/test_processes.py starts in several processes: trainings in float64, their results in files.
 
 python -m torch.distributed.run --standalone --nproc_per_node 2 -m tests.in_processes FOLDER
 """
@@ -24,11 +24,11 @@ from dpo_book import (
     train_reward_model,
     train_sft,
 )
-from dpo_book.checkpoints import Checkpoints
-from dpo_book.lora import Lora
-from dpo_book.processes import gather, join, leave, shard, this_process
-from dpo_book.shared_prompt import can_share_prompts
-from dpo_book.train import compute_reference_logps
+from dpo_book.models.lora import Lora
+from dpo_book.models.shared_prompt import can_share_prompts
+from dpo_book.system.processes import gather, join, leave, shard, this_process
+from dpo_book.training.checkpoints import Checkpoints
+from dpo_book.training.offline import compute_reference_logps
 from dpo_book.worlds.verdicts import verdicts
 from tests.small_data import uneven_pairs
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from dpo_book import Pair, build_policy
 from dpo_book.worlds.verdicts import verdicts
 
-PREFERENCES = "tests/data/trl_style.jsonl"
+PREFERENCES = "tests/samples/trl_style.jsonl"
 UNEVEN = [("very good acting but", "very bad"), ("great but not bad", "dull not"), ("good", "bad but very dull")]
 
 

@@ -32,13 +32,13 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel, PrinterCallback, TrainerCallback
 
 from dpo_book import DPOConfig, Pair, copy_policy, setup, train_dpo
-from dpo_book.cost import operations
-from dpo_book.files import write_text
-from dpo_book.machine import processor
-from dpo_book.pairs import batches_by_length, pair_lengths
-from dpo_book.policy import SIZES
-from dpo_book.shared_prompt import pair_logps
-from dpo_book.train import compute_reference_logps
+from dpo_book.data.pairs import batches_by_length, pair_lengths
+from dpo_book.models.policy import SIZES
+from dpo_book.models.shared_prompt import pair_logps
+from dpo_book.system.files import write_text
+from dpo_book.system.machine import processor
+from dpo_book.system.operations import operations
+from dpo_book.training.offline import compute_reference_logps
 from tools.levers import LEVERS, lever_steps
 
 STATUS = Path("/proc/self/status")

@@ -11,10 +11,16 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 from dpo_book import Pair, collate, copy_policy
-from dpo_book.logprobs import Batch, completion_columns, completion_logits, sequence_logp, token_log_probability
-from dpo_book.losses import soft_dpo_loss
-from dpo_book.pairs import batches_by_length, pair_lengths
-from dpo_book.shared_prompt import pair_logps
+from dpo_book.data.pairs import batches_by_length, pair_lengths
+from dpo_book.maths.dpo import soft_dpo_loss
+from dpo_book.models.logprobs import (
+    Batch,
+    completion_columns,
+    completion_logits,
+    sequence_logp,
+    token_log_probability,
+)
+from dpo_book.models.shared_prompt import pair_logps
 
 
 def tensor_a_row(prompts: Sequence[list[int]], completions: Sequence[list[int]]) -> Batch:

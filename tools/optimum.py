@@ -8,8 +8,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dpo_book import DPOConfig, copy_policy, kl_divergence, optimal_logp, setup, train_dpo
-from dpo_book.recipes import draw_comparisons, verdicts_reference
-from dpo_book.rlhf import require_beta
+from dpo_book.maths.objective import require_beta
+from dpo_book.worlds.references import draw_comparisons, verdicts_reference
 from dpo_book.worlds.verdicts import verdicts
 
 BATCH = 128

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dpo_book.bradley_terry import preference_probability
 from dpo_book.checks import Exercise, random_case
+from dpo_book.maths.bradley_terry import preference_probability
 
 # ------------------------------------------------------------------ ★ a comparison
 

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dpo_book.checks import Exercise, random_case
-from dpo_book.logprobs import token_log_probability
-from dpo_book.losses import dpo_loss
+from dpo_book.maths.dpo import dpo_loss
+from dpo_book.models.logprobs import token_log_probability
 
 # Four log-probabilities of five pairs, as sums over some ten tokens are, and beta.
 PAIRS = [(*random_case(seed, *[(5,)] * 4, offset=-9.0), beta) for seed, beta in ((0, 0.1), (1, 0.7), (2, 2.0))]

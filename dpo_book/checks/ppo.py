@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from dpo_book.checks import Exercise, random_case
-from dpo_book.ppo import clipped_objective, generalized_advantages
+from dpo_book.training.ppo import clipped_objective, generalized_advantages
 
 # A reward and two log-probabilities of five responses, and beta.
 RESPONSES = [

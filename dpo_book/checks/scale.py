@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dpo_book.broken_runs import CAUSES, PATIENTS
 from dpo_book.checks import Exercise, random_case
+from dpo_book.checks.broken_runs import CAUSES, PATIENTS
 
 # Parameters of a model, tokens that are scored, words of its vocabulary.
 SIZES = [(124_439_808, 3_000, 50_257), (1_100_000, 512, 2_048)]

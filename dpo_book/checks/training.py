@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dpo_book.checks import Exercise, random_case
-from dpo_book.rlhf import log_partition, optimal_logp
+from dpo_book.maths.objective import log_partition, optimal_logp
 
 # Ratios π/π_ref of five winners and five losers, and beta.
 RATIOS = [(*(t.exp() for t in random_case(seed, (5,), (5,))), beta) for seed, beta in ((0, 0.3), (1, 2.0))]

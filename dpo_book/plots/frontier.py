@@ -1,6 +1,6 @@
 """Figures of methods that compete: reward against KL, reward by what it cost, and what a reward model hid.
 
-Tables are ``dpo_book.frontier``'s: one row a measurement, ``last`` where a run ended.
+Tables are ``dpo_book.frontier.table``'s: one row a measurement, ``last`` where a run ended.
 """
 
 import json

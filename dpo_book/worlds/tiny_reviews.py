@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
-from dpo_book.policy import train_tokenizer
+from dpo_book.models.policy import train_tokenizer
 
 VOCAB_SIZE = 1200  # enough for every word of the grammar to be one token
 TOKENIZER_SIZE = 4_000  # reviews that the tokenizer learns from

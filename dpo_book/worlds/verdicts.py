@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
-from dpo_book.logprobs import enumerate_logp
+from dpo_book.models.logprobs import enumerate_logp
 
 WORDS = ("the", "acting", "ending", "plot", "not", "very", "but", "good", "great", "bad", "dull")
 LENGTH = 4

@@ -33,8 +33,8 @@ import torch
 from dpo_book import *
 from dpo_book import plots, widgets
 from dpo_book.checks.training import check_loss_of_ratios
-from dpo_book.evaluate import expected_reward
-from dpo_book.recipes import draw_comparisons, verdicts_reference
+from dpo_book.evaluation.sampled import expected_reward
+from dpo_book.worlds.references import draw_comparisons, verdicts_reference
 from dpo_book.worlds.verdicts import verdicts
 
 setup(seed=0)

@@ -42,9 +42,9 @@ import torch.nn.functional as F
 from dpo_book import *
 from dpo_book import plots, widgets
 from dpo_book.checks.reward import check_accuracy_ceiling, check_noisy_margin, check_pair_loss
-from dpo_book.evaluate import expected_reward
-from dpo_book.recipes import draw_comparisons, verdicts_reference
-from dpo_book.reward_model import rewards_of
+from dpo_book.evaluation.sampled import expected_reward
+from dpo_book.models.reward_model import rewards_of
+from dpo_book.worlds.references import draw_comparisons, verdicts_reference
 from dpo_book.worlds.verdicts import verdicts
 
 setup(seed=0)

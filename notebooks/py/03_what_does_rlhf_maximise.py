@@ -41,8 +41,8 @@ from dpo_book.checks.objective import (
     check_objective,
     check_objective_gradient,
 )
-from dpo_book.evaluate import expected_reward
-from dpo_book.recipes import verdicts_reference
+from dpo_book.evaluation.sampled import expected_reward
+from dpo_book.worlds.references import verdicts_reference
 from dpo_book.worlds.verdicts import verdicts
 
 setup(seed=0)

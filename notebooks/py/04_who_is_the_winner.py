@@ -38,8 +38,8 @@ import torch
 from dpo_book import *
 from dpo_book import plots, widgets
 from dpo_book.checks.optimum import check_beta_for_kl, check_log_partition, check_optimal_logp
-from dpo_book.evaluate import expected_reward
-from dpo_book.recipes import verdicts_reference
+from dpo_book.evaluation.sampled import expected_reward
+from dpo_book.worlds.references import verdicts_reference
 from dpo_book.worlds.verdicts import verdicts
 
 setup(seed=0)

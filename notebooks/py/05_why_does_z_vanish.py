@@ -44,7 +44,7 @@ from dpo_book.checks.implicit import (
     check_preference_of_policy,
     check_reward_of_policy,
 )
-from dpo_book.recipes import draw_comparisons, verdicts_reference
+from dpo_book.worlds.references import draw_comparisons, verdicts_reference
 from dpo_book.worlds.verdicts import verdicts
 
 setup(seed=0)

@@ -42,7 +42,7 @@ from dpo_book.checks.dpo import (
     check_gradient_weight,
     check_margin,
 )
-from dpo_book.recipes import verdicts_reference
+from dpo_book.worlds.references import verdicts_reference
 from dpo_book.worlds.verdicts import verdicts
 
 setup(seed=0)

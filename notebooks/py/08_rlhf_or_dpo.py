@@ -36,19 +36,20 @@ import numpy as np
 import torch
 
 from dpo_book import *
-from dpo_book import plots, ppo, widgets
-from dpo_book.arena import EnumeratedArena, SampledArena, draw_data
+from dpo_book import plots, widgets
 from dpo_book.checks.ppo import (
     check_advantages,
     check_clipped_loss,
     check_penalized_reward,
     check_shortfall,
 )
-from dpo_book.evaluate import best_of_n_logp, expected_reward
-from dpo_book.frontier import measure_run, read, runs_of, table
+from dpo_book.evaluation.sampled import best_of_n_logp, expected_reward
+from dpo_book.frontier.arena import EnumeratedArena, SampledArena, draw_data
+from dpo_book.frontier.plans import PLANS
+from dpo_book.frontier.table import measure_run, read, runs_of, table
 from dpo_book.notebook import stored
-from dpo_book.plans import PLANS
-from dpo_book.recipes import verdicts_reference
+from dpo_book.training import ppo
+from dpo_book.worlds.references import verdicts_reference
 from dpo_book.worlds.verdicts import verdicts
 
 setup(seed=0)

@@ -48,14 +48,19 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from dpo_book import *
 from dpo_book import plots, widgets
-from dpo_book.broken_runs import CAUSES, HEALTHY, broken_log
+from dpo_book.checks.broken_runs import CAUSES, HEALTHY, broken_log
 from dpo_book.checks.scale import check_diagnosis, check_training_bytes, check_whole_gradient
-from dpo_book.cost import operations
-from dpo_book.logprobs import completion_logits, token_log_probability
+from dpo_book.models.head import LOGITS_AT_ONCE
+from dpo_book.models.logprobs import completion_logits, token_log_probability
+from dpo_book.models.shared_prompt import (
+    can_share_prompts,
+    collate_shared,
+    completion_logps,
+    pair_logps,
+)
 from dpo_book.notebook import stored
-from dpo_book.recipes import draw_comparisons, verdicts_reference
-from dpo_book.shared_prompt import can_share_prompts, collate_shared, completion_logps, pair_logps
-from dpo_book.vocabulary import LOGITS_AT_ONCE
+from dpo_book.system.operations import operations
+from dpo_book.worlds.references import draw_comparisons, verdicts_reference
 from dpo_book.worlds.tiny_reviews import tiny_reviews
 from dpo_book.worlds.verdicts import verdicts
 
@@ -396,7 +401,7 @@ assert ours["loss_difference"].max() < 1e-5  # in all the other runs of the benc
 # %% [markdown]
 # Float32 has seven digits. Both trainers add up the same numbers in another order, and each step hands its rounding to the
 # next. But look at the last column: after a few steps every loss is still near $\ln 2$, and there a wrong implementation
-# would look right as well. So the book's tests compare what the loss is made of (`pytest tests/test_trl_parity.py`): the
+# would look right as well. So the book's tests compare what the loss is made of (`pytest tests/training/test_trl_parity.py`): the
 # log-probabilities, each parameter's gradient, and a loss that has left $\ln 2$.
 #
 # How a sum is made matters, too. The log-probability of 128 tokens is about −1,000 nats, and there two neighbouring
@@ -610,7 +615,7 @@ assert not torch.allclose(each_by_its_own, expected, atol=1e-3)
 # machine's own memory each process still holds the model once. Checkpoints hold whole tensors, so a run on four cards can
 # go on with one.
 #
-# Both commands also work on a machine without a GPU. The book's tests run them so (`pytest tests/test_processes.py`), and
+# Both commands also work on a machine without a GPU. The book's tests run them so (`pytest tests/system/test_processes.py`), and
 # hold the losses of two processes against those of one, to 1e-5, and each process's share of the weights to a half.
 #
 # **On a GPU** call `policy.cuda()` before `copy_policy`; the commands do so themselves. Training then runs in bfloat16

@@ -1,0 +1,1 @@
+"""``python -m dpo_book``: the commands, their options, and the folder a run lives in."""

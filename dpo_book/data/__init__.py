@@ -1,0 +1,1 @@
+"""Preferences: read from files and the hub, tokenised into pairs, put into batches."""

@@ -1,0 +1,1 @@
+"""Methods that compete: one world, one reference, the same comparisons, one table."""

@@ -1,0 +1,1 @@
+"""Files, cache, processes, the hub: what every computation stands on and none is about."""

@@ -1,0 +1,93 @@
+"""The one training loop: batches in, a record of metrics a step out. It knows nothing of methods.
+
+A batch's loss is a sum over parts, micro-batches on each of some processes, so that neither how much fits into
+memory nor how many machines there are changes what is computed, only its rounding.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import torch
+from transformers import PreTrainedModel
+
+from dpo_book.data.pairs import batches_by_length
+from dpo_book.system.processes import this_process
+from dpo_book.training.checkpoints import Checkpoints
+from dpo_book.training.config import TrainConfig
+from dpo_book.training.updates import Measured, Updates
+
+Record = dict[str, float]
+
+
+def train(
+    policy: PreTrainedModel,
+    lengths: Sequence[int],
+    loss_of: Callable[[list[int]], Measured],
+    config: TrainConfig,
+    checkpoints: Checkpoints | None,
+    weights: Sequence[float] | None = None,
+) -> Iterator[Record]:
+    """Train ``policy`` in place on batches of like ``lengths``, and yield a record of metrics a step.
+
+    loss_of: the loss of some rows, their mean weighted by ``weights`` (all alike by default), and metrics that
+    are plain means over them. checkpoints: where to go on, and to keep the state.
+    """
+    policy.eval()  # dropout off: log π must be a function of (x, y), not a draw
+    updates = Updates(policy, config, config.steps)
+    done = checkpoints.restore(updates) if checkpoints else 0
+    batches = itertools.islice(batches_by_length(lengths, config.batch_size, config.seed), done, None)
+    parts = lambda: _parts_of(next(batches), loss_of, weights or [1] * len(lengths), config.micro_batch_size)
+
+    for step in range(done + 1, config.steps + 1):
+        update = updates.apply(step, *parts())
+        measured = {"loss": update.loss, **update.metrics, "grad_norm": update.grad_norm}
+        values = torch.stack([value.float() for value in measured.values()]).tolist()  # one wait for the device
+        yield {"step": step, **dict(zip(measured, values, strict=True)), "learning_rate": update.learning_rate}
+        if checkpoints and checkpoints.due(step) and step < config.steps:
+            checkpoints.save(updates)
+    updates.check(config.steps, *parts())
+    if checkpoints:
+        checkpoints.save(updates)
+
+
+def rows_reached(lengths: Sequence[int], config: TrainConfig) -> list[int]:
+    """Which rows ``train`` comes by, in rising order: those of its steps, and of the look after the last one."""
+    reached: set[int] = set()
+    for batch in itertools.islice(batches_by_length(lengths, config.batch_size, config.seed), config.steps + 1):
+        reached.update(batch)
+        if len(reached) == len(lengths):
+            break
+    return sorted(reached)
+
+
+def _parts_of(
+    batch: list[int], loss_of: Callable[[list[int]], Measured], weights: Sequence[float], size: int | None
+) -> list[Callable[[], Measured]]:
+    """What a batch's loss and metrics are the sums of: micro-batches of ``size`` of this process's rows.
+
+    Every so-manieth row is a process's own: rows of a batch come in order of length, so all have as much to do.
+    All have equally many parts, for they compute them together; one with fewer rows fills up with parts that count
+    nothing.
+    """
+    index, processes = this_process()
+    total = sum(weights[i] for i in batch)
+
+    def part(rows: list[int]) -> Measured:
+        return _scaled(loss_of(rows), sum(weights[i] for i in rows) / total, len(rows) / len(batch))
+
+    most = len(batch[::processes])
+    parts = [partial(part, rows) for rows in in_parts(batch[index::processes], size or most)]
+    idle = lambda: _scaled(loss_of(batch[:1]), 0, 0)
+    return parts + [idle] * (math.ceil(most / (size or most)) - len(parts))
+
+
+def _scaled(measured: Measured, loss_share: float, metrics_share: float) -> Measured:
+    loss, metrics = measured
+    return loss * loss_share, {name: value * metrics_share for name, value in metrics.items()}
+
+
+def in_parts(items: list, size: int) -> list[list]:
+    """The items in lists of ``size``, the last of which may be shorter."""
+    return [items[start : start + size] for start in range(0, len(items), size)]

@@ -1,0 +1,131 @@
+"""The paper's own three data sets as a world: IMDb, TL;DR, Anthropic HH, from the Hugging Face hub or a local copy.
+
+Rafailov et al. (2023), section 6: "hh", dialogues (Bai et al. 2022), and "tldr", summaries of Reddit posts
+(Stiennon et al. 2020), come with the choices of people: ``load_preferences("hh")`` reads them. "imdb" (Maas et al.
+2011) comes without: there the prompts are the first words of film reviews, a policy writes the completions, and a
+reward judges them, so that the truth is known. That is what lives here; the rows' forms are in ``paper_data.py``.
+"""
+
+import itertools
+import os
+import random
+from collections.abc import Callable, Sequence
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
+
+from dpo_book.data.pairs import Pair, bradley_terry_pairs
+from dpo_book.data.paper_sets import usable_rows
+from dpo_book.models.policy import sample_ids
+from dpo_book.system.hub import first_line, hub_answers
+
+SENTIMENT_MODEL = "siebert/sentiment-roberta-large-english"  # the paper's ground truth on IMDb (section 6.1)
+SENTIMENT_REVISION = "refs/pr/9"  # where its weights are safetensors; on main they are a pickle
+
+TextReward = Callable[[str, str], float]  # r(x, y) in nats
+
+
+class RewardNotFoundError(OSError):
+    """A sentiment model could not be loaded; the message names it and says what to do instead."""
+
+
+def imdb_reviews(source: str | os.PathLike | None = None, split: str = "train") -> list[str]:
+    """The film reviews, of the hub or of a local copy, which the reference policy learns to imitate."""
+    return [review for _, review in usable_rows("imdb", split, source)]
+
+
+def imdb_prompts(reviews: Sequence[str], tokenizer: PreTrainedTokenizerBase, seed: int = 0) -> list[list[int]]:
+    """The first 2 to 8 tokens of each review (section 6.1), how many by lot, after the tokenizer's own opening."""
+    opening = tokenizer("").input_ids  # a BOS token, where a tokenizer sets one before any text; GPT-2's does not
+    rng = random.Random(seed)
+    beginnings = [" ".join(review.split()[:20]) for review in reviews]  # each word is a token or more
+    tokens = tokenizer(beginnings, add_special_tokens=False).input_ids
+    return [[*opening, *ids[: rng.randint(2, 8)]] for ids in tokens]
+
+
+def imdb_examples(
+    reviews: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_length: int | None = None, seed: int = 0
+) -> list[tuple[list[int], list[int]]]:
+    """Every review as (prompt, completion) to imitate: its prompt as in ``imdb_prompts``, then the rest and EOS.
+
+    Cut to ``max_length`` tokens in all; what is cut gets no EOS.
+    """
+    end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    prompts = imdb_prompts(reviews, tokenizer, seed)
+    opening = tokenizer("").input_ids
+    examples = []
+    for prompt, ids in zip(prompts, tokenizer(list(reviews), add_special_tokens=False).input_ids, strict=True):
+        whole = [*opening, *ids, *end][:max_length]
+        if len(whole) > len(prompt):
+            examples.append((prompt, whole[len(prompt) :]))
+    return examples
+
+
+def sentiment_reward(name: str = SENTIMENT_MODEL) -> TextReward:
+    """r(x, y), how positive the text x + y sounds, by a model (hub id or folder), or by "vader".
+
+    A model's reward is its log-odds, log p(positive) − log p(not positive), in nats. "vader" is the analyser
+    behind this book's own worlds, which has rules and a lexicon: twice its compound score, from −2 to 2. It needs
+    no network and understands less, so this function does not fall back to it. RewardNotFoundError where the
+    model cannot be had, ValueError where it is not one of sentiment.
+    """
+    if name == "vader":
+        analyzer = SentimentIntensityAnalyzer()
+        return lambda prompt, response: 2 * analyzer.polarity_scores(prompt + response)["compound"]
+    where = {"trust_remote_code": False, "local_files_only": not hub_answers(str(name))}
+    if name == SENTIMENT_MODEL:
+        where["revision"] = SENTIMENT_REVISION
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, **where)
+        model = AutoModelForSequenceClassification.from_pretrained(name, use_safetensors=True, **where).float().eval()
+    except (OSError, ValueError, SafetensorError) as error:
+        raise RewardNotFoundError(
+            f"no sentiment model could be loaded from {str(name)!r}: give a local copy's folder, or, without a "
+            f'network, judge with VADER: sentiment_reward("vader") (transformers said: {first_line(error)})'
+        ) from error
+    labels = [model.config.id2label[place].lower() for place in range(model.config.num_labels)]
+    positive = torch.tensor([label.startswith("pos") for label in labels])
+    if positive.sum() != 1:
+        raise ValueError(f"{name}: one of its labels must be positive, and they are: {', '.join(labels)}")
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+
+    @torch.no_grad()
+    def reward(prompt: str, response: str) -> float:
+        inputs = tokenizer(prompt + response, truncation=True, max_length=512, return_tensors="pt").to(model.device)
+        logits = model(**inputs).logits[0].cpu()
+        return float(logits[positive] - logits[~positive].logsumexp(0))
+
+    return reward
+
+
+def sentiment_pairs(
+    policy: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[list[int]],
+    reward: TextReward,
+    completions: int = 4,
+    max_new_tokens: int = 48,
+    labels: str = "hard",
+    seed: int = 0,
+) -> list[Pair]:
+    """Let ``policy`` complete each prompt several times, and Bradley–Terry judge every two of them by ``reward``.
+
+    Four completions make six pairs a prompt, as in the paper (appendix C.1); there the higher reward always wins,
+    here with the probability of eq. 1 (``labels`` as in ``bradley_terry_pairs``).
+    """
+    rng = random.Random(seed)
+    texts = tokenizer.batch_decode(prompts, skip_special_tokens=True)
+    drawn, rewards = [], []
+    for _ in range(completions):
+        batches = [prompts[start : start + 64] for start in range(0, len(prompts), 64)]
+        ids = [y for batch in batches for y in sample_ids(policy, batch, max_new_tokens, seed=rng.getrandbits(31))]
+        responses = tokenizer.batch_decode(ids, skip_special_tokens=True)
+        drawn.append(ids)
+        rewards.append(torch.tensor([reward(x, y) for x, y in zip(texts, responses, strict=True)]))
+    pairs = []
+    for a, b in itertools.combinations(range(completions), 2):
+        coin = rng.getrandbits(31)
+        pairs += bradley_terry_pairs(prompts, drawn[a], drawn[b], rewards[a], rewards[b], labels, coin)
+    return pairs

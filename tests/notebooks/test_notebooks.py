@@ -1,0 +1,108 @@
+"""What is committed in notebooks/: each notebook is its script, run once from top to bottom."""
+
+import os
+import shutil
+from pathlib import Path
+
+import jupytext
+import nbformat
+import pytest
+from jupyter_server.services.contents.largefilemanager import LargeFileManager
+
+from tools.notebook_rules import problems
+from tools.picture import PICTURE, first_figure
+from tools.record import build
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+FOUND = sorted(NOTEBOOKS.glob("*.ipynb"))
+every_notebook = pytest.mark.parametrize("path", FOUND, ids=lambda path: path.stem)
+
+
+def as_written(notebook):
+    """What an author writes of a notebook, cell by cell."""
+    return [(cell.cell_type, cell.source, cell.metadata.get("tags", [])) for cell in notebook.cells]
+
+
+def test_every_script_has_its_notebook():
+    scripts = {path.stem for path in NOTEBOOKS.glob("py/*.py")}
+    assert scripts, "notebooks/py is empty"
+    assert scripts == {path.stem for path in FOUND}, "run `make outputs`"
+
+
+@every_notebook
+def test_notebook_says_what_its_script_says(path):
+    script = jupytext.read(NOTEBOOKS / "py" / f"{path.stem}.py")
+    assert as_written(jupytext.read(path)) == as_written(script), f"run `make outputs NB={path.stem}`"
+
+
+@every_notebook
+def test_notebook_is_valid(path):
+    nbformat.validate(nbformat.read(path, as_version=4))
+
+
+@every_notebook
+def test_outputs_keep_the_rules(path):
+    assert list(problems(nbformat.read(path, as_version=4))) == []
+
+
+@every_notebook
+def test_opening_and_saving_in_jupyterlab_leaves_the_script_alone(path, tmp_path):
+    shutil.copytree(NOTEBOOKS, tmp_path / "notebooks")
+    manager = jupytext.build_sync_jupytext_contents_manager_class(LargeFileManager)(root_dir=str(tmp_path))
+    os.utime(tmp_path / "notebooks" / path.name, (2e9, 2e9))  # the clock of a checkout says nothing
+    manager.save(manager.get(f"notebooks/{path.name}"), f"notebooks/{path.name}")
+    script = f"py/{path.stem}.py"
+    assert (tmp_path / "notebooks" / script).read_text() == (NOTEBOOKS / script).read_text()
+
+
+def test_unchanged_cells_keep_their_ids(tmp_path):
+    script = tmp_path / "chapter.py"
+    script.write_text("# %%\n1\n\n# %%\n2\n\n# %%\n2\n")
+    before = [cell.id for cell in build(script).cells]
+    script.write_text("# %%\n0\n\n# %%\n1\n\n# %%\n2\n\n# %%\n2\n")
+    after = [cell.id for cell in build(script).cells]
+    assert len(set(after)) == 4
+    assert after[1:] == before
+
+
+def code(source="1", count=1, tags=(), **output):
+    outputs = [nbformat.v4.new_output(**output)] if output else []
+    metadata = {"tags": list(tags)}
+    return nbformat.v4.new_code_cell(source, execution_count=count, outputs=outputs, metadata=metadata)
+
+
+@pytest.mark.parametrize(
+    ("cell", "problem"),
+    [
+        (code(), None),
+        (code(count=None), "execution count None, not 1"),
+        (code(output_type="stream", name="stdout", text="a/b, 1/2, https://example.org/home/"), None),
+        (code(output_type="stream", name="stdout", text="loaded /home/ann/model"), "/home/ann/model"),
+        (code(output_type="stream", name="stdout", text="in C:\\Users\\ann"), "C:"),
+        (code(output_type="stream", name="stdout", text="UserWarning: no"), "UserWarning"),
+        (code(output_type="stream", name="stdout", text="\x1b[31mred"), "terminal colours"),
+        (code(output_type="stream", name="stderr", text="careful"), "stderr: careful"),
+        (code(output_type="error", ename="ValueError", evalue="no", traceback=[]), "ValueError: no"),
+        (
+            code(output_type="error", ename="ValueError", evalue="", traceback=[], tags=["raises-exception"]),
+            None,
+        ),
+        (code(output_type="display_data", data={"image/png": "aGk="}), "without alt text"),
+        (
+            code(
+                output_type="display_data",
+                data={"image/png": "aGk="},
+                metadata={"image/png": {"alt": "a curve"}},
+            ),
+            None,
+        ),
+    ],
+)
+def test_rules_name_what_is_wrong(cell, problem):
+    found = list(problems(nbformat.v4.new_notebook(cells=[cell])))
+    assert len(found) == (problem is not None)
+    assert not found or problem in found[0]
+
+
+def test_the_readme_s_picture_is_the_recorded_one():
+    assert PICTURE.read_bytes() == first_figure(), "run `make outputs`"

@@ -1,0 +1,204 @@
+"""Every figure draws from plain data, says what it shows in words, and fits its labels into the picture."""
+
+import io
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import rcParams
+from PIL import Image
+
+from dpo_book import plots
+
+RECORDS = [
+    {
+        "step": step,
+        "loss": 0.69 - step / 100,
+        "rewards/chosen": step / 10,
+        "rewards/rejected": -step / 5,
+        "rewards/margins": step * 0.3,
+        "rewards/accuracies": 0.5 + step / 100,
+        "logps/chosen": -5.0 + step / 50,
+        "logps/rejected": -6.0 - step / 20,
+        **({"kl_to_optimum": 1 / step, "kl_to_reference": step / 30, "reward": step / 20} if step % 10 == 1 else {}),
+    }
+    for step in range(1, 32)
+]
+RESPONSES = [f"a verdict of number {i}" for i in range(30)]
+P = np.arange(1, 31) / 465
+METHODS = ["sft", "preferred-ft", "unlikelihood", "dpo", "best-of-n", "ppo", "ppo-gt"]
+COMPETITION = pd.DataFrame(  # as ``dpo_book.frontier.table`` writes it: two strengths, two seeds, two measurements
+    {
+        "method": method, "strength": strength, "seed": seed, "step": step, "last": step == 9, "passes": 100.0 * step,
+        "generated_tokens": 300 + 40 * step, "seconds": 0.5 + step, "reward": step / 9 + 0.1 * i - 0.05 * seed,
+        "kl": step / 3 * strength + 0.1 * seed, "learned_reward": step / 8,
+        "samples": json.dumps([["the acting", "a response that is long enough to be broken " * 5]]),
+    }
+    for i, method in enumerate(METHODS)
+    for strength in ((0.0,) if method in METHODS[:2] else (0.3, 1.0))
+    for seed in (0, 1)
+    for step in ((9,) if method in ("sft", "best-of-n") else (0, 9))
+)  # fmt: skip
+
+BENCH = pd.DataFrame(  # as ``make bench`` writes it
+    [
+        {"table": "levers", "case": case, "what": lever, "pairs_per_cpu_second": 5.0 + i, "peak_mb": 900.0 - 50 * i}
+        for case in ("mini, TL;DR-like", "mini with GPT-2's vocabulary, short pairs")
+        for i, lever in enumerate(["textbook", "+ batches by length", "+ logits of completions only"])
+    ]
+    + [
+        {
+            "table": "growth", "case": f"by {axis}", "what": what, axis: value,
+            "pairs_per_cpu_second": (200 if what == "TRL" else 900) / 10**i,
+        }
+        for axis, values in {
+            "prompt": [16, 64, 256], "completion": [8, 32, 128], "batch": [2, 8, 32],
+            "vocabulary": [2048, 8192, 50257], "size": ["nano", "mini", "small"],
+        }.items()
+        for i, value in enumerate(values)
+        for what in ("dpo_book", "TRL")
+    ]
+)  # fmt: skip
+LOSSES = pd.DataFrame(
+    {"case": case, "step": step, "relative_difference": 1e-6 * (step - 1)}
+    for case in ("mini, short pairs", "124M, TL;DR-like")
+    for step in (1, 2, 3)
+)
+
+FIGURES = {
+    "levers": lambda: plots.levers(BENCH),
+    "growth": lambda: plots.growth(BENCH),
+    "loss_differences": lambda: plots.loss_differences(LOSSES, within=1e-5),
+    "pipelines": lambda: plots.pipelines(),
+    "top_responses": lambda: plots.top_responses(RESPONSES, {"π_ref": P[::-1], "π_θ": P}, exact=P, title="t"),
+    "reward_margins": lambda: plots.reward_margins(RECORDS, ceiling=0.9),
+    "loss_and_weight": lambda: plots.loss_and_weight(beta=0.1, log_ratio=-20.0),
+    "loss_and_weight, far": lambda: plots.loss_and_weight(beta=5.0, log_ratio=20.0),
+    "live_margins": lambda: plots.live_margins(RECORDS),
+    "live_margins, one record": lambda: plots.live_margins(RECORDS[:1]),
+    "to_the_optimum": lambda: plots.to_the_optimum({"β = 1": RECORDS}, {"β = 1": (1.5, 1.0)}),
+    "learning_curves": lambda: plots.learning_curves(
+        {"a": RECORDS, "b": RECORDS}, ["loss", "kl_to_optimum"], exact={"loss": 0.4}
+    ),
+    "log_probabilities": lambda: plots.log_probabilities({"one": RECORDS, "two": RECORDS}),
+    "probability_mass": lambda: plots.probability_mass(["a long name for a group", "b"], [0.4, 0.6], [0.1, 0.9]),
+    "noisy_rewards": lambda: plots.noisy_rewards([-2, 0, 2], [0.1, 0.5, 0.9]),
+    "fitted_words": lambda: plots.fitted_words(
+        ["great", "a longer word", "bad"], [2.0, 0.1, -2.1], [9, 5, 1], [9, 5, 1]
+    ),
+    "win_tables": lambda: plots.win_tables({"one": (["great", "interesting"], [[0, 83], [0, 0]])}),
+    "calibration": lambda: plots.calibration(
+        {
+            "pairs too": {
+                "predicted": [0.6, 0.9],
+                "observed": [0.6, 0.8],
+                "pairs": ([0.5, 0.9, 1.0], [0.0, 1.0, 0.9]),
+            },
+            "groups": {"predicted": [0.6, 0.9], "observed": [0.6, 0.8]},
+        }
+    ),
+    "recovered_rewards": lambda: plots.recovered_rewards(
+        [-2, 0, 2],
+        [-1, 0, 1.2],
+        noise=2.0,
+        count=100,
+        counts=[10, 100, 1000],
+        errors=[np.nan, 0.3, 0.1],
+        limits=[0.9, 0.3, 0.09],
+    ),
+    "recovered_rewards, no fit": lambda: plots.recovered_rewards(
+        [-2, 0, 2], None, noise=0.25, count=10_000, counts=[10, 10_000], errors=[np.nan, np.nan], limits=[0.9, 0.03]
+    ),
+    "reward_against_kl": lambda: plots.reward_against_kl([0.0, 1.0, 1.5, 1.7], [0.0, 0.5, 2.0, 4.0], 0.5),
+    "reward_against_kl, dear": lambda: plots.reward_against_kl([0.0, 1.0, 1.5, 1.7], [0.0, 0.5, 2.0, 4.0], 5.0),
+    "ascents": lambda: plots.ascents(
+        {"β = 0": [{"step": s, "objective": s / 9, "kl": s, "likeliest": s / 10} for s in range(9)]}, {"β = 0": 1.0}
+    ),
+    "gradient_estimates": lambda: plots.gradient_estimates(
+        RESPONSES[:3], [-0.1, 0.0, 0.1], {"a": ([-0.2, 0.1, 0.1], [0.1] * 3), "b": ([-0.1, 0, 0.1], [0.05] * 3)}, "t"
+    ),
+    "kl_estimators": lambda: plots.kl_estimators(
+        [0.01, 0.1], {"k1": [0.01, 0.1], "k3": [0.01, 0.09]}, {"k1": [0.1, 0.5], "k3": [0.1, 2.0]}
+    ),
+    "climbs": lambda: plots.climbs({"a": ([0.1, 0.4, 0.5], [0.5, 0.1, 0.0])}, 0.5, "five responses"),
+    "optimal_curve": lambda: plots.optimal_curve(
+        RESPONSES[:5], P[:5], P[4::-1], ([0, 0.1, 0.5], [-0.3, 0.2, 0.6]), (0.1, 0.2), 2.0, {"others": ([0.2], [0.1])}
+    ),
+    "learned_rewards": lambda: plots.learned_rewards(
+        {"many pairs": ([-2, 0, 2], [-1.8, 0.2, 1.5]), "few pairs": ([-2, 0, 2], [1, -3, 2])}, [0.5, 0.4, 1e-6]
+    ),
+    "noisy_labels": lambda: plots.noisy_labels(noise=0.0, margin=4.0),
+    "noisy_labels, a coin": lambda: plots.noisy_labels(noise=0.5, margin=-4.0),
+    "promised_and_gained": lambda: plots.promised_and_gained(
+        {"many": ([0, 1, 2], [0, 1.0, 1.2], [0, 1.0, 1.1]), "few": ([0, 1, 2], [0, 1.5, 2], [0, 1.0, 0.9])},
+        ([0, 1, 2, 5], [0, 1.2, 1.5, 1.9]),
+    ),
+    "reward_kl_frontier": lambda: plots.reward_kl_frontier(COMPETITION, ([0, 1, 4], [0, 2, 3])),
+    "reward_kl_frontier, no optimum, one seed": lambda: plots.reward_kl_frontier(COMPETITION.query("seed == 0")),
+    "maximised_and_wanted": lambda: plots.maximised_and_wanted(COMPETITION, "a world"),
+    "reward_by_cost": lambda: plots.reward_by_cost(COMPETITION, 0.3, goal=0.9, best=1.0),
+    "reward_by_cost, no optimum": lambda: plots.reward_by_cost(COMPETITION, 0.3, goal=0.9),
+    "sampled_objective": lambda: plots.sampled_objective(
+        [{"step": s, "objective": s / 9} for s in range(1, 9)], ([s / 9 for s in range(1, 9)], [0.1] * 8), highest=1.0
+    ),
+    "at_budget": lambda: plots.at_budget(
+        COMPETITION, {m: 0.0 if m == "preferred-ft" else 0.3 for m in METHODS[1:]}, 900, 0, ([0, 1, 4], [0, 2, 3])
+    ),
+    "at_budget, nothing yet": lambda: plots.at_budget(COMPETITION, {"dpo": 1.0, "best-of-n": 0.3}, 10),
+    "shifted_rewards": lambda: plots.shifted_rewards(
+        ["good", "a but", "bad"], [2, 1, -1.5], [5, 4, 1.5], [1, 0, -2.5], [[0.5, 0.73, 0.97]] * 3, P[:3], P[27:], "t"
+    ),
+    "reward_read_back": lambda: plots.reward_read_back(
+        {"one": ([-2, 0, 2], [-4, -0.5, 2], [0.1, 0.8, 1e-9]), "two": ([0], [0.1], [1.0])}, {"one": -0.7, "two": 0.2}
+    ),
+}
+
+
+@pytest.fixture(params=FIGURES, ids=str)
+def figure(request):
+    return FIGURES[request.param]()
+
+
+def test_a_figure_has_alt_text_and_a_picture(figure):
+    assert len(figure.get_label()) > 30
+    assert plots.png(figure).startswith(b"\x89PNG")
+
+
+def test_nothing_is_drawn_on_the_outermost_pixels(figure):
+    """A label that does not fit is cut at the edge of the picture and leaves ink there."""
+    pixels = np.asarray(Image.open(io.BytesIO(plots.png(figure))).convert("L"))
+    edges = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    assert (edges == 255).all()
+
+
+def test_axes_are_named(figure):
+    for axes in figure.axes:
+        assert not axes.axison or axes.get_xlabel()
+
+
+def test_the_readers_own_style_is_left_alone():
+    before = dict(rcParams)
+    plots.reward_margins(RECORDS)
+    assert dict(rcParams) == before
+
+
+def test_exact_values_are_dashed_black_and_chosen_and_rejected_keep_their_colours():
+    left, right = plots.reward_margins(RECORDS, ceiling=0.9).axes
+    colours = {line.get_label(): line.get_color() for line in left.lines}
+    assert (colours["chosen"], colours["rejected"], colours["margin"]) == (plots.CHOSEN, plots.REJECTED, plots.POLICY)
+    (ceiling,) = (line for line in right.lines if line.get_linestyle() == "--")
+    assert ceiling.get_color() == "black" and ceiling.get_ydata()[0] == 0.9
+
+
+def test_top_responses_are_sorted_by_what_is_asked_for():
+    axes = plots.top_responses(RESPONSES, {"π_ref": P[::-1], "π_θ": P}, count=3).axes[0]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == [RESPONSES[i] for i in (29, 28, 27)]
+    axes = plots.top_responses(RESPONSES, {"π_θ": P}, count=2, order_by=P[::-1]).axes[0]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == [RESPONSES[i] for i in (0, 1)]
+
+
+def test_metrics_of_every_step_are_smoothed_and_sparse_ones_are_not():
+    loss, kl = plots.learning_curves({"a": RECORDS}, ["loss", "kl_to_optimum"]).axes
+    assert loss.lines[0].get_ydata()[-1] > RECORDS[-1]["loss"]  # a mean over the steps before, of a falling loss
+    assert kl.lines[0].get_ydata()[-1] == RECORDS[-1]["kl_to_optimum"]
