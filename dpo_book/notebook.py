@@ -31,7 +31,11 @@ def setup(seed: int = 0) -> None:
     shell = get_ipython()
     if shell is not None:
         formatter = shell.display_formatter.formatters["image/png"]
-        formatter.for_type(Figure, lambda figure: (png(figure), {"alt": figure.get_label()}))
+        formatter.for_type(Figure, _png_with_alt)
+
+
+def _png_with_alt(figure: Figure) -> tuple[bytes, dict]:
+    return png(figure), {"alt": figure.get_label()}
 
 
 def stored(name: str) -> Path:

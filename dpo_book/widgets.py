@@ -63,12 +63,15 @@ class LiveRun(ipywidgets.VBox):
         self.progress = ipywidgets.IntProgress(min=0, max=1, layout=ipywidgets.Layout(width="200px"))
         self.status = ipywidgets.Label("Choose, then press Run.")
         self.image = _picture()
-        self.run.on_click(lambda _button: self._begin())
-        self.stop.on_click(lambda _button: self._stop.set())
+        self.run.on_click(self._begin)
+        self.stop.on_click(self._request_stop)
         row = ipywidgets.HBox([self.run, self.stop, self.progress, self.status])
         super().__init__([*sliders.values(), row, self.image])
 
-    def _begin(self) -> None:
+    def _request_stop(self, _button: ipywidgets.Button) -> None:
+        self._stop.set()
+
+    def _begin(self, _button: ipywidgets.Button) -> None:
         if self.thread is not None and self.thread.is_alive():
             return
         if LiveRun.current is not None:

@@ -29,8 +29,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, TimeoutError, sync_playwright
 
+from tests.patience import PATIENCE
 from tools import chromium
 from tools.kernel_env import KERNEL_ENV
+from tools.record import LIMITS
 
 FLAGS = [
     "--headless",
@@ -70,6 +72,13 @@ RUN = """(cells) => {
     window.bookRun = 'running';
     run().then(() => { window.bookRun = 'done'; }, error => { window.bookRun = String(error); });
 }"""
+EXECUTE = """(code) => {
+    const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+    window.bookRun = 'running';
+    kernel.requestExecute({ code, store_history: false }).done.then(({ content }) => {
+        window.bookRun = content.status === 'ok' ? 'done' : `${content.ename}: ${content.evalue}`;
+    });
+}"""
 ERRORS = """() => window.jupyterapp.shell.currentWidget.model.sharedModel.cells.flatMap(cell =>
     cell.cell_type !== 'code' || cell.getMetadata('tags')?.includes('raises-exception') ? [] :
     cell.getOutputs().filter(output => output.output_type === 'error')
@@ -86,27 +95,35 @@ class LabPage:
         page.on("console", lambda said: said.type == "error" and self.console_errors.append(said.text))
         page.on("pageerror", lambda error: self.console_errors.append(str(error)))
 
-    def run_all(self, timeout: float = 300) -> None:
+    def run_all(self) -> None:
         """Run every cell and wait until the last is done; an error in a cell is an AssertionError."""
-        self._run(None, timeout)
+        self._run(None)
 
-    def run_cells(self, indices: list[int], timeout: float = 300) -> None:
+    def run_cells(self, indices: list[int]) -> None:
         """The same for some cells, in the order given."""
-        self._run(indices, timeout)
+        self._run(indices)
 
-    def _run(self, cells: list[int] | None, timeout: float) -> None:
+    def _run(self, cells: list[int] | None) -> None:
         self.page.evaluate(RUN, cells)
-        self.wait_for("() => window.bookRun !== 'running'", timeout)
-        assert self.page.evaluate("window.bookRun") == "done"
+        self._wait_for_done()
         errors = self.page.evaluate(ERRORS)
         assert not errors, errors[0]
-        self.wait_idle(timeout)
+        self.wait_idle()
 
-    def wait_idle(self, timeout: float = 60) -> None:
+    def execute(self, code: str) -> None:
+        """Run code in the notebook's kernel without a cell; ``_`` is what the last cell shows."""
+        self.page.evaluate(EXECUTE, code)
+        self._wait_for_done()
+
+    def _wait_for_done(self) -> None:
+        self.wait_for("() => window.bookRun !== 'running'", LIMITS["timeout"])
+        assert self.page.evaluate("window.bookRun") == "done"
+
+    def wait_idle(self) -> None:
         """Wait until the kernel has nothing to do. A thread that a cell has started does not count."""
-        self.wait_for(IDLE, timeout)
+        self.wait_for(IDLE)
 
-    def wait_for(self, condition: str, timeout: float = 60) -> None:
+    def wait_for(self, condition: str, timeout: float = PATIENCE) -> None:
         """Wait until a JavaScript function gives true; a dialog in the way is shown in the error."""
         try:
             self.page.wait_for_function(condition, timeout=1000 * timeout)
@@ -129,20 +146,21 @@ class LabPage:
         handle.focus()
         handle.press(key)
 
-    def click(self, index: int, label: str) -> None:
-        """Click a widgets.Button below a cell."""
+    def button(self, index: int, label: str) -> Locator:
+        """A widgets.Button below a cell."""
         # By its text: an icon would be part of its accessible name.
-        self.cell(index).locator("button.jupyter-button", has_text=label).click()
+        return self.cell(index).locator("button.jupyter-button", has_text=label)
 
-    def wait_changed(self, picture: Locator, before: str, timeout: float = 10) -> float:
-        """Wait until a picture is no longer the one with this src; the seconds that took."""
-        start = time.perf_counter()
-        self.page.wait_for_function(
-            "([image, src]) => image.src !== src",
-            arg=[picture.element_handle(), before],
-            timeout=1000 * timeout,
-        )
-        return time.perf_counter() - start
+    def click(self, index: int, label: str) -> None:
+        self.button(index, label).click()
+
+    def wait_enabled(self, index: int, label: str) -> None:
+        """Wait until a widgets.Button below a cell can be clicked."""
+        self.button(index, label).and_(self.page.locator(":enabled")).wait_for()
+
+    def wait_changed(self, picture: Locator, before: str) -> None:
+        """Wait until a picture is no longer the one with this src."""
+        self.page.wait_for_function("([image, src]) => image.src !== src", arg=[picture.element_handle(), before])
 
     def screenshot(self, path: Path) -> None:
         self.page.screenshot(path=path)
@@ -159,7 +177,7 @@ def lab_page(notebook: Path) -> Iterator[LabPage]:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("no Chromium found: name one in $CHROMIUM")
     with _server(notebook.parent) as (url, token), _chromium(browser) as page:
         lab = LabPage(page)
-        page.goto(f"{url}/lab/tree/{notebook.name}?reset&token={token}", timeout=60_000)
+        page.goto(f"{url}/lab/tree/{notebook.name}?reset&token={token}")
         lab.wait_for(READY)
         lab.wait_idle()
         yield lab
@@ -214,8 +232,8 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
-def _wait_for(server: subprocess.Popen, url: str, log: str, timeout: float = 60) -> None:
-    deadline = time.monotonic() + timeout
+def _wait_for(server: subprocess.Popen, url: str, log: str) -> None:
+    deadline = time.monotonic() + PATIENCE
     while server.poll() is None and time.monotonic() < deadline:
         try:
             urllib.request.urlopen(url, timeout=5).close()
@@ -229,7 +247,7 @@ def _stop(server: subprocess.Popen) -> None:
     """Ask it, and it stops its kernels; a kernel whose server had to be killed ends by itself."""
     server.terminate()
     try:
-        server.wait(15)
+        server.wait(60)
     except subprocess.TimeoutExpired:
         os.killpg(server.pid, 9)
         server.wait()
@@ -238,8 +256,10 @@ def _stop(server: subprocess.Popen) -> None:
 @contextmanager
 def _chromium(path: str) -> Iterator[Page]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS, timeout=1000 * PATIENCE)
         try:
-            yield browser.new_page(viewport={"width": 1280, "height": 900})
+            page = browser.new_page(viewport={"width": 1280, "height": 900})
+            page.set_default_timeout(1000 * PATIENCE)  # of whatever waits on it: locators, clicks, key presses
+            yield page
         finally:
             browser.close()

@@ -25,10 +25,9 @@ from dpo_book import (
     train_sft,
 )
 from dpo_book.models.lora import Lora
-from dpo_book.models.shared_prompt import can_share_prompts
+from dpo_book.models.scoring import can_share_prompts, score_pairs
 from dpo_book.system.processes import gather, join, leave, shard, this_process
 from dpo_book.training.checkpoints import Checkpoints
-from dpo_book.training.offline import compute_reference_logps
 from dpo_book.worlds.verdicts import verdicts
 from tests.small_data import uneven_pairs
 
@@ -68,7 +67,7 @@ def run(method: str, parts, folder: Path, steps: int = SHAPE["steps"]):
     else:
         # Another seed than the policy's, whatever its family: only numbers, and no pair starts at a margin of 0.
         reference = build_policy("nano", verdicts().tokenizer, seed=4).double()
-        logps = compute_reference_logps(shard(reference), pairs, batch_size=4)
+        logps = score_pairs(shard(reference), pairs, batch_size=4)
         records = train_dpo(parts, None, pairs, DPOConfig(beta=0.5, **SHAPE), logps, checkpoints)
     return list(islice(records, steps))
 
@@ -101,7 +100,7 @@ def refuses() -> bool:
     parts = shard(start_of("dpo")[0])
     attention = parts.transformer.h[1].attn
     whole_forward = attention.forward
-    fails = iter([False, False, True])  # first the head is looked at, then the trial: in two rows, and in one
+    fails = iter([False, False, False, True])  # the head is looked at, twice, then the trial: in two rows, in one
 
     def forward(*args, **kwargs):
         if next(fails, False):

@@ -1,20 +1,18 @@
 """Widgets without a browser: sliders redraw at both ends, a live run runs, stops, and shows its errors."""
 
 import threading
-import time
 
 import ipywidgets
 import pytest
 
 from dpo_book import plots
 from dpo_book.widgets import LiveRun, Quiz, slider_figure
+from tests.patience import PATIENCE
 
 
-def wait_until(condition, seconds=10):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
+def wait_for_the_end(widget):
+    widget.thread.join(PATIENCE)
+    assert not widget.thread.is_alive(), "the run hangs"
 
 
 def record(step):
@@ -67,7 +65,7 @@ def test_run_draws_every_record_and_run_can_be_pressed_again():
     for beta in (1.0, 0.5):
         widget.children[0].value = beta
         widget.run.click()
-        widget.thread.join(10)
+        wait_for_the_end(widget)
         assert [r["step"] for r in widget.records] == [1, 2, 3, 4, 5]
         assert widget.progress.value == widget.progress.max == 5
         assert widget.status.value.startswith("done: step 5")
@@ -76,21 +74,27 @@ def test_run_draws_every_record_and_run_can_be_pressed_again():
     assert settings == [(1.0, 5), (0.5, 5)]
 
 
-def test_stop_ends_a_run_within_a_second():
+def test_stop_ends_a_run_before_its_next_step():
+    under_way, pressed, computed = threading.Event(), threading.Event(), []
+
     def start(beta, steps):
         for step in range(1, steps + 1):
-            time.sleep(0.02)
+            if step == 4:
+                under_way.set()
+                pressed.wait(PATIENCE)
+            computed.append(step)
             yield record(step)
 
     widget = live(start, steps=10_000)
     widget.run.click()
-    wait_until(lambda: len(widget.records) > 3)
+    assert under_way.wait(PATIENCE)
     assert widget.run.disabled and not widget.stop.disabled
-    pressed = time.monotonic()
     widget.stop.click()
-    widget.thread.join(10)
-    assert time.monotonic() - pressed < 1
-    assert widget.status.value.startswith("stopped") and not widget.run.disabled
+    pressed.set()
+    wait_for_the_end(widget)
+    assert computed == [1, 2, 3, 4] == [r["step"] for r in widget.records]  # the step under way, and no other
+    assert widget.status.value.startswith("stopped: step 4")
+    assert not widget.run.disabled and widget.stop.disabled
 
 
 def test_pressing_run_twice_starts_one_run():
@@ -98,14 +102,14 @@ def test_pressing_run_twice_starts_one_run():
 
     def start(beta, steps):
         started.append(1)
-        gate.wait(10)
+        gate.wait(PATIENCE)
         yield record(1)
 
     widget = live(start)
     widget.run.click()
     widget.run.click()
     gate.set()
-    widget.thread.join(10)
+    wait_for_the_end(widget)
     assert started == [1]
 
 
@@ -117,7 +121,7 @@ def test_an_error_in_a_run_is_shown_and_run_works_again(good_steps):
 
     widget = live(start)
     widget.run.click()
-    widget.thread.join(10)
+    wait_for_the_end(widget)
     assert "the loss is not finite" in widget.status.value
     assert not widget.run.disabled and widget.stop.disabled
 
@@ -148,19 +152,24 @@ def test_a_quiz_whose_right_answer_is_not_among_its_answers_is_refused():
 
 def test_a_second_run_stops_the_first():
     """A cell that is run again must not leave its old run computing."""
+    second_runs = threading.Event()
 
-    def start(beta, steps):
-        for step in range(1, steps + 1):
-            time.sleep(0.01)
-            yield record(step)
+    def start_first(beta, steps):
+        yield record(1)
+        second_runs.wait(PATIENCE)
+        yield from (record(step) for step in range(2, steps + 1))
 
-    first, second = live(start, steps=10_000), live(start, steps=3)
+    def start_second(beta, steps):
+        second_runs.set()
+        yield from (record(step) for step in range(1, steps + 1))
+
+    first, second = live(start_first, steps=10_000), live(start_second, steps=3)
     first.run.click()
-    wait_until(lambda: first.records)
     second.run.click()
-    first.thread.join(10)
-    second.thread.join(10)
-    assert first.status.value.startswith("stopped") and second.status.value.startswith("done")
+    wait_for_the_end(first)
+    wait_for_the_end(second)
+    assert first.status.value.startswith("stopped") and len(first.records) <= 2
+    assert second.status.value.startswith("done: step 3")
 
 
 def test_a_run_without_a_steps_slider_is_refused():
@@ -173,7 +182,7 @@ def test_a_figure_that_fails_is_shown_and_run_works_again():
         lambda steps: iter([record(1)]), lambda records: 1 / 0, steps=ipywidgets.IntSlider(value=1, min=1)
     )
     widget.run.click()
-    widget.thread.join(10)
+    wait_for_the_end(widget)
     assert "ZeroDivisionError" in widget.status.value and not widget.run.disabled
 
 

@@ -9,7 +9,6 @@ Writes FOLDER/bench-cpu.csv, one line a measurement, FOLDER/bench-cpu-losses.csv
 FOLDER/bench-cpu.json, on what and with what it was measured.
 """
 
-import argparse
 import dataclasses
 import datetime
 import importlib.metadata
@@ -24,6 +23,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -32,13 +32,15 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel, PrinterCallback, TrainerCallback
 
 from dpo_book import DPOConfig, Pair, copy_policy, setup, train_dpo
-from dpo_book.data.pairs import batches_by_length, pair_lengths
+from dpo_book.data.batches import batches_by_length
+from dpo_book.data.pairs import pair_lengths
 from dpo_book.models.policy import SIZES
-from dpo_book.models.shared_prompt import pair_logps
+from dpo_book.models.scoring import score_pairs
+from dpo_book.models.shared_prompt import SharedBatch, collate_shared, pair_groups, shared_logp
 from dpo_book.system.files import write_text
-from dpo_book.system.machine import processor
 from dpo_book.system.operations import operations
-from dpo_book.training.offline import compute_reference_logps
+from dpo_book.system.provenance import processor
+from tools import command_line
 from tools.levers import LEVERS, lever_steps
 
 STATUS = Path("/proc/self/status")
@@ -93,13 +95,17 @@ class Case:
     def pairs(self, seed: int) -> list[Pair]:
         """Random tokens, one epoch of them: a batch for every step and one to warm up."""
         rng = random.Random(seed)
+        pairs = []
+        for _ in range(self.batch * (self.steps + 1)):
+            prompt = self._ids(self.prompt, rng)
+            chosen = self._ids(self.completion, rng)
+            rejected = self._ids(self.completion, rng)
+            pairs.append(Pair(prompt, chosen, rejected))
+        return pairs
 
-        def ids(mean: int) -> list[int]:
-            length = max(1, round(mean * rng.uniform(1 - self.spread, 1 + self.spread)))
-            return [rng.randrange(1, self.vocabulary) for _ in range(length)]
-
-        count = self.batch * (self.steps + 1)
-        return [Pair(ids(self.prompt), ids(self.completion), ids(self.completion)) for _ in range(count)]
+    def _ids(self, mean: int, rng: random.Random) -> list[int]:
+        length = max(1, round(mean * rng.uniform(1 - self.spread, 1 + self.spread)))
+        return [rng.randrange(1, self.vocabulary) for _ in range(length)]
 
     def config(self, seed: int) -> DPOConfig:
         return DPOConfig(
@@ -156,11 +162,15 @@ class Clock:
         self.wall.append(time.perf_counter() - self._wall)
         self.cpu.append(time.process_time() - self._cpu)
 
+    def counted(self) -> tuple[float, float]:
+        """Wall and CPU seconds of all steps but the first."""
+        return sum(self.wall[1:]), sum(self.cpu[1:])
+
 
 def our_steps(case: Case, seed: int, model: GPT2LMHeadModel, clock: Clock) -> Iterator[None]:
     """``train_dpo``, timed."""
     pairs = case.pairs(seed)
-    reference_logps = compute_reference_logps(model, pairs, 2 * case.batch)
+    reference_logps = score_pairs(model, pairs, 2 * case.batch)
     records = train_dpo(model, None, pairs, case.config(seed), reference_logps)
     for _ in range(case.steps + 1):
         clock.start()
@@ -197,8 +207,10 @@ def run_trl(case: Case, seed: int, model: GPT2LMHeadModel, clock: Clock, after_s
     disable_progress_bars()
     pairs = case.pairs(seed)
     batches = islice(batches_by_length(pair_lengths(pairs), case.batch, seed), case.steps + 1)
-    columns = ("prompt_ids", "chosen_ids", "rejected_ids")
-    rows = [dict(zip(columns, pairs[i][:3], strict=True)) for batch in batches for i in batch]
+    rows = []
+    for batch in batches:
+        for pair in (pairs[i] for i in batch):
+            rows.append({"prompt_ids": pair.prompt, "chosen_ids": pair.chosen, "rejected_ids": pair.rejected})
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         args = trl.DPOConfig(
@@ -228,34 +240,46 @@ def compare(case: Case, seed: int) -> tuple[list[dict], list[dict]]:
     model = case.model(seed)
     clocks = {"dpo_book": Clock(), "TRL": Clock()}
     ours = our_steps(case, seed, copy_policy(model), clocks["dpo_book"])
-    run_trl(case, seed, model, clocks["TRL"], after_step=lambda: next(ours))
-    losses = [
-        {
-            "case": case.name,
-            "step": step,
-            "dpo_book": mine,
-            "TRL": trls,
-            "relative_difference": abs(mine / trls - 1),
-        }
-        for step, (mine, trls) in enumerate(zip(*(clock.losses for clock in clocks.values()), strict=True), start=1)
-    ]
+    run_trl(case, seed, model, clocks["TRL"], after_step=partial(next, ours))
+    losses = side_by_side(case, clocks["dpo_book"].losses, clocks["TRL"].losses)
+    largest = max(line["relative_difference"] for line in losses)
+
+    pairs = case.batch * case.steps
+    _, cpu_of_trl = clocks["TRL"].counted()
     lines = []
     for name, clock in clocks.items():
-        done, wall, cpu = case.batch * case.steps, sum(clock.wall[1:]), sum(clock.cpu[1:])
-        lines.append({"what": name, "pairs_per_second": done / wall, "pairs_per_cpu_second": done / cpu})
-        lines[-1]["times_trl"] = sum(clocks["TRL"].cpu[1:]) / cpu
-        lines[-1]["loss_difference"] = max(line["relative_difference"] for line in losses)
+        wall, cpu = clock.counted()
+        line = {"what": name, "pairs_per_second": pairs / wall, "pairs_per_cpu_second": pairs / cpu}
+        line["times_trl"] = cpu_of_trl / cpu
+        line["loss_difference"] = largest
         if name == "dpo_book":
-            lines[-1]["gflops"] = timed_operations(case, seed) / cpu / 1e9
+            line["gflops"] = timed_operations(case, seed) / cpu / 1e9
+        lines.append(line)
     return lines, losses
+
+
+def side_by_side(case: Case, ours: list[float], trls: list[float]) -> list[dict]:
+    """The losses of both, a line a step."""
+    lines = []
+    for step, (our, trl) in enumerate(zip(ours, trls, strict=True), start=1):
+        line = {"case": case.name, "step": step, "dpo_book": our, "TRL": trl}
+        line["relative_difference"] = abs(our / trl - 1)
+        lines.append(line)
+    return lines
 
 
 def timed_operations(case: Case, seed: int) -> int:
     """Floating-point operations of the steps of ``our_steps`` that count, all but the first."""
     model, pairs = case.model(seed), case.pairs(seed)
-    batches = islice(batches_by_length(pair_lengths(pairs), case.batch, seed), 1, case.steps + 1)
-    loss = lambda rows: sum(pair_logps(model, [pairs[i] for i in rows], share=True)).sum()
-    return sum(operations(lambda rows=rows: loss(rows).backward()) for rows in batches)
+    total = 0
+    for rows in islice(batches_by_length(pair_lengths(pairs), case.batch, seed), 1, case.steps + 1):
+        batch = collate_shared(pair_groups([pairs[i] for i in rows]))
+        total += operations(partial(_forward_and_backward, model, batch))
+    return total
+
+
+def _forward_and_backward(model: GPT2LMHeadModel, batch: SharedBatch) -> None:
+    shared_logp(model, batch).sum().backward()
 
 
 def matrix_rate() -> float:
@@ -274,14 +298,20 @@ def peak_memory(case: Case, what: str, seed: int) -> dict:
     peak_mb: the most that was held, less what was held once the model was loaded. state_mb: of this, gradients
     and AdamW's two moments, which no trainer can do without; what is left is the trainer's own.
     """
-    command = [sys.executable, "-m", "tools.bench", "--seed", str(seed), "--peak", what]
+    script = "import sys; from tools.bench import print_peak; print_peak(*sys.argv[1:])"
     done = subprocess.run(
-        [*command, json.dumps(dataclasses.asdict(case))],
+        [sys.executable, "-c", script, json.dumps(dataclasses.asdict(case)), what, str(seed)],
         capture_output=True, text=True, env=os.environ | RETURNED_WHEN_FREED | {"OMP_NUM_THREADS": "1"}, check=False,
     )  # fmt: skip
     if done.returncode:
         raise RuntimeError(f"{what} on {case.name}: the process ended with {done.returncode}:\n{done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def print_peak(case: str, what: str, seed: str) -> None:
+    """What ``peak_memory`` asks a process of its own for, as JSON."""
+    prepare(int(seed))
+    print(json.dumps(_measure_peak(Case(**json.loads(case)), what, int(seed))))
 
 
 def _measure_peak(case: Case, what: str, seed: int) -> dict:
@@ -290,13 +320,17 @@ def _measure_peak(case: Case, what: str, seed: int) -> dict:
     state = 3 * sum(parameter.nbytes for parameter in model.parameters())
     loaded = _held("VmRSS")
     if what == "TRL":
-        run_trl(case, seed, model, Clock(), after_step=lambda: None)
+        run_trl(case, seed, model, Clock(), after_step=_nothing)
     elif what == "dpo_book":
         list(our_steps(case, seed, model, Clock()))
     else:
         list(islice(lever_steps(model, case.pairs(seed), case.batch, what, seed), 2))
     peak = _held("VmHWM")  # of this process alone; getrusage goes on from the peak of the one that started it
     return {"peak_mb": (peak - loaded) / 1e6, "state_mb": state / 1e6}
+
+
+def _nothing() -> None:
+    pass
 
 
 def _held(what: str) -> int:
@@ -307,10 +341,10 @@ def _held(what: str) -> int:
 
 def levers(case: Case, seed: int) -> list[dict]:
     """Each lever on top of those before it: CPU seconds a step, in turns, and peak memory."""
-    runs = {name: lever_steps(case.model(seed), case.pairs(seed), case.batch, name, seed) for name in LEVERS}
-    turns = list(zip(*runs.values(), strict=True))[1:]
+    runs = [lever_steps(case.model(seed), case.pairs(seed), case.batch, name, seed) for name in LEVERS]
+    _, *turns = zip(*runs, strict=True)  # a step of each lever; the first of each is not counted
     lines = []
-    for name, seconds in zip(runs, zip(*turns, strict=True), strict=True):
+    for name, *seconds in zip(LEVERS, *turns, strict=True):
         line = {"what": name, "pairs_per_cpu_second": case.batch * case.steps / sum(seconds)}
         lines.append(line | peak_memory(case, name, seed) | {"state_mb": None})
     return lines
@@ -321,23 +355,32 @@ def levers(case: Case, seed: int) -> list[dict]:
 
 def measure(quick: bool, seed: int) -> Iterator[tuple[dict, list[dict]]]:
     """Every measurement with the case it belongs to, and the losses that came with it."""
-    shorter = lambda case: dataclasses.replace(case, steps=max(1, case.steps // 4))
-    quickly = [case for case in CASES if "124M, short" not in case.name]
-    for case in map(shorter, quickly) if quick else CASES:
+    compared, weighed, pulled, growth = CASES, MEMORY_CASES, LEVER_CASES, GROWTH
+    if quick:
+        compared = [shorter(case) for case in CASES if case.name != "124M, short pairs"]
+        weighed = MEMORY_CASES[:1]
+        pulled = [shorter(case) for case in LEVER_CASES[1:]]
+        growth = {}
+    for case in compared:
         lines, losses = compare(case, seed)
         for line in lines:
             yield _line("compare", case, line), losses if line["what"] == "TRL" else []
-    for case in MEMORY_CASES[:1] if quick else MEMORY_CASES:
+    for case in weighed:
         for what in ("dpo_book", "TRL"):
             yield _line("memory", case, {"what": what} | peak_memory(case, what, seed)), []
-    for case in map(shorter, LEVER_CASES[1:]) if quick else LEVER_CASES:
+    for case in pulled:
         for line in levers(case, seed):
             yield _line("levers", case, line), []
-    for axis, values in {} if quick else GROWTH.items():
+    for axis, values in growth.items():
         for value in values:
             case = dataclasses.replace(Case(f"by {axis}"), **{axis: value})
             for line in compare(case, seed)[0]:
                 yield _line("growth", case, line), []
+
+
+def shorter(case: Case) -> Case:
+    """With a quarter of the steps."""
+    return dataclasses.replace(case, steps=max(1, case.steps // 4))
 
 
 def _line(table: str, case: Case, measured: dict) -> dict:
@@ -366,52 +409,70 @@ def circumstances(seed: int, quick: bool) -> dict:
     }
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="fewer cases and steps: about four minutes")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="notebooks/results; runs/bench with --quick")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)  # what a process of its own is asked for
-    options = parser.parse_args(arguments)
-    options.out = options.out or Path("runs/bench" if options.quick else "notebooks/results")
-    if importlib.util.find_spec("trl") is None:
-        parser.error("TRL is not installed; it comes with the test extra: pip install -e .[test]")
-    if not STATUS.exists():
-        parser.error(f"peak memory is read from {STATUS}, which only Linux has")
-    setup(options.seed)
-    torch.use_deterministic_algorithms(False)  # neither side needs them to be compared
-    if options.peak:
-        what, case = options.peak
-        print(json.dumps(_measure_peak(Case(**json.loads(case)), what, options.seed)))
-        return
-    try:
-        options.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        parser.error(f"cannot write to {options.out}: {error.strerror}")
+def prepare(seed: int) -> None:
+    """As every run of the book starts, but without deterministic algorithms: neither side needs them."""
+    setup(seed)
+    torch.use_deterministic_algorithms(False)
 
-    about = json.dumps(circumstances(options.seed, options.quick), indent=2) + "\n"
-    write_text(options.out / "bench-cpu.json", about)
+
+def bench(quick: bool = False, out: Path | None = None, seed: int = 0) -> None:
+    """How fast DPO trains here and with TRL's DPOTrainer, and in how much memory: half an hour and 12 GB.
+
+    The tables enter OUT/bench-cpu.csv and OUT/bench-cpu-losses.csv line by line; OUT/bench-cpu.json says on what
+    machine and with what software.
+
+    Args:
+        quick: fewer cases and steps, about four minutes.
+        out: folder of the tables; by default notebooks/results, with --quick runs/bench.
+        seed: of weights, tokens and the order of batches.
+    """
+    out = out or Path("runs/bench" if quick else "notebooks/results")
+    if importlib.util.find_spec("trl") is None:
+        command_line.refuse("TRL is not installed; it comes with the test extra: pip install -e .[test]")
+    if not STATUS.exists():
+        command_line.refuse(f"peak memory is read from {STATUS}, which only Linux has")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        command_line.refuse(f"cannot write to {out}: {error.strerror}")
+
+    prepare(seed)
+    write_text(out / "bench-cpu.json", json.dumps(circumstances(seed, quick), indent=2) + "\n")
     lines, losses = [], []
-    for line, of_steps in measure(options.quick, options.seed):
+    for line, of_steps in measure(quick, seed):
         lines.append(line)
         losses += of_steps
         print(_summary(line), flush=True)
-        for name, rows, digits in (("bench-cpu", lines, "%.6g"), ("bench-cpu-losses", losses, "%.9g")):
-            write_text(options.out / f"{name}.csv", pd.DataFrame(rows).to_csv(index=False, float_format=digits))
+        _write_table(out / "bench-cpu.csv", lines, "%.6g")
+        _write_table(out / "bench-cpu-losses.csv", losses, "%.9g")
+
+
+def _write_table(path: Path, lines: list[dict], digits: str) -> None:
+    write_text(path, pd.DataFrame(lines).to_csv(index=False, float_format=digits))
+
+
+SHOWN = {
+    "pairs_per_second": "{:.4g} pairs/s",
+    "pairs_per_cpu_second": "{:.4g} pairs/CPU s",
+    "gflops": "{:.1f} · 10⁹ operations/CPU s",
+    "times_trl": "{:.2f} times TRL's",
+    "loss_difference": "losses within {:.1e}",
+    "peak_mb": "peak {:.0f} MB",
+    "state_mb": "{:.0f} MB of them gradients and AdamW's state",
+}
 
 
 def _summary(line: dict) -> str:
     changed = "" if line["table"] != "growth" else f" {line[line['case'].removeprefix('by ')]}"
     parts = [f"{line['table']}: {line['case']}{changed}: {line['what']}"]
-    for name, form in (
-        ("pairs_per_second", "{:.4g} pairs/s"), ("pairs_per_cpu_second", "{:.4g} pairs/CPU s"),
-        ("gflops", "{:.1f} · 10⁹ operations/CPU s"), ("times_trl", "{:.2f} times TRL's"),
-        ("loss_difference", "losses within {:.1e}"),
-        ("peak_mb", "peak {:.0f} MB"), ("state_mb", "{:.0f} MB of them gradients and AdamW's state"),
-    ):  # fmt: skip
+    for name, form in SHOWN.items():
         if line.get(name) is not None:
             parts.append(form.format(line[name]))
     return ", ".join(parts)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    command_line.run(bench, arguments)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
@@ -11,16 +12,18 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 from dpo_book import Pair, collate, copy_policy
-from dpo_book.data.pairs import batches_by_length, pair_lengths
+from dpo_book.data.batches import batches_by_length
+from dpo_book.data.pairs import pair_lengths
 from dpo_book.maths.dpo import soft_dpo_loss
 from dpo_book.models.logprobs import (
     Batch,
     completion_columns,
     completion_logits,
-    sequence_logp,
+    position_ids,
     token_log_probability,
 )
-from dpo_book.models.shared_prompt import pair_logps
+from dpo_book.models.scoring import PairScorer, RowScorer, row_scorer
+from dpo_book.models.shared_prompt import collate_shared, pair_groups, shared_logp
 
 
 def tensor_a_row(prompts: Sequence[list[int]], completions: Sequence[list[int]]) -> Batch:
@@ -35,8 +38,8 @@ def tensor_a_row(prompts: Sequence[list[int]], completions: Sequence[list[int]])
 def textbook_logp(model: PreTrainedModel, batch: Batch) -> Tensor:
     """Logits everywhere, the whole table of log-probabilities, then the few that are needed."""
     shifted = Batch(batch.input_ids[:, :-1], batch.attention_mask[:, :-1], batch.completion_mask[:, 1:])
-    position = (shifted.attention_mask.cumsum(dim=1) - 1).clamp(min=0)
-    logits = model(shifted.input_ids, attention_mask=shifted.attention_mask, position_ids=position).logits
+    positions = position_ids(shifted.attention_mask)
+    logits = model(shifted.input_ids, attention_mask=shifted.attention_mask, position_ids=positions).logits
     logp = logits.log_softmax(dim=-1).gather(-1, batch.input_ids[:, 1:, None]).squeeze(-1)
     return logp.where(shifted.completion_mask, 0.0).sum(dim=1)
 
@@ -48,47 +51,73 @@ def completions_only_logp(model: PreTrainedModel, batch: Batch) -> Tensor:
     return logp.where(mask, 0.0).sum(dim=1)
 
 
-def in_two_rows(logp_of: Callable, collate_of: Callable = collate) -> Callable:
-    """Log-probabilities of pairs from those of rows: chosen and rejected each in a row of their own."""
+def in_two_rows(score_rows: RowScorer, collate_rows: Callable, pairs: Sequence[Pair]) -> tuple[Tensor, Tensor]:
+    """Chosen and rejected each in a row of their own."""
+    prompts = [pair.prompt for pair in pairs]
+    completions = [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs]
+    chosen, rejected = score_rows(collate_rows(prompts * 2, completions)).chunk(2)
+    return chosen, rejected
 
-    def logps(model: PreTrainedModel, pairs: list[Pair]) -> tuple[Tensor, Tensor]:
-        completions = [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs]
-        return logp_of(model, collate_of([pair.prompt for pair in pairs] * 2, completions)).chunk(2)
 
-    return logps
+def in_one_row(model: PreTrainedModel, pairs: Sequence[Pair]) -> tuple[Tensor, Tensor]:
+    """Chosen and rejected behind one prompt."""
+    logps = shared_logp(model, collate_shared(pair_groups(pairs))).view(-1, 2)
+    return logps[:, 0], logps[:, 1]
+
+
+# ------------------------------------------------------------------ ways to score pairs, each made once for a model
+
+
+def textbook(model: PreTrainedModel) -> PairScorer:
+    return partial(in_two_rows, partial(textbook_logp, model), tensor_a_row)
+
+
+def completions_only(model: PreTrainedModel) -> PairScorer:
+    return partial(in_two_rows, partial(completions_only_logp, model), collate)
+
+
+def vocabulary_in_parts(model: PreTrainedModel) -> PairScorer:
+    return partial(in_two_rows, row_scorer(model), collate)
+
+
+def shared_prompt(model: PreTrainedModel) -> PairScorer:
+    return partial(in_one_row, model)
 
 
 class Lever(NamedTuple):
-    """How a step is done: where log-probabilities come from, and two things that need not be done in it."""
+    """How a step is done: the way pairs are scored, and two things that need not be done in it."""
 
-    logps_of: Callable[[PreTrainedModel, list[Pair]], tuple[Tensor, Tensor]]
+    scorer: Callable[[PreTrainedModel], PairScorer]
     reference_in_step: bool = False
     by_length: bool = True
 
 
 LEVERS = {
-    "textbook": Lever(in_two_rows(textbook_logp, tensor_a_row), reference_in_step=True, by_length=False),
-    "+ reference once": Lever(in_two_rows(textbook_logp, tensor_a_row), by_length=False),
-    "+ batches by length": Lever(in_two_rows(textbook_logp, tensor_a_row)),
-    "+ logits of completions only": Lever(in_two_rows(completions_only_logp)),
-    "+ vocabulary in parts": Lever(in_two_rows(sequence_logp)),
-    "+ shared prompt": Lever(lambda model, pairs: pair_logps(model, pairs, share=True)),
+    "textbook": Lever(textbook, reference_in_step=True, by_length=False),
+    "+ reference once": Lever(textbook, by_length=False),
+    "+ batches by length": Lever(textbook),
+    "+ logits of completions only": Lever(completions_only),
+    "+ vocabulary in parts": Lever(vocabulary_in_parts),
+    "+ shared prompt": Lever(shared_prompt),
 }
 
 
 def lever_steps(model: PreTrainedModel, pairs: list[Pair], batch_size: int, name: str, seed: int) -> Iterator[float]:
     """One epoch of forward and backward passes of DPO, without updates; yields the CPU seconds of each."""
     lever = LEVERS[name]
-    reference = copy_policy(model) if lever.reference_in_step else None
-    lengths = pair_lengths(pairs) if lever.by_length else [0] * len(pairs)
+    score = lever.scorer(model)
+    score_by_reference = lever.scorer(copy_policy(model)) if lever.reference_in_step else None
     reference_logps = torch.zeros(2, batch_size)
-    for rows in islice(batches_by_length(lengths, batch_size, seed), len(pairs) // batch_size):
+    lengths = pair_lengths(pairs) if lever.by_length else [0] * len(pairs)
+    batches = batches_by_length(lengths, batch_size, seed)
+    for rows in islice(batches, len(pairs) // batch_size):
         start = time.process_time()
         batch = [pairs[i] for i in rows]
-        if reference is not None:
+        if score_by_reference is not None:
             with torch.no_grad():
-                reference_logps = lever.logps_of(reference, batch)
-        losses, *_ = soft_dpo_loss(*lever.logps_of(model, batch), *reference_logps, 0.1, torch.ones(batch_size))
+                reference_logps = score_by_reference(batch)
+        chosen, rejected = score(batch)
+        losses, *_ = soft_dpo_loss(chosen, rejected, *reference_logps, 0.1, torch.ones(batch_size))
         losses.mean().backward()
         model.zero_grad()
         yield time.process_time() - start

@@ -1,6 +1,5 @@
 """How near DPO comes to the exact optimum at a beta of your choice: `make optimum BETA=0.7 STEPS=1500`."""
 
-import argparse
 import time
 
 import torch
@@ -8,9 +7,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dpo_book import DPOConfig, copy_policy, kl_divergence, optimal_logp, setup, train_dpo
-from dpo_book.maths.objective import require_beta
-from dpo_book.worlds.references import draw_comparisons, verdicts_reference
-from dpo_book.worlds.verdicts import verdicts
+from dpo_book.maths.require import require_beta
+from dpo_book.worlds.references import verdicts_reference
+from dpo_book.worlds.verdicts import draw_comparisons, verdicts
+from tools import command_line
 
 BATCH = 128
 
@@ -27,28 +27,31 @@ def distance_to_optimum(beta: float, steps: int, seed: int = 0) -> tuple[float, 
         pass
     with torch.no_grad():
         logp = world.logp(policy).double()
-    return kl_divergence(logp, optimal_logp(ref_logp, world.rewards, beta)).mean().item(), logp.exp().sum(dim=1)
+    exact = optimal_logp(ref_logp, world.rewards, beta)
+    return kl_divergence(logp, exact).mean().item(), logp.exp().sum(dim=1)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--beta", type=float, default=1.0, help="above 0; the budgets are for 0.3 to 2")
-    parser.add_argument("--steps", type=int, default=1200, help="updates of 128 pairs; 1200 take about half a minute")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
+def optimum(beta: float = 1.0, steps: int = 1200, seed: int = 0) -> None:
+    """How near DPO comes to the exact optimum at a beta of your choice.
+
+    Args:
+        beta: above 0; the budgets are for 0.3 to 2.
+        steps: updates of 128 pairs; 1200 take about half a minute.
+        seed: of the comparisons and their order.
+    """
     try:
-        require_beta(options.beta)
-        DPOConfig(steps=options.steps)
+        require_beta(beta)
+        DPOConfig(steps=steps)
     except ValueError as error:
-        parser.error(str(error))
-    setup(options.seed)
+        command_line.refuse(str(error))
+    setup(seed)
     verdicts_reference()  # trained now, unless it is kept from an earlier run: not part of what is timed
     start = time.perf_counter()
-    distance, total = distance_to_optimum(options.beta, options.steps, options.seed)
-    print(f"beta {options.beta}: KL(policy‖optimum) = {distance:.4f} nats", end=" ")
-    print(f"after {options.steps} steps, {time.perf_counter() - start:.0f} s")
+    distance, total = distance_to_optimum(beta, steps, seed)
+    print(f"beta {beta}: KL(policy‖optimum) = {distance:.4f} nats", end=" ")
+    print(f"after {steps} steps, {time.perf_counter() - start:.0f} s")
     print(f"the probabilities of all responses sum to {', '.join(f'{value:.6f}' for value in total)}")
 
 
 if __name__ == "__main__":
-    main()
+    command_line.run(optimum)

@@ -1,9 +1,12 @@
 """The README's picture: the first figure of chapter 07, taken from the recorded notebook."""
 
 import base64
+from functools import partial
 from pathlib import Path
 
 import nbformat
+
+from dpo_book.system.files import replace_whole
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURE = ROOT / "docs" / "does_it_get_there.png"
@@ -19,4 +22,4 @@ def first_figure(notebook: Path = ROOT / "notebooks" / "07_does_it_get_there.ipy
 
 
 if __name__ == "__main__":
-    PICTURE.write_bytes(first_figure())
+    replace_whole(PICTURE, partial(Path.write_bytes, data=first_figure()))

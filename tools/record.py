@@ -9,6 +9,7 @@ import os
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import jupytext
@@ -16,6 +17,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
+from dpo_book.system.files import replace_whole
 from tools.kernel_env import KERNEL_ENV
 from tools.notebook_rules import problems
 
@@ -25,6 +27,8 @@ METADATA = {
     "language_info": {"name": "python"},
 }
 CELL_METADATA = {"tags", "slideshow"}
+# Seconds for a cell and for a kernel's start: a slow or busy machine needs less, and what hangs ends all the same.
+LIMITS = {"timeout": 1800, "startup_timeout": 600}
 
 
 class Recorder(NotebookClient):
@@ -56,7 +60,7 @@ def run(notebook: nbformat.NotebookNode) -> None:
     """Run every cell in a fresh kernel, and leave nothing in the notebook that depends on the day."""
     Recorder(
         notebook,
-        timeout=600,
+        **LIMITS,
         kernel_name="python3",
         extra_arguments=["--IPKernelApp.log_level=ERROR"],
         store_widget_state=False,
@@ -73,9 +77,7 @@ def run(notebook: nbformat.NotebookNode) -> None:
 def write(notebook: nbformat.NotebookNode, path: Path) -> None:
     """All or nothing: a recording cut short leaves the old file."""
     nbformat.validate(notebook)
-    fresh = path.with_suffix(".recording")
-    nbformat.write(notebook, fresh)
-    fresh.replace(path)
+    replace_whole(path, partial(nbformat.write, notebook))
 
 
 def record(script: Path) -> list[str]:

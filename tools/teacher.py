@@ -42,7 +42,8 @@ def merge(name: str) -> nbformat.NotebookNode:
             if cell.source not in solved:
                 raise ValueError(f"{name}: no solution for the exercise that starts {cell.source.splitlines()[0]!r}")
             cell.source = solved.pop(cell.source)
-            _grade(cell, re.match(r"def (\w+)", cell.source)[1], solution=True)
+            function = re.match(r"def (\w+)", cell.source)[1]
+            _grade(cell, function, solution=True)
         elif found := CHECK.match(cell.source):
             check, function = found.groups()
             cell.source += f"\n### BEGIN HIDDEN TESTS\nassert {check}.judge({function})[0]\n### END HIDDEN TESTS"
@@ -60,8 +61,9 @@ def _grade(cell: nbformat.NotebookNode, grade_id: str, solution: bool) -> None:
         "schema_version": 3,
         "solution": solution,
         "task": False,
-        **({} if solution else {"points": 1}),
     }
+    if not solution:
+        cell.metadata["nbgrader"]["points"] = 1
 
 
 def chapters() -> list[str]:

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from dpo_book.checks import Exercise, random_case
-from dpo_book.maths.objective import kl_divergence, kl_regularized_objective
+from dpo_book.maths.exact import kl_divergence
+from dpo_book.maths.objective import kl_regularized_objective
 
 
 def _policies(seed: int) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from dpo_book.checks import Exercise, random_case
-from dpo_book.maths.objective import kl_divergence, log_partition, optimal_logp
+from dpo_book.maths.exact import kl_divergence
+from dpo_book.maths.objective import log_partition, optimal_logp
 
 
 def _case(seed: int, beta: float) -> tuple[Tensor, Tensor, float]:

@@ -1,77 +1,93 @@
-"""The commands of ``python -m dpo_book`` for one's own data: sft, reward, dpo, evaluate, sample.
+"""The commands of ``python -m dpo_book``: sft, reward, dpo, evaluate, sample, frontier.
 
-Each is a function; its parameters, and the fields of the dataclasses among them, are its options.
+Each is a function; its parameters, and the fields of the dataclasses among them, are its options. What a command
+needs is imported when it runs, models and training after the data were read: help and the answer to a slip come
+without torch.
 """
 
-import gc
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import tyro
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dpo_book.cli.data import Data
-from dpo_book.cli.run_folder import carry_out
-from dpo_book.evaluation.held_out import drift, held_out
-from dpo_book.models.lora import Lora
-from dpo_book.models.policy import build_policy, load_policy, train_tokenizer
-from dpo_book.models.policy import sample as draw
-from dpo_book.models.reward_model import build_reward_model
-from dpo_book.system.processes import gather, join, shard, this_process
-from dpo_book.system.provenance import data_digest, model_digest
-from dpo_book.training.checkpoints import Checkpoints
+from dpo_book.cli.options import DataOptions, OutputOptions
+from dpo_book.maths.require import require_beta, require_count
 from dpo_book.training.config import DPOConfig, RewardConfig, SFTConfig, TrainConfig
-from dpo_book.training.loop import Record
-from dpo_book.training.offline import reference_logps_of_run, train_dpo, train_reward_model, train_sft
-from dpo_book.training.reference import kept_reference_logps
+
+World = Literal["verdicts", "tiny-reviews"]
+Method = Literal["sft", "preferred-ft", "unlikelihood", "dpo", "best-of-n", "ppo", "ppo-gt"]
+METHODS: tuple[Method, ...] = Method.__args__
 
 
-@dataclass(frozen=True, kw_only=True)
-class Output:
-    """Where a run lives, and what it keeps."""
-
-    out: Path
-    """folder of the run: metrics.jsonl, figures, a checkpoint, and at last model/. The same command goes on there"""
-    checkpoint_every: int = 100
-    """steps between checkpoints"""
-    tensorboard: bool = False
-    """also write the metrics to OUT/tensorboard (needs the package's extra of that name)"""
-
-
-def sft(data: Data, output: Output, config: SFTConfig, policy: str = "mini", lora_rank: int | None = None) -> None:
+def sft(
+    data: DataOptions,
+    output: OutputOptions,
+    config: SFTConfig,
+    policy: str = "mini",
+    lora_rank: int | None = None,
+) -> None:
     """Teach a policy to imitate the chosen completions: where DPO starts.
 
     Args:
         policy: hub id, folder or .gguf file; mini is a new small GPT-2 with a tokenizer made from the data.
         lora_rank: train an adapter of this rank instead of all weights (needs the package's extra lora).
     """
-    model, tokenizer = _policy(policy, data)
-    examples = data.examples(model, tokenizer)
-    start = lambda model, checkpoints: train_sft(model, examples, config, checkpoints)
-    _run("sft", output, config, model, tokenizer, examples, start, lora_rank)
+    from dpo_book.cli.data import Data
+
+    texts = Data(data)
+
+    from dpo_book.cli.models import Trainee, load
+    from dpo_book.cli.run_folder import identity_of, open_run
+    from dpo_book.training.offline import train_sft
+
+    model, tokenizer = load(policy, texts)
+    examples = texts.examples(model, tokenizer)
+    identity = identity_of("sft", config, model, examples, lora_rank=lora_rank)
+    with open_run(output, identity) as run:
+        if run.finished:
+            return
+        trainee = Trainee(model, lora_rank, config.seed)
+        records = train_sft(trainee.model, examples, config, run.checkpoints)
+        run.follow(records, config.steps, _tokens_a_step(examples, config))
+        run.save(trainee.trained(), tokenizer)
 
 
-def reward(data: Data, output: Output, config: RewardConfig, policy: str = "mini") -> None:
+def reward(data: DataOptions, output: OutputOptions, config: RewardConfig, policy: str = "mini") -> None:
     """Fit a reward model to preferences (eq. 2): the policy's body with a scalar head.
 
     Args:
         policy: hub id, folder or .gguf file; mini is a new small GPT-2 with a tokenizer made from the data.
     """
-    base, tokenizer = _policy(policy, data)
-    pairs = data.pairs(base, tokenizer)
+    from dpo_book.cli.data import Data
+
+    preferences = Data(data)
+
+    from dpo_book.cli.models import Trainee, load
+    from dpo_book.cli.run_folder import identity_of, open_run
+    from dpo_book.models.reward_model import build_reward_model
+    from dpo_book.training.offline import train_reward_model
+
+    base, tokenizer = load(policy, preferences)
+    pairs = preferences.pairs(base, tokenizer)
     model = build_reward_model(base, config.seed)
     if model.config.pad_token_id is None:  # without one transformers scores no batch of several rows
         model.config.pad_token_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
-    start = lambda model, checkpoints: train_reward_model(model, pairs, config, checkpoints)
-    _run("reward", output, config, model, tokenizer, pairs, start)
+    identity = identity_of("reward", config, model, pairs, lora_rank=None)
+    with open_run(output, identity) as run:
+        if run.finished:
+            return
+        trainee = Trainee(model)
+        records = train_reward_model(trainee.model, pairs, config, run.checkpoints)
+        run.follow(records, config.steps, _tokens_a_step(pairs, config))
+        run.save(trainee.trained(), tokenizer)
 
 
 def dpo(
-    data: Data,
-    output: Output,
+    data: DataOptions,
+    output: OutputOptions,
     config: DPOConfig,
     policy: str,
     reference: str | None = None,
@@ -84,23 +100,35 @@ def dpo(
         reference: another policy of the same tokenizer to stay near to; by default the policy as it starts.
         lora_rank: train an adapter of this rank instead of all weights (needs the package's extra lora).
     """
-    model, tokenizer = _policy(policy, data)
-    pairs = data.pairs(model, tokenizer)
-    near = model if reference is None else _same_tokens(reference, tokenizer)
-    digest = model_digest(near)
+    from dpo_book.cli.data import Data
 
-    def start(policy: PreTrainedModel, checkpoints: Checkpoints) -> Iterator[Record]:
-        nonlocal near
-        logps = None if config.reference_free else reference_logps_of_run(near, pairs, config, kept_reference_logps)
-        near = None  # its log-probabilities are all that training needs
-        gc.collect()  # FSDP's models are in circles
-        return train_dpo(policy, None, pairs, config, logps, checkpoints)
+    preferences = Data(data)
 
-    _run("dpo", output, config, model, tokenizer, pairs, start, lora_rank, reference=digest)
+    from dpo_book.cli.models import Trainee, load, load_reference
+    from dpo_book.cli.run_folder import identity_of, open_run
+    from dpo_book.system.provenance import model_digest
+    from dpo_book.training.offline import train_dpo
+    from dpo_book.training.reference import compute_reference_logps
+
+    model, tokenizer = load(policy, preferences)
+    pairs = preferences.pairs(model, tokenizer)
+    near = model if reference is None else load_reference(reference, tokenizer)
+    identity = identity_of("dpo", config, model, pairs, lora_rank=lora_rank, reference=model_digest(near))
+    with open_run(output, identity) as run:
+        if run.finished:
+            return
+        reference_logps = None
+        if not config.reference_free:
+            reference_logps = compute_reference_logps(near, pairs, config, keep=True)
+        del near  # its log-probabilities are all that training needs
+        trainee = Trainee(model, lora_rank, config.seed)
+        records = train_dpo(trainee.model, None, pairs, config, reference_logps, run.checkpoints)
+        run.follow(records, config.steps, _tokens_a_step(pairs, config))
+        run.save(trainee.trained(), tokenizer)
 
 
 def evaluate(
-    data: Data,
+    data: DataOptions,
     policy: str,
     reference: str,
     beta: float = 0.1,
@@ -118,10 +146,21 @@ def evaluate(
         max_new_tokens: where they are cut.
         seed: of the samples.
     """
-    model, tokenizer = _policy(policy)
-    near = _same_tokens(reference, tokenizer)
-    pairs = data.pairs(near, tokenizer)
-    prompts = [list(prompt) for prompt in dict.fromkeys(tuple(pair.prompt) for pair in pairs)]
+    require_beta(beta)
+    require_count("samples", samples, least=2)
+    require_count("max_new_tokens", max_new_tokens)
+    from dpo_book.cli.data import Data
+
+    preferences = Data(data)
+
+    from dpo_book.cli.models import load, load_reference
+    from dpo_book.evaluation.held_out import drift, held_out
+
+    model, tokenizer = load(policy)
+    near = load_reference(reference, tokenizer)
+    pairs = preferences.pairs(near, tokenizer)
+    distinct = dict.fromkeys(tuple(pair.prompt) for pair in pairs)
+    prompts = [list(prompt) for prompt in distinct]
     measured = held_out(model, near, pairs, beta)
     measured["KL to the reference, nats"] = drift(model, near, prompts, samples, max_new_tokens, seed)
     print(f"{len(pairs)} pairs")
@@ -152,7 +191,11 @@ def sample(
     prompts = [*prompts, *(line for line in lines if line.strip())]
     if not prompts:
         raise ValueError("no prompt was given: write some in quotes, or name a --file with one a line")
-    model, tokenizer = _policy(policy)
+    require_count("max_new_tokens", max_new_tokens)
+    from dpo_book.cli.models import load
+    from dpo_book.models.policy import sample as draw
+
+    model, tokenizer = load(policy)
     for start in range(0, len(prompts), 64):
         batch = prompts[start : start + 64]
         completions = draw(model, tokenizer, batch, max_new_tokens, temperature, seed + start)
@@ -160,39 +203,55 @@ def sample(
             print(json.dumps({"prompt": prompt, "completion": completion}, ensure_ascii=False))
 
 
-def _policy(name: str, data: Data | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    device = join()
-    if name != "mini" or data is None:
-        model, tokenizer = load_policy(name)
-        return model.to(device), tokenizer
-    tokenizer = train_tokenizer(data.texts())
-    return build_policy("mini", tokenizer).to(device), tokenizer
-
-
-def _same_tokens(name: str, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
-    model, theirs = load_policy(name)
-    if theirs.get_vocab() != tokenizer.get_vocab():
-        raise ValueError(f"the reference {name} has another tokenizer than the policy: their tokens must be the same")
-    return model.to(join())
-
-
-def _run(
-    method: str, output: Output, config: TrainConfig, model, tokenizer, rows, start, lora_rank=None, **identity: str
+def frontier(
+    world: tyro.conf.Positional[World],
+    out: Path = Path("frontier"),
+    size: Literal["full", "small"] = "full",
+    methods: tuple[Method, ...] = METHODS,
+    seeds: int = 5,
+    processes: int = 2,
+    budget: int | None = None,
 ) -> None:
-    settings = {"method": method, **asdict(config), "lora_rank": lora_rank}
-    identity = {**settings, "model": model_digest(model), **identity, "data": data_digest(rows)}
-    lora = None if lora_rank is None else Lora(model, lora_rank, config.seed)
-    sharded = shard(model)
+    """Compute the reward–KL frontier of RLHF, DPO and their baselines in one world.
 
-    def trained() -> PreTrainedModel:
-        gather(sharded, model)
-        return lora.merge() if lora else model
+    Results enter OUT/WORLD.csv run by run. Stop it at any time; the same command goes on where it stopped.
 
-    tokens = sum(len(ids) for row in rows for ids in row if isinstance(ids, list)) / len(rows)  # a row, on average
-    ran = carry_out(
-        output.out, identity, partial(start, sharded), config.steps, trained, tokenizer, tokens * config.batch_size,
-        output.checkpoint_every, output.tensorboard,
-    )  # fmt: skip
-    here = output.out
-    if this_process()[0] == 0:
-        print(f"the trained model is in {here / 'model'}" if ran else f"{here} holds this run already, finished")
+    Args:
+        world: verdicts (every number exact) or tiny-reviews (sampled).
+        out: folder of the results.
+        size: full, or small as chapter 08 runs it live.
+        methods: which to run.
+        seeds: how many, from 0 on; each draws its own comparisons.
+        processes: how many runs at once, each on one thread.
+        budget: passes (sequences run forward and backward) that each run may spend; by default the plan's.
+    """
+    require_count("seeds", seeds)
+    require_count("processes", processes)
+    if budget is not None:
+        require_count("budget", budget)
+    from tqdm import tqdm
+
+    from dpo_book.frontier.plans import PLANS
+    from dpo_book.frontier.table import compute
+
+    plan = PLANS[size][world]
+    if budget is not None:
+        plan = replace(plan, budget=budget)
+    progress = compute(out, world, plan, methods, seeds, processes)
+    done, total, _ = next(progress)
+    with tqdm(total=total, initial=done, unit="run", desc=world) as bar:
+        for done, total, run in progress:  # noqa: B007
+            bar.set_postfix_str(f"{run.method} {run.strength:g}, seed {run.seed}", refresh=False)
+            bar.update()
+    print(f"{done} of {total} runs are in {out / world}.csv")
+
+
+COMMANDS = (sft, reward, dpo, evaluate, sample, frontier)
+
+
+def _tokens_a_step(rows: Sequence[tuple], config: TrainConfig) -> float:
+    """On average: the token ids of a row, lists of them, times the batch size."""
+    tokens = 0
+    for row in rows:
+        tokens += sum(len(ids) for ids in row if isinstance(ids, list))
+    return tokens / len(rows) * config.batch_size

@@ -9,8 +9,10 @@ model/                   the trained model and its tokenizer as save_pretrained 
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -20,9 +22,12 @@ from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dpo_book import plots
-from dpo_book.system.files import remove, replace_whole, write_text
+from dpo_book.cli.options import OutputOptions
+from dpo_book.system.files import replace_whole, write_text
 from dpo_book.system.processes import all_agree, this_process
+from dpo_book.system.provenance import data_digest, model_digest
 from dpo_book.training.checkpoints import CheckpointError, Checkpoints, Identity, differences
+from dpo_book.training.config import TrainConfig
 from dpo_book.training.loop import Record
 
 SHOWN = {"loss": "loss", "margin": "margins", "accuracy": "accuracies"}  # on the bar: by name, or as "rewards/..."
@@ -32,101 +37,129 @@ class RunError(ValueError):
     """A folder in which this run cannot be; the message says why."""
 
 
-@contextmanager
-def run_folder(out: Path, identity: Identity) -> Iterator[Path]:
-    """The folder of the run with this identity, for this process alone: made, or found as an earlier try left it.
-
-    RunError, with nothing touched, where ``out`` is something else's or another run's.
-    """
-    if out.exists() and not out.is_dir():
-        raise RunError(f"{out} is a file; a run needs a folder")
-    ours = out / "run.json"
-    there = [path for path in out.iterdir() if path.name not in (".lock", "run.json.writing")] if out.exists() else []
-    if there and not ours.exists():
-        raise RunError(f"{out} is not empty and holds no run: choose a new folder with --out")
-    identity = json.loads(json.dumps(identity))
-    if ours.exists():
-        try:
-            earlier = json.loads(ours.read_text(encoding="utf-8"))
-            differing = differences(earlier, identity)
-        except (ValueError, AttributeError) as error:
-            raise RunError(f"{ours} is damaged ({error}): choose a new folder with --out") from None
-        if differing:
-            raise RunError(f"{out} holds another run: {differing}. Choose a new folder with --out")
-    out.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(out / ".lock", blocking=False):
-            if not ours.exists():
-                write_text(ours, json.dumps(identity, indent=2) + "\n")
-            yield out
-    except Timeout:
-        raise RunError(f"{out} is being written by another process") from None
+def identity_of(method: str, config: TrainConfig, model: PreTrainedModel, rows: Sequence, **more: object) -> Identity:
+    """What decides a run's course: its settings, the model that it starts from and its data, and what is ``more``."""
+    settings = {"method": method, **asdict(config)}
+    return {**settings, "model": model_digest(model), "data": data_digest(rows), **more}
 
 
-def carry_out(
-    out: Path,
-    identity: Identity,
-    start: Callable[[Checkpoints], Iterator[Record]],
-    steps: int,
-    trained: Callable[[], PreTrainedModel],
-    tokenizer: PreTrainedTokenizerBase,
-    tokens_a_step: float,
-    checkpoint_every: int = 100,
-    tensorboard: bool = False,
-) -> bool:
-    """Run ``start(checkpoints)``, a training of ``steps``, to its end in the folder ``out``, and save ``trained()``.
+class Run:
+    """A run in its folder. finished: its model is there. checkpoints: where its training goes on."""
 
-    A run that was stopped goes on from its checkpoint; one that is finished is left alone, and False returned.
-    Of several processes, which all train, the first one writes. tokens_a_step: for the bar alone, on average.
-    RunError, in each of them, if they have not the same run before them.
-    """
-    checkpoint, finished = out / "checkpoint.safetensors", (out / "model").exists()
-    if not all_agree((json.dumps(identity), finished, checkpoint.exists() and checkpoint.stat().st_size)):
-        raise RunError(
-            f"the processes do not have the same models and data, or not the same {out}: it has to be on a disk that "
-            "all of them see"
-        )
-    if this_process()[0] > 0:
+    def __init__(self, output: OutputOptions, identity: Identity, finished: bool, writes: bool):
+        self.finished = finished
+        self._folder, self._writes, self._tensorboard = output.out, writes, output.tensorboard
         if not finished:
-            for _ in start(Checkpoints(checkpoint, identity, checkpoint_every, writes=False)):
+            self.checkpoints = Checkpoints(checkpoint_file(output.out), identity, output.checkpoint_every, writes)
+            self._records = _kept_records(output.out / "metrics.jsonl", self.checkpoints.done) if writes else []
+
+    def follow(self, training: Iterator[Record], steps: int, tokens_a_step: float) -> None:
+        """Take a training of ``steps`` to its end, every record into metrics.jsonl, TensorBoard and the bar.
+
+        tokens_a_step: for the bar alone, on average.
+        """
+        if not self._writes:
+            for _ in training:
                 pass
-            trained()
-        return False
-    with run_folder(out, identity):
-        if finished:
-            return False
-        checkpoints = Checkpoints(checkpoint, identity, checkpoint_every)
-        records = _kept_records(out / "metrics.jsonl", checkpoints.done)
-        writer = _tensorboard(out / "tensorboard", checkpoints.done) if tensorboard else None
-        training = start(checkpoints)  # before the bar, for the reference may run first and has its own
-        with (
-            open(out / "metrics.jsonl", "a", encoding="utf-8") as metrics,
-            tqdm(total=steps, initial=checkpoints.done, unit="step", desc=out.name) as bar,
-        ):
+            return
+        done = self.checkpoints.done
+        with ExitStack() as stack:
+            metrics = stack.enter_context(open(self._folder / "metrics.jsonl", "a", encoding="utf-8"))
+            writer = _tensorboard(self._folder / "tensorboard", done, stack) if self._tensorboard else None
+            bar = stack.enter_context(tqdm(total=steps, initial=done, unit="step", desc=self._folder.name))
             for record in training:
                 metrics.write(json.dumps(record) + "\n")
                 metrics.flush()
-                if checkpoints.due(record["step"]):
+                if self.checkpoints.due(record["step"]):
                     os.fsync(metrics.fileno())  # no checkpoint may outlive the records before it
-                records.append(record)
-                bar.set_postfix_str(_shown(record, tokens_a_step * (bar.format_dict["rate"] or 0)), refresh=False)
-                bar.update()
+                self._records.append(record)
                 for name in record if writer else ():
                     writer.add_scalar(name, record[name], record["step"])
-        if writer:
-            writer.close()
-        for name, figure in _figures(records).items():
-            save = lambda scratch, figure=figure: figure.savefig(scratch, format="png", dpi=150)
-            replace_whole(out / f"{name}.png", save)
-        save_model(out / "model", trained(), tokenizer)
-        return True
+                rate = bar.format_dict["rate"] or 0
+                bar.set_postfix_str(_shown(record, tokens_a_step * rate), refresh=False)
+                bar.update()
+
+    def save(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        """The figures, then the trained model: the run is finished."""
+        if not self._writes:
+            return
+        for name, figure in _figures(self._records).items():
+            replace_whole(self._folder / f"{name}.png", partial(figure.savefig, format="png", dpi=150))
+        save_model(model_folder(self._folder), model, tokenizer)
+
+
+@contextmanager
+def open_run(output: OutputOptions, identity: Identity) -> Iterator[Run]:
+    """The run with this identity in its folder, for this command alone; a line says in the end where its model is.
+
+    Of several processes, which all train, the first one writes. RunError, in each of them, if they have not the same
+    run before them; see ``lock_folder`` for others.
+    """
+    folder, checkpoint = output.out, checkpoint_file(output.out)
+    finished = model_folder(folder).exists()
+    if not all_agree((json.dumps(identity), finished, checkpoint.exists() and checkpoint.stat().st_size)):
+        raise RunError(
+            f"the processes do not have the same models and data, or not the same {folder}: it has to be on a disk "
+            "that all of them see"
+        )
+    if this_process()[0] > 0:
+        yield Run(output, identity, finished, writes=False)
+        return
+    with lock_folder(folder, identity):
+        yield Run(output, identity, finished, writes=True)
+    print(f"{folder} holds this run already, finished" if finished else f"the trained model is in {folder / 'model'}")
+
+
+@contextmanager
+def lock_folder(folder: Path, identity: Identity) -> Iterator[None]:
+    """The folder of the run with this identity, for this process alone: made, or found as an earlier try left it.
+
+    RunError, with nothing touched, where it is something else's or another run's.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder} is a file; a run needs a folder")
+    about = folder / "run.json"
+    if not about.exists() and _holds_something(folder):
+        raise RunError(f"{folder} is not empty and holds no run: choose a new folder with --out")
+    identity = json.loads(json.dumps(identity))  # as it reads after it was written
+    if about.exists():
+        _check_same_run(about, identity)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".lock", blocking=False):
+            if not about.exists():
+                write_text(about, json.dumps(identity, indent=2) + "\n")
+            yield
+    except Timeout:
+        raise RunError(f"{folder} is being written by another process") from None
+
+
+def _holds_something(folder: Path) -> bool:
+    """Anything but what a run that was killed at its very start leaves."""
+    return folder.exists() and any(path.name not in (".lock", "run.json.writing") for path in folder.iterdir())
+
+
+def _check_same_run(about: Path, identity: Identity) -> None:
+    try:
+        differing = differences(json.loads(about.read_text(encoding="utf-8")), identity)
+    except (ValueError, AttributeError) as error:
+        raise RunError(f"{about} is damaged ({error}): choose a new folder with --out") from None
+    if differing:
+        raise RunError(f"{about.parent} holds another run: {differing}. Choose a new folder with --out")
+
+
+def checkpoint_file(folder: Path) -> Path:
+    return folder / "checkpoint.safetensors"
+
+
+def model_folder(folder: Path) -> Path:
+    return folder / "model"
 
 
 def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Model and tokenizer as ``save_pretrained`` writes them, in a folder that is there whole or not at all."""
 
     def write(scratch: Path) -> None:
-        remove(scratch)  # of a try that was killed
         model.save_pretrained(scratch)
         tokenizer.save_pretrained(scratch)
 
@@ -155,8 +188,11 @@ def _kept_records(path: Path, done: int) -> list[Record]:
 
 
 def _shown(record: Record, tokens_a_second: float) -> str:
-    values = {name: record.get(name, record.get(f"rewards/{key}")) for name, key in SHOWN.items()}
-    parts = [f"{name} {value:.3f}" for name, value in values.items() if value is not None]
+    parts = []
+    for name, key in SHOWN.items():
+        value = record.get(name, record.get(f"rewards/{key}"))
+        if value is not None:
+            parts.append(f"{name} {value:.3f}")
     return ", ".join([*parts, f"{tokens_a_second:,.0f} tokens/s"])
 
 
@@ -170,9 +206,9 @@ def _figures(records: list[Record]) -> Mapping[str, Figure]:
     return {"metrics": plots.learning_curves({"run": records}, names)}
 
 
-def _tensorboard(folder: Path, done: int):
+def _tensorboard(folder: Path, done: int, stack: ExitStack):
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise RunError('--tensorboard needs an extra package: pip install "dpo-book[tensorboard]"') from None
-    return SummaryWriter(folder, purge_step=done + 1)
+    return stack.enter_context(SummaryWriter(folder, purge_step=done + 1))

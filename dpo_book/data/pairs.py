@@ -1,11 +1,7 @@
-"""From preferences to batches: tokenising pairs, labelling samples, and batching by length.
+"""A ``Pair`` is a preference as token ids, the only form that training reads: made of texts, or of judged samples."""
 
-A ``Pair`` is a preference as token ids, the only form that training reads.
-"""
-
-import random
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -147,6 +143,11 @@ def pair_lengths(pairs: Sequence[Pair]) -> list[int]:
     return [len(pair.prompt) + len(pair.chosen) + len(pair.rejected) for pair in pairs]
 
 
+def longer_lengths(pairs: Sequence[Pair]) -> list[int]:
+    """Tokens of each prompt with the longer of its two completions: what a context has to have room for."""
+    return [len(pair.prompt) + max(len(pair.chosen), len(pair.rejected)) for pair in pairs]
+
+
 def bradley_terry_pairs(
     prompts: Sequence[list[int]],
     completions_a: Sequence[list[int]],
@@ -174,21 +175,3 @@ def bradley_terry_pairs(
         probability = torch.maximum(probability, 1 - probability)
     rows = zip(prompts, completions_a, completions_b, a_wins.tolist(), probability.tolist(), strict=True)
     return [Pair(x, a, b, p) if a_won else Pair(x, b, a, p) for x, a, b, a_won, p in rows if a != b]
-
-
-def batches_by_length(lengths: Sequence[int], batch_size: int, seed: int = 0) -> Iterator[list[int]]:
-    """Endless batches of indices into ``lengths``, epoch after epoch, each index once an epoch.
-
-    Every epoch is shuffled anew; within windows of 50 batches, items of like length share a batch, so that
-    little of it is padding. The last batch of an epoch may be smaller. Nothing depends on anything but ``seed``.
-    """
-    rng = random.Random(seed)
-    window = 50 * batch_size
-    while True:
-        order = list(range(len(lengths)))
-        rng.shuffle(order)
-        for start in range(0, len(order), window):
-            part = sorted(order[start : start + window], key=lengths.__getitem__)
-            batches = [part[i : i + batch_size] for i in range(0, len(part), batch_size)]
-            rng.shuffle(batches)
-            yield from batches

@@ -57,7 +57,9 @@ def load_preferences(
     if path_or_name in ("hh", "tldr"):
         rows = usable_rows(path_or_name, split, source)
     elif path_or_name == "imdb":
-        raise PreferenceError("'imdb' is reviews without comparisons: see dpo_book.worlds.imdb")
+        raise PreferenceError(
+            "'imdb' is reviews without comparisons: dpo_book.worlds.imdb.sentiment_pairs makes some"
+        )
     elif source is None:
         rows = read_rows(path_or_name, split)
     else:

@@ -13,23 +13,24 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-import transformers
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
+from dpo_book.data.batches import in_parts
 from dpo_book.data.pairs import Pair, bradley_terry_pairs
-from dpo_book.evaluation.sampled import best_of_n_logp, estimate, expected_reward
-from dpo_book.maths.objective import kl_divergence
-from dpo_book.models.logprobs import collate, sequence_logp
+from dpo_book.maths.estimates import estimate
+from dpo_book.maths.exact import best_of_n_logp, expected_reward, kl_divergence
+from dpo_book.models.logprobs import collate
 from dpo_book.models.policy import sample, sample_ids
 from dpo_book.models.reward_model import Reward, build_reward_model, rewards_of
+from dpo_book.models.scoring import row_scorer, score_pairs
 from dpo_book.system.cache import cached
 from dpo_book.system.provenance import model_digest
 from dpo_book.training.config import RewardConfig
-from dpo_book.training.offline import compute_reference_logps, train_reward_model
-from dpo_book.worlds.references import draw_comparisons, tiny_reviews_reference, verdicts_reference
+from dpo_book.training.offline import train_reward_model
+from dpo_book.worlds.references import tiny_reviews_reference, verdicts_reference
 from dpo_book.worlds.tiny_reviews import tiny_reviews
-from dpo_book.worlds.verdicts import verdicts
+from dpo_book.worlds.verdicts import draw_comparisons, verdicts
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,10 @@ class Cost:
 
     def __add__(self, other: "Cost") -> "Cost":
         return Cost(
-            *(mine + theirs for mine, theirs in zip(asdict(self).values(), asdict(other).values(), strict=True))
+            passes=self.passes + other.passes,
+            generated_tokens=self.generated_tokens + other.generated_tokens,
+            judgements=self.judgements + other.judgements,
+            seconds=self.seconds + other.seconds,
         )
 
 
@@ -120,22 +124,39 @@ class SampledArena:
     def comparisons(self, size: int, seed: int) -> tuple[list[Pair], int]:
         """Pairs of the reference's own samples, one pair a prompt, and how many tokens they have."""
         prompts = self.world.draw_prompts(size, seed)
-        a, b = (self._sample(self.reference, prompts, 2 * seed + i) for i in (0, 1))
-        rewards = [self.world.rewards_of(prompts, completions) for completions in (a, b)]
-        return bradley_terry_pairs(prompts, a, b, *rewards, "hard", seed), sum(map(len, [*a, *b]))
+        a = self._sample(self.reference, prompts, 2 * seed)
+        b = self._sample(self.reference, prompts, 2 * seed + 1)
+        reward_a, reward_b = self.world.rewards_of(prompts, a), self.world.rewards_of(prompts, b)
+        pairs = bradley_terry_pairs(prompts, a, b, reward_a, reward_b, "hard", seed)
+        return pairs, sum(map(len, [*a, *b]))
 
     @torch.no_grad()
     def measure(self, policy: PreTrainedModel, learned: Reward) -> Standing:
         prompts = self.prompts * self.samples_a_prompt
         completions = self._sample(policy, prompts, seed=0)
-        order = sorted(range(len(prompts)), key=lambda i: len(completions[i]))
-        log_ratio = []
-        for start in range(0, len(order), 128):
-            rows = order[start : start + 128]
+        reward = estimate(self.world.rewards_of(prompts, completions))
+        kl = estimate(self._log_ratios(policy, prompts, completions))
+        return Standing(
+            reward=reward.mean,
+            reward_error=reward.standard_error,
+            kl=kl.mean,
+            kl_error=kl.standard_error,
+            learned_reward=learned(prompts, completions).mean().item(),
+            samples=self._shown(completions),
+        )
+
+    def _log_ratios(
+        self, policy: PreTrainedModel, prompts: Sequence[list[int]], completions: Sequence[list[int]]
+    ) -> Tensor:
+        """log π(y|x) − log π_ref(y|x) of every completion, those of like length computed together: (B,)."""
+        score, score_reference = row_scorer(policy), row_scorer(self.reference)
+        lengths = [len(completion) for completion in completions]
+        in_order = sorted(range(len(lengths)), key=lengths.__getitem__)
+        log_ratios = []
+        for rows in in_parts(in_order, 128):
             batch = collate([prompts[i] for i in rows], [completions[i] for i in rows])
-            log_ratio.append(sequence_logp(policy, batch) - sequence_logp(self.reference, batch))
-        reward, kl = estimate(self.world.rewards_of(prompts, completions)), estimate(torch.cat(log_ratio))
-        return Standing(*reward, *kl, learned(prompts, completions).mean().item(), self._shown(completions))
+            log_ratios.append(score(batch) - score_reference(batch))
+        return torch.cat(log_ratios)
 
     def best_of(self, n: int, learned: Reward, seed: int) -> Standing:
         """The best of n of the reference's responses by the learned reward.
@@ -146,17 +167,21 @@ class SampledArena:
         scores = torch.stack([learned(self.prompts, pool) for pool in pools])  # (n, prompts)
         best = [pools[i][row] for row, i in enumerate(scores.argmax(dim=0).tolist())]
         reward = estimate(self.world.rewards_of(self.prompts, best))
-        return Standing(*reward, math.log(n) - (n - 1) / n, 0.0, scores.amax(dim=0).mean().item(), self._shown(best))
+        return Standing(
+            reward=reward.mean,
+            reward_error=reward.standard_error,
+            kl=math.log(n) - (n - 1) / n,
+            kl_error=0.0,
+            learned_reward=scores.amax(dim=0).mean().item(),
+            samples=self._shown(best),
+        )
 
     def _sample(self, policy: PreTrainedModel, prompts: Sequence[list[int]], seed: int) -> list[list[int]]:
-        parts = range(0, len(prompts), 256)
-        return [
-            completion
-            for start in parts
-            for completion in sample_ids(
-                policy, prompts[start : start + 256], self.world.max_new_tokens, seed=seed * 100_003 + start
-            )
-        ]
+        completions = []
+        for start in range(0, len(prompts), 256):
+            part = prompts[start : start + 256]
+            completions += sample_ids(policy, part, self.world.max_new_tokens, seed=seed * 100_003 + start)
+        return completions
 
     def _shown(self, completions: Sequence[list[int]]) -> list[tuple[str, str]]:
         texts = self.world.tokenizer.batch_decode(list(completions[: self.shown]), skip_special_tokens=True)
@@ -167,7 +192,7 @@ Arena = EnumeratedArena | SampledArena
 ARENAS: dict[str, type[Arena]] = {arena.name: arena for arena in (EnumeratedArena, SampledArena)}
 
 
-class Data(NamedTuple):
+class Material(NamedTuple):
     """What one seed gives every method: comparisons, and for those who want one a reward model fitted to them."""
 
     pairs: list[Pair]
@@ -179,7 +204,7 @@ class Data(NamedTuple):
 
 
 @lru_cache(maxsize=8)  # of several seeds, taken in turn
-def draw_data(arena: Arena, comparisons: int, reward_config: RewardConfig, seed: int) -> Data:
+def draw_material(arena: Arena, comparisons: int, reward_config: RewardConfig, seed: int) -> Material:
     """The comparisons of one seed and the reward model fitted to them; made once, then kept."""
 
     def build(folder: Path) -> None:
@@ -195,7 +220,7 @@ def draw_data(arena: Arena, comparisons: int, reward_config: RewardConfig, seed:
         model.save_pretrained(folder / "reward_model")
         kept = {
             "pairs": pairs,
-            "reference_logps": [logps.tolist() for logps in compute_reference_logps(arena.reference, pairs)],
+            "reference_logps": [logps.tolist() for logps in score_pairs(arena.reference, pairs)],
             "costs": [asdict(drawn), asdict(fitted)],
             "start": arena.measure(arena.reference, partial(rewards_of, model)),
         }
@@ -206,13 +231,12 @@ def draw_data(arena: Arena, comparisons: int, reward_config: RewardConfig, seed:
         "comparisons": comparisons,
         "reward_model": repr(reward_config),
         "seed": seed,
-        "versions": [torch.__version__, transformers.__version__],
     }
     folder = cached(f"{arena.name}-comparisons", depends_on, build)
     kept = json.loads((folder / "data.json").read_text(encoding="utf-8"))
     model = AutoModelForSequenceClassification.from_pretrained(folder / "reward_model").eval()
     chosen, rejected = map(torch.tensor, kept["reference_logps"])
-    return Data(
+    return Material(
         pairs=[Pair(*pair) for pair in kept["pairs"]],
         reference_logps=(chosen, rejected),
         learned=partial(rewards_of, model),

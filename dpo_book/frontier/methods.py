@@ -1,31 +1,27 @@
-"""Seven ways from comparisons to a policy, all through one call: ``run``.
+"""Seven ways from comparisons to a policy, and all that is known of each in one record.
 
-Each spends the same budget on the same data; what differs is what it does with them.
+Each spends the same budget on the same material; what differs is what it does with them. ``trajectory`` trains by any
+of them, through one call.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 from transformers import PreTrainedModel
 
-from dpo_book.frontier.arena import Arena, Cost, Data, Standing, draw_data
+from dpo_book.frontier.arena import Arena, Cost, Material, Standing, draw_material
+from dpo_book.maths.require import require_count
 from dpo_book.models.policy import copy_policy
+from dpo_book.plots.style import POLICY, REFERENCE
 from dpo_book.training.config import DPOConfig, PPOConfig, RewardConfig, SFTConfig, UnlikelihoodConfig
+from dpo_book.training.loop import Record
 from dpo_book.training.offline import train_dpo, train_sft, train_unlikelihood
 from dpo_book.training.ppo import train_ppo
 
-METHODS = {  # name → what its strength is
-    "sft": None,
-    "preferred-ft": None,
-    "unlikelihood": "alpha",
-    "dpo": "beta",
-    "best-of-n": "n",
-    "ppo": "beta",
-    "ppo-gt": "beta",
-}
+# ------------------------------------------------------------------ what a world allows them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,25 +44,168 @@ class Plan:
 
     def __post_init__(self) -> None:
         for name in ("comparisons", "budget", "batch_size", "measurements"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-        least = self.reward_passes + self.rollout_passes
+            require_count(name, getattr(self, name))
+        least = self.reward_passes() + self.rollout_passes()
         if self.budget < least:
             raise ValueError(
-                f"budget must be at least {least} passes, the reward model's {self.reward_passes} and those of one "
+                f"budget must be at least {least} passes, the reward model's {self.reward_passes()} and those of one "
                 f"step of PPO; got {self.budget}"
             )
 
-    @property
     def reward_passes(self) -> int:
         """Passes that fitting the reward model takes: both completions of every pair in every batch."""
         return 2 * self.reward_model.batch_size * self.reward_model.steps
 
-    @property
+    def completion_passes(self) -> int:
+        """Passes of one step of a method that imitates: one completion of every pair."""
+        return self.batch_size
+
+    def pair_passes(self) -> int:
+        """Passes of one step of a method that compares: both completions of every pair."""
+        return 2 * self.batch_size
+
     def rollout_passes(self) -> int:
         """Passes of one step of PPO: every rollout, every epoch, through the policy and the value model."""
         return 2 * self.batch_size * self.ppo.epochs
+
+
+class Task(NamedTuple):
+    """One training: the policy to train, where, from what, and the settings that every method has."""
+
+    policy: PreTrainedModel
+    arena: Arena
+    plan: Plan
+    material: Material
+    strength: float  # β or α
+    settings: dict  # steps, batch_size, learning_rate, seed
+
+
+# ------------------------------------------------------------------ how each trains
+
+
+def _preferred_ft(task: Task) -> Iterator[Record]:
+    examples = [(pair.prompt, pair.chosen) for pair in task.material.pairs]
+    return train_sft(task.policy, examples, SFTConfig(**task.settings))
+
+
+def _unlikelihood(task: Task) -> Iterator[Record]:
+    config = UnlikelihoodConfig(**task.settings, alpha=task.strength)
+    return train_unlikelihood(task.policy, task.material.pairs, config)
+
+
+def _dpo(task: Task) -> Iterator[Record]:
+    config = DPOConfig(**task.settings, beta=task.strength)
+    reference_logps = task.material.reference_logps
+    return train_dpo(task.policy, task.arena.reference, task.material.pairs, config, reference_logps)
+
+
+def _ppo(task: Task) -> Iterator[Record]:
+    return _train_ppo(task, task.material.learned)
+
+
+def _ppo_gt(task: Task) -> Iterator[Record]:
+    return _train_ppo(task, task.arena.world.rewards_of)
+
+
+def _train_ppo(task: Task, reward) -> Iterator[Record]:
+    cut = task.arena.world.max_new_tokens
+    config = replace(task.plan.ppo, **task.settings, beta=task.strength, max_new_tokens=cut)
+    prompts = [pair.prompt for pair in task.material.pairs]
+    return train_ppo(task.policy, task.arena.reference, prompts, reward, config)
+
+
+# ------------------------------------------------------------------ the seven
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """What training, table and figures need to know of one method.
+
+    label, colour, marker: how a page shows it. symbol: of its strength, if it has one. train: the records of its
+    training; None where nothing is trained. passes: of one step. compares: it learns
+    from the drawn comparisons and pays for them. fits_reward: it pays for a reward model. asks_truth: every rollout
+    is a question to whoever knows the true reward.
+    """
+
+    label: str
+    colour: str
+    marker: str
+    symbol: str | None = None
+    train: Callable[[Task], Iterator[Record]] | None = None
+    passes: Callable[[Plan], int] | None = None
+    compares: bool = True
+    fits_reward: bool = False
+    asks_truth: bool = False
+
+    def start_cost(self, material: Material) -> Cost:
+        """What was spent before the first step."""
+        cost = material.drawn if self.compares else Cost()
+        return cost + material.fitted if self.fits_reward else cost
+
+    def steps(self, plan: Plan) -> int:
+        """How many the budget allows, once the reward model is paid."""
+        spent = plan.reward_passes() if self.fits_reward else 0
+        return (plan.budget - spent) // self.passes(plan)
+
+
+# In the order of the page. DPO is the book's policy; what only picks among the reference's answers is grey.
+METHODS = {
+    "sft": Method(
+        label="SFT (reference)",
+        colour=REFERENCE,
+        marker="s",
+        compares=False,
+    ),
+    "preferred-ft": Method(
+        label="preferred-FT",
+        colour="#56B4E9",
+        marker="v",
+        train=_preferred_ft,
+        passes=Plan.completion_passes,
+    ),
+    "unlikelihood": Method(
+        label="unlikelihood",
+        colour="#E69F00",
+        marker="^",
+        symbol="α",
+        train=_unlikelihood,
+        passes=Plan.pair_passes,
+    ),
+    "dpo": Method(
+        label="DPO",
+        colour=POLICY,
+        marker="o",
+        symbol="β",
+        train=_dpo,
+        passes=Plan.pair_passes,
+    ),
+    "best-of-n": Method(
+        label="best-of-n",
+        colour="#555555",
+        marker="D",
+        symbol="n",
+        fits_reward=True,
+    ),
+    "ppo": Method(
+        label="PPO",
+        colour="#CC79A7",
+        marker="P",
+        symbol="β",
+        train=_ppo,
+        passes=Plan.rollout_passes,
+        fits_reward=True,
+    ),
+    "ppo-gt": Method(
+        label="PPO-GT",
+        colour="#882255",
+        marker="X",
+        symbol="β",
+        train=_ppo_gt,
+        passes=Plan.rollout_passes,
+        compares=False,
+        asks_truth=True,
+    ),
+}
 
 
 class Point(NamedTuple):
@@ -74,60 +213,44 @@ class Point(NamedTuple):
 
     step: int
     cost: Cost
-    measured: Standing
+    standing: Standing
 
 
-def run(arena: Arena, plan: Plan, method: str, strength: float, seed: int) -> Iterator[Point]:
-    """Train by one method and measure on the way; the last point is the finished policy.
+def trajectory(arena: Arena, plan: Plan, name: str, strength: float, seed: int) -> Iterator[Point]:
+    """Train by the method ``name`` and measure on the way; the last point is the finished policy.
 
-    strength: β, α or n, as ``METHODS`` says; 0 for the methods that have none.
+    strength: β, α or n, the method's ``symbol``; 0 for the methods that have none.
     """
-    data = draw_data(arena, plan.comparisons, replace(plan.reward_model, seed=seed), seed)
-    if method == "best-of-n":
-        yield Point(0, data.drawn + data.fitted, arena.best_of(int(strength), data.learned, seed))
+    method = METHODS[name]
+    material = draw_material(arena, plan.comparisons, replace(plan.reward_model, seed=seed), seed)
+    cost = method.start_cost(material)
+    if name == "best-of-n":
+        yield Point(0, cost, arena.best_of(int(strength), material.learned, seed))
         return
+    yield Point(0, cost, material.start)
+    if method.train is None:
+        return
+
     policy = copy_policy(arena.reference)
-    cost = {"sft": Cost(), "ppo": data.drawn + data.fitted, "ppo-gt": Cost()}.get(method, data.drawn)
-    yield Point(0, cost, data.start)
-    if method == "sft":
-        return
-
-    budgets = np.geomspace(1 / 64, 1, plan.measurements) * plan.budget
-    steps, training = _training(policy, arena, plan, data, method, strength, seed)
-    started = time.process_time()
-    for step, spent in enumerate(training, start=1):
-        cost += spent + Cost(seconds=time.process_time() - started)
-        if step == steps or cost.passes >= budgets[0]:
-            budgets = budgets[budgets > cost.passes]
-            yield Point(step, cost, arena.measure(policy, data.learned))
-        started = time.process_time()
-
-
-def _training(
-    policy: PreTrainedModel, arena: Arena, plan: Plan, data: Data, method: str, strength: float, seed: int
-) -> tuple[int, Iterator[Cost]]:
-    """How many steps the budget allows, and the steps: each trains ``policy`` and tells its cost but for seconds."""
-    budget = plan.budget - plan.reward_passes if method == "ppo" else plan.budget
-    passes = {"preferred-ft": plan.batch_size, "ppo": plan.rollout_passes, "ppo-gt": plan.rollout_passes}
-    a_step = passes.get(method, 2 * plan.batch_size)
-    options = {
-        "steps": budget // a_step,
+    steps = method.steps(plan)
+    settings = {
+        "steps": steps,
         "batch_size": plan.batch_size,
-        "learning_rate": plan.learning_rates[method],
+        "learning_rate": plan.learning_rates[name],
         "seed": seed,
     }
-    match method:
-        case "preferred-ft":
-            examples = [(pair.prompt, pair.chosen) for pair in data.pairs]
-            records = train_sft(policy, examples, SFTConfig(**options))
-        case "unlikelihood":
-            records = train_unlikelihood(policy, data.pairs, UnlikelihoodConfig(**options, alpha=strength))
-        case "dpo":
-            config = DPOConfig(**options, beta=strength)
-            records = train_dpo(policy, arena.reference, data.pairs, config, data.reference_logps)
-        case "ppo" | "ppo-gt":
-            reward = data.learned if method == "ppo" else arena.world.rewards_of
-            config = replace(plan.ppo, **options, beta=strength, max_new_tokens=arena.world.max_new_tokens)
-            records = train_ppo(policy, arena.reference, [pair.prompt for pair in data.pairs], reward, config)
-    asked = plan.batch_size if method == "ppo-gt" else 0  # of the true reward, one judgement a rollout
-    return options["steps"], (Cost(a_step, record.get("generated_tokens", 0), asked) for record in records)
+    records = method.train(Task(policy, arena, plan, material, strength, settings))
+    budgets = np.geomspace(1 / 64, 1, plan.measurements) * plan.budget
+    judgements = plan.batch_size if method.asks_truth else 0
+    started = time.process_time()
+    for step, record in enumerate(records, start=1):
+        cost += Cost(
+            passes=method.passes(plan),
+            generated_tokens=record.get("generated_tokens", 0),
+            judgements=judgements,
+            seconds=time.process_time() - started,
+        )
+        if step == steps or cost.passes >= budgets[0]:
+            budgets = budgets[budgets > cost.passes]
+            yield Point(step, cost, arena.measure(policy, material.learned))
+        started = time.process_time()

@@ -5,6 +5,7 @@ together, when it is finished; what is in the table is never computed again and 
 """
 
 import io
+import itertools
 import json
 import multiprocessing
 import os
@@ -25,9 +26,10 @@ import torch
 import transformers
 
 from dpo_book.frontier.arena import ARENAS, Arena
-from dpo_book.frontier.methods import METHODS, Plan, run
+from dpo_book.frontier.methods import METHODS, Plan, trajectory
+from dpo_book.maths.require import require_count
 from dpo_book.system.files import write_text
-from dpo_book.system.machine import processor, versions
+from dpo_book.system.provenance import processor, versions
 
 COLUMNS = {  # name → type; rewards and KL in nats, errors are standard errors, seconds of one thread
     "world": "str", "method": "str", "strength": "float64", "seed": "int64", "step": "int64", "last": "bool",
@@ -51,38 +53,42 @@ class Run(NamedTuple):
 def runs_of(plan: Plan, methods: Iterable[str] = tuple(METHODS), seeds: int = 1) -> list[Run]:
     """All runs of a frontier, seeds in turn, so that workers do not all wait for one seed's comparisons.
 
-    Raises FrontierError for what is no method or no number of seeds.
+    Raises FrontierError for what is no method, ValueError for what is no number of seeds.
     """
     methods = list(methods)
     if unknown := [method for method in methods if method not in METHODS]:
         raise FrontierError(f"there is no method {unknown[0]!r}; choose among {', '.join(METHODS)}")
-    if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
-        raise FrontierError(f"seeds must be a whole number of at least 1, got {seeds!r}")
-    return [Run(method, s, seed) for method in methods for s in plan.strengths[method] for seed in range(seeds)]
+    require_count("seeds", seeds)
+    runs = []
+    for method in methods:
+        runs += [Run(method, *rest) for rest in itertools.product(plan.strengths[method], range(seeds))]
+    return runs
 
 
-def measure_run(world: str, plan: Plan, run_: Run) -> list[dict]:
+def measure_run(world: str, plan: Plan, run: Run) -> list[dict]:
     """The rows of one run, in the order of training."""
-    arena = _arena(world)
-    points = list(run(arena, plan, *run_))
-    today = datetime.now(UTC).date().isoformat()
-    about = {"date": today, "hardware": f"{processor()}, 1 thread", "versions": versions()}
-    return [
-        {
-            "world": world, **run_._asdict(), "step": point.step, "last": point is points[-1], **asdict(point.cost),
-            **point.measured._asdict(),
-            "samples": json.dumps(point.measured.samples if run_.seed == 0 else [], ensure_ascii=False), **about,
-        }
-        for point in points
-    ]  # fmt: skip
+    points = list(trajectory(_arena(world), plan, *run))
+    about = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "hardware": f"{processor()}, 1 thread",
+        "versions": versions(),
+    }
+    rows = []
+    for point in points:
+        samples = point.standing.samples if run.seed == 0 else []
+        row = {"world": world, **run._asdict(), "step": point.step, "last": point is points[-1]}
+        row |= asdict(point.cost) | point.standing._asdict()
+        rows.append(row | {"samples": json.dumps(samples, ensure_ascii=False)} | about)
+    return rows
 
 
 def table(rows: Iterable[dict]) -> pd.DataFrame:
     """Rows of ``measure_run`` as a table, sorted by method, strength, seed and step."""
     frame = pd.DataFrame(list(rows), columns=list(COLUMNS)).astype(COLUMNS)
-    order = {method: i for i, method in enumerate(METHODS)}
-    by = lambda column: column.map(order) if column.name == "method" else column
-    return frame.sort_values([*RUN, "step"], key=by, kind="stable", ignore_index=True)
+    places = {method: place for place, method in enumerate(METHODS)}
+    frame["place"] = frame["method"].map(places)
+    frame = frame.sort_values(["place", *RUN, "step"], kind="stable", ignore_index=True)
+    return frame.drop(columns="place")
 
 
 def compute(
@@ -97,22 +103,21 @@ def compute(
     if world not in ARENAS:
         raise FrontierError(f"there is no world {world!r}; choose one of {', '.join(ARENAS)}")
     wanted = runs_of(plan, methods, seeds)
-    if isinstance(processes, bool) or not isinstance(processes, int) or processes < 1:
-        raise FrontierError(f"processes must be a whole number of at least 1, got {processes!r}")
+    require_count("processes", processes)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{world}.csv"
     try:
         with filelock.FileLock(folder / f".{world}.lock", timeout=0):
             done = _resume(path, plan)
             present = {Run(*key) for key in done[RUN].itertuples(index=False)}
-            missing = [run_ for run_ in wanted if run_ not in present]
+            missing = [run for run in wanted if run not in present]
             finished = len(wanted) - len(missing)
             yield finished, len(wanted), None
-            for run_, rows in _measured(world, plan, missing, processes):
+            for run, rows in _measured(world, plan, missing, processes):
                 done = table([*done.to_dict("records"), *rows])
                 write_text(path, _to_csv(done))
                 finished += 1
-                yield finished, len(wanted), run_
+                yield finished, len(wanted), run
     except filelock.Timeout:
         raise FrontierError(f"{path} is being written by another run; wait for it or choose another folder") from None
 
@@ -181,7 +186,7 @@ def _measured(world: str, plan: Plan, runs: list[Run], processes: int) -> Iterat
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(processes, len(runs)), context, initializer=_quiet_worker) as pool:
-        futures = {pool.submit(measure_run, world, plan, run_): run_ for run_ in runs}
+        futures = {pool.submit(measure_run, world, plan, run): run for run in runs}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()

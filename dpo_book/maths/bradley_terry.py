@@ -1,6 +1,6 @@
 """Equations 1 and 2: what a comparison says about two rewards, and how rewards are fitted to comparisons.
 
-Maths floor: torch only, pure functions, no model in sight.
+Pure functions, no model in sight.
 """
 
 import torch

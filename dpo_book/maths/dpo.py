@@ -1,9 +1,10 @@
-"""Equation 7: the DPO loss. Maths floor: pure functions of log-probabilities."""
+"""Equation 7: the DPO loss, pure functions of log-probabilities."""
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from dpo_book.maths.objective import implicit_reward, require_beta
+from dpo_book.maths.objective import implicit_reward
+from dpo_book.maths.require import require_beta
 
 
 def dpo_loss(

@@ -1,36 +1,14 @@
 """Equations 3 to 6, exactly: the RLHF objective, its optimum, and the reward inside a policy.
 
-Maths floor: torch only, pure functions of log-probabilities, no model in sight. Where a sum over
+Pure functions of log-probabilities, no model in sight. Where a sum over
 responses y stands in the paper, the last dimension holds *all* N responses. Everything is in nats.
 """
-
-import math
-from numbers import Real
 
 import torch
 from torch import Tensor
 
-
-def require_beta(beta: float) -> float:
-    """beta itself if it is a finite number above zero; TypeError or ValueError otherwise.
-
-    At beta = 0 the optimal policy (eq. 4) divides by zero and the DPO loss (eq. 7) is ln 2 everywhere.
-    """
-    if isinstance(beta, bool) or not isinstance(beta, Real):
-        raise TypeError(f"beta must be a number above 0, such as 0.1; got {beta!r}")
-    if not (math.isfinite(beta) and beta > 0):
-        raise ValueError(f"beta must be a finite number above 0, such as 0.1; got {beta!r}")
-    return float(beta)
-
-
-def kl_divergence(logp: Tensor, other_logp: Tensor) -> Tensor:
-    """KL[π ‖ π'] = Σ_y π(y|x) (log π(y|x) − log π'(y|x)).
-
-    Both arguments (..., N) over all N responses; returns (...). A response of probability zero under π
-    adds nothing, whatever π' says.
-    """
-    p = logp.exp()
-    return (p * torch.where(p > 0, logp - other_logp, 0.0)).sum(dim=-1)
+from dpo_book.maths.exact import expected_reward, kl_divergence
+from dpo_book.maths.require import require_beta
 
 
 def kl_regularized_objective(logp: Tensor, ref_logp: Tensor, reward: Tensor, beta: float) -> Tensor:
@@ -39,7 +17,7 @@ def kl_regularized_objective(logp: Tensor, ref_logp: Tensor, reward: Tensor, bet
     logp, ref_logp, reward: (..., N) over all N responses; returns (...), one value a prompt.
     """
     require_beta(beta)
-    return (logp.exp() * reward).sum(dim=-1) - beta * kl_divergence(logp, ref_logp)
+    return expected_reward(logp, reward) - beta * kl_divergence(logp, ref_logp)
 
 
 def log_partition(ref_logp: Tensor, reward: Tensor, beta: float) -> Tensor:

@@ -4,18 +4,12 @@ Over GPT-2's 50,257 tokens the logits and their gradient are by far the largest 
 made for a few tokens at a time, used, and forgotten; the backward pass makes them once more.
 """
 
-from weakref import WeakKeyDictionary
-
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from transformers import PreTrainedModel
 
-from dpo_book.system.processes import unsharded
-
 LOGITS_AT_ONCE = 2**24  # 64 MiB in float32: 333 tokens of GPT-2's vocabulary, 8,192 of one of 2,048
-
-_linear_heads: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()
 
 
 def head_logp(model: PreTrainedModel, hidden: Tensor, targets: Tensor) -> Tensor:
@@ -33,6 +27,10 @@ class _HeadLogp(torch.autograd.Function):
     """z = W h and log p_y = z_y − log Σ exp z, so ∂ log p_y / ∂z = onehot(y) − p; some tokens at a time.
 
     The logits made last are kept for the backward pass, which starts with them: there they would stand anyway.
+
+    Since torch 2.13 ``torch.nn.functional.linear_cross_entropy`` computes the same from h, W and y. It is not used:
+    under bfloat16 its losses come back in bfloat16, too coarse for the sum over a completion, and torch 2.6, which
+    this book still supports, lacks it.
     """
 
     @staticmethod
@@ -77,19 +75,12 @@ def _logits(hidden: Tensor, weight: Tensor) -> Tensor:
     return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
 
 
-def has_linear_head(model: PreTrainedModel) -> bool:
-    """Whether the model's logits are W h and nothing more: no bias, no scale, no soft cap. Found out once a model.
-
-    By running it; of a model in parts that cannot be done within another computation, so ask before.
-    """
-    if model not in _linear_heads:
-        _linear_heads[model] = unsharded(model, lambda: _find_linear_head(model))
-    return _linear_heads[model]
-
-
 @torch.no_grad()
-def _find_linear_head(model: PreTrainedModel) -> bool:
-    """Try it on a hidden state so long that a soft cap would show as well as a scale."""
+def has_linear_head(model: PreTrainedModel) -> bool:
+    """Whether the model's logits are W h and nothing more: no bias, no scale, no soft cap.
+
+    Found out by running one token, with a hidden state so long that a soft cap would show as well as a scale.
+    """
     head, body = model.get_output_embeddings(), model.base_model
     if not isinstance(head, torch.nn.Linear) or head.bias is not None or body is model:
         return False

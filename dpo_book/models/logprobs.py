@@ -5,8 +5,9 @@ transformers; knows nothing of losses, training or worlds.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Self
 
 import torch
@@ -22,9 +23,12 @@ class OnDevice:
     def to(self, device: torch.device | str) -> Self:
         """To a GPU through pinned memory, so that the copy does not wait for what the GPU is doing."""
         pinned = torch.device(device).type == "cuda"
-        move = lambda tensor: tensor.pin_memory().to(device, non_blocking=True) if pinned else tensor.to(device)
-        tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
-        return replace(self, **{name: move(tensor) for name, tensor in tensors.items()})
+        moved = {}
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                value = value.pin_memory() if pinned else value
+                moved[name] = value.to(device, non_blocking=pinned)
+        return replace(self, **moved)
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,9 @@ class Batch(OnDevice):
     completion_mask: Tensor
 
 
+TokenScorer = Callable[[Batch], Tensor]  # → (B, K): log π(y_t | x, y_<t)
+
+
 def collate(prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]]) -> Batch:
     """Pad B prompts on the left and their completions on the right, so that all completions start in one column.
 
@@ -48,14 +55,15 @@ def collate(prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int
     for padding.
     """
     left, right = max(map(len, prompts)), max(map(len, completions))
-    rows = zip(prompts, completions, strict=True)
-    # One list and one tensor of it: a tensor a row takes six times as long.
-    input_ids = torch.tensor([[0] * (left - len(x)) + [*x, *y] + [0] * (right - len(y)) for x, y in rows])
+    rows = []  # one list and one tensor of it: a tensor a row takes six times as long
+    for x, y in zip(prompts, completions, strict=True):
+        before, after = [0] * (left - len(x)), [0] * (right - len(y))
+        rows.append([*before, *x, *y, *after])
     column = torch.arange(left + right)
     start = left - torch.tensor([len(x) for x in prompts])[:, None]
     end = left + torch.tensor([len(y) for y in completions])[:, None]
     return Batch(
-        input_ids=input_ids,
+        input_ids=torch.tensor(rows),
         attention_mask=(column >= start) & (column < end),
         completion_mask=(column >= left) & (column < end),
     )
@@ -65,10 +73,20 @@ def sequence_logp(model: PreTrainedModel, batch: Batch) -> Tensor:
     """log π(y|x) = Σ_t log π(y_t | x, y_<t), summed (never averaged) over completion tokens.
 
     Returns shape (B,), float32 or wider, with gradient. Prompt tokens are read and not scored. Rows may be
-    padded on the left, on the right, or both.
+    padded on the left, on the right, or both. Where a model is asked again and again, ``token_scorer`` spares
+    finding out each time how its head is applied.
 
-    Raises ValueError for a row whose completion mask is empty (its log-probability would be an empty
-    sum, 0, and the loss would train on nothing) or that starts in the first token, which nothing predicts.
+    Raises ValueError for a row that ``check_rows`` refuses.
+    """
+    check_rows(batch)
+    return token_scorer(model)(batch).sum(dim=1)
+
+
+def check_rows(batch: Batch) -> None:
+    """ValueError for a row whose completion mask is empty, or that starts in the first token.
+
+    The log-probability of the one would be an empty sum, 0, and the loss would train on nothing; nothing predicts
+    the first token of the other.
     """
     empty = (~batch.completion_mask.any(dim=1)).nonzero().flatten().tolist()
     if empty:
@@ -81,21 +99,31 @@ def sequence_logp(model: PreTrainedModel, batch: Batch) -> Tensor:
             "completion token: put the tokenizer's BOS token in front"
         )
 
-    return token_logps(model, batch).sum(dim=1)
 
+def token_scorer(model: PreTrainedModel) -> TokenScorer:
+    """The function that gives log π(y_t | x, y_<t) of every completion token of a batch, with gradient.
 
-def token_logps(model: PreTrainedModel, batch: Batch) -> Tensor:
-    """log π(y_t | x, y_<t) of every completion token: (B, K), the batch's last K columns, with gradient.
-
-    K counts from the first column in which any row's completion stands. Zero where no completion token stands.
+    Its result is (B, K), the batch's last K columns, K counted from the first column in which any row's completion
+    stands; zero where no completion token stands. How the model's head is applied is found out here, once.
     """
+    through = _through_head if has_linear_head(model) else _through_logits
+    return partial(through, model)
+
+
+def _through_head(model: PreTrainedModel, batch: Batch) -> Tensor:
+    """From hidden states, the head applied to a few tokens at a time."""
     mask = completion_columns(batch)
-    targets = batch.input_ids[:, -mask.shape[1] :]
-    if not has_linear_head(model):
-        return token_log_probability(completion_logits(model, batch), targets).where(mask, 0.0)
-    hidden = model.base_model(**_model_inputs(batch)).last_hidden_state[:, -mask.shape[1] :]  # (B, K, D)
-    logp = head_logp(model, hidden[mask], targets[mask])
+    columns = mask.shape[1]
+    hidden = model.base_model(**_model_inputs(batch)).last_hidden_state[:, -columns:]  # (B, K, D)
+    logp = head_logp(model, hidden[mask], batch.input_ids[:, -columns:][mask])
     return logp.new_zeros(mask.shape).masked_scatter(mask, logp)
+
+
+def _through_logits(model: PreTrainedModel, batch: Batch) -> Tensor:
+    """From the model's own logits, for a head that does more than multiply."""
+    mask = completion_columns(batch)
+    logp = token_log_probability(completion_logits(model, batch), batch.input_ids[:, -mask.shape[1] :])
+    return logp.where(mask, 0.0)
 
 
 def completion_logits(model: PreTrainedModel, batch: Batch) -> Tensor:
@@ -108,18 +136,22 @@ def completion_logits(model: PreTrainedModel, batch: Batch) -> Tensor:
 
 
 def _model_inputs(batch: Batch) -> dict:
-    """What a model is called with. The last column predicts nothing that is scored, so it is not run.
-
-    Positions count real tokens, so that left padding does not shift them; transformers' models do not see to
-    that alone.
-    """
+    """What a model is called with. The last column predicts nothing that is scored, so it is not run."""
     attention_mask = batch.attention_mask[:, :-1].long()
     return {
         "input_ids": batch.input_ids[:, :-1],
         "attention_mask": attention_mask,
-        "position_ids": (attention_mask.cumsum(dim=1) - 1).clamp(min=0),
+        "position_ids": position_ids(attention_mask),
         "use_cache": False,
     }
+
+
+def position_ids(attention_mask: Tensor) -> Tensor:
+    """Positions (B, T) that count real tokens, so that padding on the left does not shift them.
+
+    attention_mask (B, T) int64. transformers' models do not see to that alone.
+    """
+    return (attention_mask.cumsum(dim=1) - 1).clamp(min=0)
 
 
 def completion_columns(batch: Batch) -> Tensor:

@@ -9,6 +9,8 @@ from contextlib import AbstractContextManager
 import torch
 from transformers import PreTrainedModel
 
+from dpo_book.maths.require import require_count
+
 
 class Lora:
     """A low-rank adapter in all of a policy's linear layers but the head: W becomes W + 2 B A, and B starts at zero.
@@ -18,8 +20,7 @@ class Lora:
     """
 
     def __init__(self, policy: PreTrainedModel, rank: int, seed: int = 0):
-        if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:
-            raise ValueError(f"the rank of LoRA must be a whole number of at least 1, got {rank!r}")
+        require_count("the rank of LoRA", rank)
         try:
             from peft import LoraConfig, get_peft_model
         except ImportError:

@@ -8,6 +8,7 @@ import math
 import os
 import struct
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from numbers import Real
 
 import torch
@@ -68,6 +69,16 @@ def build_policy(size: str, tokenizer: PreTrainedTokenizerBase, seed: int = 0) -
 def copy_policy(policy: PreTrainedModel) -> PreTrainedModel:
     """A second model with the same weights, to train while the first stays the reference."""
     return copy.deepcopy(policy).requires_grad_(True).eval()
+
+
+def context_of(model: PreTrainedModel) -> int | None:
+    """The most tokens that a row may have, by the model's configuration; None where it sets no limit."""
+    return getattr(model.config, "max_position_embeddings", None)
+
+
+def autocast(model: PreTrainedModel) -> AbstractContextManager:
+    """bfloat16 where the device is made for it; float32 on a CPU, where results are compared with exact ones."""
+    return torch.autocast("cuda", dtype=torch.bfloat16, enabled=model.device.type == "cuda")
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int = 2048) -> PreTrainedTokenizerFast:
@@ -135,7 +146,8 @@ def sample(
     seed: int = 0,
 ) -> list[str]:
     """One completion a prompt, as text; see ``sample_ids``."""
-    completions = sample_ids(policy, [tokenizer(p).input_ids for p in prompts], max_new_tokens, temperature, seed)
+    prompt_ids = [tokenizer(prompt).input_ids for prompt in prompts]
+    completions = sample_ids(policy, prompt_ids, max_new_tokens, temperature, seed)
     return tokenizer.batch_decode(completions, skip_special_tokens=True)
 
 
@@ -161,9 +173,10 @@ def sample_ids(
     lengths = torch.tensor([len(prompt) for prompt in prompts])
     attention_mask = (torch.arange(width) >= width - lengths[:, None]).long()
 
-    if (room := getattr(policy.config, "max_position_embeddings", None)) and width + max_new_tokens - 1 > room:
+    context = context_of(policy)
+    if context is not None and width + max_new_tokens - 1 > context:  # the last token is said and not read
         raise ValueError(
-            f"a prompt of {width} tokens and {max_new_tokens} new ones do not fit in the policy's {room} positions"
+            f"a prompt of {width} tokens and {max_new_tokens} new ones do not fit in the policy's {context} positions"
         )
 
     ends = policy.generation_config.eos_token_id  # one, several (Llama 3), or none

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from dpo_book.models.logprobs import Batch, collate, completion_columns
+from dpo_book.models.logprobs import Batch, collate, completion_columns, position_ids
 
 Reward = Callable[[Sequence[list[int]], Sequence[list[int]]], Tensor]  # token ids of B prompts, completions → (B,)
 
@@ -34,7 +34,8 @@ def sequence_reward(model: PreTrainedModel, batch: Batch) -> Tensor:
     hidden = _hidden(model, batch.input_ids, batch.attention_mask)
     columns = torch.arange(hidden.shape[1], device=hidden.device)
     last = (columns * batch.attention_mask).argmax(dim=1)
-    return model.score(hidden[torch.arange(len(last), device=last.device), last]).squeeze(-1).float()
+    rows = torch.arange(len(last), device=last.device)
+    return model.score(hidden[rows, last]).squeeze(-1).float()
 
 
 def token_values(model: PreTrainedModel, batch: Batch) -> Tensor:
@@ -45,16 +46,17 @@ def token_values(model: PreTrainedModel, batch: Batch) -> Tensor:
     """
     mask = completion_columns(batch)
     hidden = _hidden(model, batch.input_ids[:, :-1], batch.attention_mask[:, :-1])
-    return model.score(hidden[:, -mask.shape[1] :]).squeeze(-1).float().where(mask, 0.0)
+    values = model.score(hidden[:, -mask.shape[1] :]).squeeze(-1)
+    return values.float().where(mask, 0.0)
 
 
 def _hidden(model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-    """The body's last hidden states (B, T, D). Positions count real tokens: left padding does not shift them."""
+    """The body's last hidden states (B, T, D)."""
     attention_mask = attention_mask.long()
     return model.base_model(
         input_ids=input_ids,
         attention_mask=attention_mask,
-        position_ids=(attention_mask.cumsum(dim=1) - 1).clamp(min=0),
+        position_ids=position_ids(attention_mask),
         use_cache=False,
     ).last_hidden_state
 
@@ -64,8 +66,9 @@ def rewards_of(
     model: PreTrainedModel, prompts: Sequence[list[int]], completions: Sequence[list[int]], batch_size: int = 1024
 ) -> Tensor:
     """r_φ(x, y) of B prompts and completions (token ids): (B,), float32."""
-    parts = [
-        sequence_reward(model, collate(prompts[i : i + batch_size], completions[i : i + batch_size]).to(model.device))
-        for i in range(0, len(completions), batch_size)
-    ]
-    return torch.cat(parts)
+    rewards = []
+    for start in range(0, len(completions), batch_size):
+        part = slice(start, start + batch_size)
+        batch = collate(prompts[part], completions[part]).to(model.device)
+        rewards.append(sequence_reward(model, batch))
+    return torch.cat(rewards)

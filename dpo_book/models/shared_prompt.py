@@ -19,14 +19,10 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from dpo_book.data.pairs import Pair
-from dpo_book.models.head import has_linear_head, head_logp
-from dpo_book.models.logprobs import OnDevice, collate, sequence_logp
-from dpo_book.system.processes import unsharded
+from dpo_book.models.head import head_logp
+from dpo_book.models.logprobs import OnDevice
 
 Group = tuple[Sequence[int], Sequence[Sequence[int]]]  # token ids of a prompt, and of each of its completions
-
-# How far two orders of adding up the same log-probabilities may differ, as a share of their sum.
-TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5, torch.bfloat16: 1e-2, torch.float16: 2e-3}
 
 
 @dataclass(frozen=True)
@@ -84,10 +80,15 @@ def collate_shared(groups: Sequence[Group]) -> SharedBatch:
     )
 
 
+def pair_groups(pairs: Sequence[Pair]) -> list[Group]:
+    """Each pair's prompt with its two completions, chosen and rejected."""
+    return [(pair.prompt, (pair.chosen, pair.rejected)) for pair in pairs]
+
+
 def shared_logp(model: PreTrainedModel, batch: SharedBatch) -> Tensor:
     """log π(y|x) of all M completions, in order: (M,), float32 or wider, with gradient.
 
-    Exact for a model that ``can_share_prompts``.
+    Exact for a model that can share prompts: see ``scoring.can_share_prompts``.
     """
     hidden = model.base_model(
         input_ids=batch.input_ids,
@@ -99,49 +100,3 @@ def shared_logp(model: PreTrainedModel, batch: SharedBatch) -> Tensor:
     # Added up one after the other, so in float64: in float32 a long completion would lose its last digits.
     total = logp.new_zeros(batch.completions, dtype=torch.float64).index_add(0, batch.completion, logp.double())
     return total.to(logp.dtype)
-
-
-def completion_logps(model: PreTrainedModel, groups: Sequence[Group], share: bool) -> Tensor:
-    """log π(y|x) of every completion of every group, in order: (M,), float32 or wider, with gradient.
-
-    share: run each prompt once, for a model that ``can_share_prompts``; else once for every completion.
-    """
-    if share:
-        return shared_logp(model, collate_shared(groups).to(model.device))
-    rows = [(prompt, y) for prompt, completions in groups for y in completions]
-    return sequence_logp(model, collate(*zip(*rows, strict=True)).to(model.device))
-
-
-def pair_logps(model: PreTrainedModel, pairs: Sequence[Pair], share: bool) -> tuple[Tensor, Tensor]:
-    """log π of the chosen and of the rejected completions, (B,) each; see ``completion_logps``."""
-    logps = completion_logps(model, [(pair.prompt, (pair.chosen, pair.rejected)) for pair in pairs], share)
-    chosen, rejected = logps.view(-1, 2).unbind(dim=1)
-    return chosen, rejected
-
-
-@torch.no_grad()
-def can_share_prompts(model: PreTrainedModel, pairs: Sequence[Pair]) -> bool:
-    """Whether completions of one prompt can stand in one row: true of attention that obeys any mask and positions.
-
-    Not of flash attention, which takes no mask; of a sliding window, which counts columns; of ALiBi, which takes
-    distances from the columns too; of a state-space model, which has neither. What the configuration does not
-    tell is found out by trying: the longest of the pairs is run both ways, and has to come out the same.
-    """
-    linear_head = has_linear_head(model)
-    config = model.config.get_text_config()
-    windowed = any(getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size"))
-    if windowed or set(getattr(config, "layer_types", None) or ["full_attention"]) != {"full_attention"}:
-        return False
-    if config._attn_implementation != "sdpa" or not linear_head:
-        return False
-    longest = max(pairs, key=lambda pair: sum(map(len, pair[:3])))
-    was_training = model.training
-    model.eval()
-    try:
-        both_ways = lambda: [torch.stack(pair_logps(model, [longest], share)) for share in (False, True)]
-        plain, shared = unsharded(model, both_ways)
-    except Exception:  # of any class: every architecture has its own way of refusing a mask of four dimensions
-        return False
-    finally:
-        model.train(was_training)
-    return torch.allclose(shared, plain, rtol=TOLERANCE[model.dtype])

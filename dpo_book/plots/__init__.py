@@ -4,13 +4,6 @@
 """
 
 from dpo_book.plots.comparisons import calibration, fitted_words, noisy_rewards, recovered_rewards, win_tables
-from dpo_book.plots.frontier import (
-    at_budget,
-    maximised_and_wanted,
-    reward_by_cost,
-    reward_kl_frontier,
-    sampled_objective,
-)
 from dpo_book.plots.implicit import reward_read_back, shifted_rewards
 from dpo_book.plots.loss import loss_and_weight
 from dpo_book.plots.objective import ascents, gradient_estimates, kl_estimators, reward_against_kl
@@ -34,7 +27,6 @@ __all__ = [
     "REFERENCE",
     "REJECTED",
     "ascents",
-    "at_budget",
     "calibration",
     "climbs",
     "fitted_words",
@@ -48,7 +40,6 @@ __all__ = [
     "log_probabilities",
     "loss_and_weight",
     "loss_differences",
-    "maximised_and_wanted",
     "noisy_labels",
     "noisy_rewards",
     "optimal_curve",
@@ -58,11 +49,8 @@ __all__ = [
     "promised_and_gained",
     "recovered_rewards",
     "reward_against_kl",
-    "reward_by_cost",
-    "reward_kl_frontier",
     "reward_margins",
     "reward_read_back",
-    "sampled_objective",
     "shifted_rewards",
     "to_the_optimum",
     "top_responses",

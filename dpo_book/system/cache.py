@@ -7,13 +7,15 @@ everything it depends on, so a changed ingredient is another artefact and never 
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from filelock import FileLock
 from platformdirs import user_cache_path
+
+from dpo_book.system.files import remove, replace_whole
+from dpo_book.system.provenance import versions
 
 MANIFEST = "MANIFEST.json"
 
@@ -26,28 +28,36 @@ def cache_root() -> Path:
 def cached(name: str, depends_on: dict, build: Callable[[Path], None]) -> Path:
     """The folder of artefact ``name``, made by ``build(folder)`` unless an undamaged one is there.
 
-    depends_on: everything the result depends on, as JSON can write it (sizes, seeds, versions). Two
-    processes that ask at once get one build. A build that is killed leaves nothing behind under the
-    artefact's name; files that do not match their manifest are built anew.
+    depends_on: what the result depends on besides the versions of Python, torch and transformers, as JSON can write
+    it (sizes, seeds, digests). Two processes that ask at once get one build. A build that is killed leaves nothing
+    behind under the artefact's name; files that do not match their manifest are built anew.
     """
-    key = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:16]
-    folder = cache_root() / f"{name}-{key}"
+    depends_on = {**depends_on, "versions": versions()}
+    folder = _place(name, depends_on)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
-        if _intact(folder):
-            return folder
-        for leftover in folder.parent.glob(f"{folder.name}-building-*"):  # of builds that were killed
-            shutil.rmtree(leftover, ignore_errors=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}-building-") as scratch:
-            built = Path(scratch) / "artefact"
-            built.mkdir()
-            build(built)
-            manifest = {"depends_on": depends_on, "sha256": file_digests(built)}
-            (built / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True), encoding="utf-8")
-            if folder.exists():
-                shutil.rmtree(folder)
-            os.replace(built, folder)
+        if not _intact(folder):
+            remove(folder)
+            replace_whole(folder, partial(_build, build, depends_on))
     return folder
+
+
+def find_cached(name: str, depends_on: dict) -> Path | None:
+    """The folder of artefact ``name`` if an undamaged one is there; None, and nothing is built, if not."""
+    folder = _place(name, {**depends_on, "versions": versions()})
+    return folder if _intact(folder) else None
+
+
+def _place(name: str, depends_on: dict) -> Path:
+    key = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:16]
+    return cache_root() / f"{name}-{key}"
+
+
+def _build(build: Callable[[Path], None], depends_on: dict, folder: Path) -> None:
+    folder.mkdir()
+    build(folder)
+    manifest = {"depends_on": depends_on, "sha256": file_digests(folder)}
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True), encoding="utf-8")
 
 
 def _intact(folder: Path) -> bool:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 
@@ -13,6 +14,7 @@ def replace_whole(path: Path, write: Callable[[Path], None]) -> None:
     It is on the disk before it gets its name. A folder cannot replace another one: then OSError.
     """
     scratch = path.with_name(f"{path.name}.writing")
+    remove(scratch)  # of a try that was killed
     try:
         write(scratch)
         for part in [*scratch.rglob("*"), scratch]:
@@ -32,7 +34,11 @@ def remove(path: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """A text file, whole or not at all: see ``replace_whole``."""
-    replace_whole(path, lambda scratch: scratch.write_text(text, encoding="utf-8"))
+    replace_whole(path, partial(_write_text, text))
+
+
+def _write_text(text: str, path: Path) -> None:
+    path.write_text(text, encoding="utf-8")
 
 
 def _sync(path: Path) -> None:

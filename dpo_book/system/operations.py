@@ -6,13 +6,25 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 aten = torch.ops.aten
-# What torch's counter does not know yet: a product that is added in place, and attention on a CPU.
+
+
+# What torch's counter does not know yet: a product that is added in place, and attention on a CPU. Shapes are given.
+def _product(_, a, b, **__) -> int:
+    return 2 * a[0] * a[1] * b[1]
+
+
+def _attention(q, k, v, *_, **__) -> int:
+    return sdpa_flop_count(q, k, v)
+
+
+def _attention_backward(grad, q, k, v, *_, **__) -> int:
+    return sdpa_backward_flop_count(grad, q, k, v)
+
+
 _MORE = {
-    aten.addmm_: lambda _, a, b, **__: 2 * a[0] * a[1] * b[1],
-    aten._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *_, **__: sdpa_flop_count(q, k, v),
-    aten._scaled_dot_product_flash_attention_for_cpu_backward: (
-        lambda grad, q, k, v, *_, **__: sdpa_backward_flop_count(grad, q, k, v)
-    ),
+    aten.addmm_: _product,
+    aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+    aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
 }
 
 

@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -97,9 +98,9 @@ def together(model: PreTrainedModel) -> Together:
     """
     if is_sharded(model):
         reshard(model)  # shards are what is trained
-        return lambda compute, last: unsharded(model, compute)
+        return partial(_in_shards, model)
     if this_process() == (0, 1):
-        return lambda compute, last: compute()
+        return _alone
     ddp = DistributedDataParallel(_Computation(model), gradient_as_bucket_view=True)
 
     def run(compute: Callable[[], T], last: bool) -> T:
@@ -107,6 +108,14 @@ def together(model: PreTrainedModel) -> Together:
             return ddp(compute)
 
     return run
+
+
+def _alone(compute: Callable[[], T], last: bool) -> T:
+    return compute()
+
+
+def _in_shards(model: PreTrainedModel, compute: Callable[[], T], last: bool) -> T:
+    return unsharded(model, compute)
 
 
 class _Computation(torch.nn.Module):
@@ -138,9 +147,13 @@ def shard(model: PreTrainedModel) -> PreTrainedModel:
     for block in reversed(blocks):  # one within another, as in Mamba, comes first
         fully_shard(block, mesh=mesh)
     fully_shard(sharded, mesh=mesh)
-    sharded.compute = lambda compute: compute()
+    sharded.compute = _call
     register_fsdp_forward_method(sharded, "compute")
     return sharded
+
+
+def _call(compute: Callable[[], T]) -> T:
+    return compute()
 
 
 def is_sharded(model: PreTrainedModel) -> bool:

@@ -7,12 +7,14 @@ run's identity and a digest, so that a foreign or damaged file is refused.
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from dpo_book.maths.require import require_count
 from dpo_book.system.files import replace_whole
 from dpo_book.system.provenance import digest
 from dpo_book.training.updates import Updates
@@ -32,10 +34,9 @@ class Checkpoints:
     """
 
     def __init__(self, path: Path, identity: Identity, every: int, writes: bool = True):
-        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-            raise ValueError(f"checkpoints every {every!r} steps: must be a whole number of at least 1")
-        self._path, self._identity, self._every = path, json.loads(json.dumps(identity)), every
-        self._writes = writes
+        require_count("checkpoint_every", every)
+        self._path, self._every, self._writes = path, every, writes
+        self._identity = json.loads(json.dumps(identity))  # as it reads after it was written
         self.done, self._state = self._read() if path.exists() else (0, {})
 
     def restore(self, updates: Updates) -> int:
@@ -64,7 +65,7 @@ class Checkpoints:
         about = json.dumps({"step": step, "identity": self._identity}, sort_keys=True)
         metadata = {"about": about, "sha256": digest(about, state)}
         try:
-            replace_whole(self._path, lambda scratch: save_file(state, scratch, metadata))
+            replace_whole(self._path, partial(save_file, state, metadata=metadata))
         except (OSError, SafetensorError) as error:
             kept = f"the checkpoint of step {self.done} is kept" if self.done else "there is no earlier one"
             reason = getattr(error, "strerror", None) or error

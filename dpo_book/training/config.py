@@ -1,10 +1,8 @@
-"""What a training run is told: one frozen dataclass a method, checked when it is made."""
+"""What a training run is told: a frozen dataclass a method, checked when it is made. The command line reads it."""
 
-import math
 from dataclasses import dataclass
-from numbers import Real
 
-from dpo_book.maths.objective import require_beta
+from dpo_book.maths.require import require_beta, require_count, require_positive, require_share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,26 +25,13 @@ class TrainConfig:
     """of the order of the data, the only chance left in training"""
 
     def __post_init__(self) -> None:
-        _require_counts(
-            self, "batch_size", "steps", *(["micro_batch_size"] if self.micro_batch_size is not None else [])
-        )
-        if not isinstance(self.warmup_steps, int) or self.warmup_steps < 0:
-            raise ValueError(f"warmup_steps must be a whole number of at least 0, got {self.warmup_steps!r}")
-        _require_positive(self, "learning_rate", "max_grad_norm")
-
-
-def _require_counts(config: "TrainConfig", *names: str) -> None:
-    for name in names:
-        value = getattr(config, name)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-
-
-def _require_positive(config: "TrainConfig", *names: str) -> None:
-    for name in names:
-        value = getattr(config, name)
-        if isinstance(value, bool) or not isinstance(value, Real) or not (math.isfinite(value) and value > 0):
-            raise ValueError(f"{name} must be a finite number above 0, got {value!r}")
+        require_positive("learning_rate", self.learning_rate)
+        require_count("batch_size", self.batch_size)
+        if self.micro_batch_size is not None:
+            require_count("micro_batch_size", self.micro_batch_size)
+        require_count("steps", self.steps)
+        require_count("warmup_steps", self.warmup_steps, least=0)
+        require_positive("max_grad_norm", self.max_grad_norm)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +69,7 @@ class UnlikelihoodConfig(TrainConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require_positive(self, "alpha")
+        require_positive("alpha", self.alpha)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,15 +95,13 @@ class PPOConfig(TrainConfig):
         require_beta(self.beta)
         if self.micro_batch_size is not None:
             raise ValueError("micro_batch_size is not PPO's: its minibatch_size says how many are computed at once")
-        _require_counts(self, "epochs", "minibatch_size", "max_new_tokens")
-        _require_positive(self, "clip", "value_learning_rate")
-        if self.target_kl is not None:
-            _require_positive(self, "target_kl")
-        if (
-            isinstance(self.gae_lambda, bool)
-            or not isinstance(self.gae_lambda, Real)
-            or not 0 <= self.gae_lambda <= 1
-        ):
-            raise ValueError(f"gae_lambda must be in [0, 1], got {self.gae_lambda!r}")
         if self.batch_size < 2:
             raise ValueError("batch_size must be at least 2: one rollout has nothing to be compared with")
+        if self.target_kl is not None:
+            require_positive("target_kl", self.target_kl)
+        require_count("epochs", self.epochs)
+        require_count("minibatch_size", self.minibatch_size)
+        require_positive("clip", self.clip)
+        require_share("gae_lambda", self.gae_lambda)
+        require_positive("value_learning_rate", self.value_learning_rate)
+        require_count("max_new_tokens", self.max_new_tokens)

@@ -12,11 +12,11 @@ from functools import partial
 import torch
 from transformers import PreTrainedModel
 
-from dpo_book.data.pairs import batches_by_length
+from dpo_book.data.batches import batches_by_length, in_parts
 from dpo_book.system.processes import this_process
 from dpo_book.training.checkpoints import Checkpoints
 from dpo_book.training.config import TrainConfig
-from dpo_book.training.updates import Measured, Updates
+from dpo_book.training.updates import Measured, Update, Updates
 
 Record = dict[str, float]
 
@@ -37,19 +37,23 @@ def train(
     policy.eval()  # dropout off: log π must be a function of (x, y), not a draw
     updates = Updates(policy, config, config.steps)
     done = checkpoints.restore(updates) if checkpoints else 0
+    weights = weights or [1] * len(lengths)
     batches = itertools.islice(batches_by_length(lengths, config.batch_size, config.seed), done, None)
-    parts = lambda: _parts_of(next(batches), loss_of, weights or [1] * len(lengths), config.micro_batch_size)
 
     for step in range(done + 1, config.steps + 1):
-        update = updates.apply(step, *parts())
-        measured = {"loss": update.loss, **update.metrics, "grad_norm": update.grad_norm}
-        values = torch.stack([value.float() for value in measured.values()]).tolist()  # one wait for the device
-        yield {"step": step, **dict(zip(measured, values, strict=True)), "learning_rate": update.learning_rate}
+        parts = _parts_of(next(batches), loss_of, weights, config.micro_batch_size)
+        yield _record(step, updates.apply(step, *parts))
         if checkpoints and checkpoints.due(step) and step < config.steps:
             checkpoints.save(updates)
-    updates.check(config.steps, *parts())
+    updates.check(config.steps, *_parts_of(next(batches), loss_of, weights, config.micro_batch_size))
     if checkpoints:
         checkpoints.save(updates)
+
+
+def _record(step: int, update: Update) -> Record:
+    measured = {"loss": update.loss, **update.metrics, "grad_norm": update.grad_norm}
+    values = torch.stack([value.float() for value in measured.values()]).tolist()  # one wait for the device
+    return {"step": step, **dict(zip(measured, values, strict=True)), "learning_rate": update.learning_rate}
 
 
 def rows_reached(lengths: Sequence[int], config: TrainConfig) -> list[int]:
@@ -77,17 +81,15 @@ def _parts_of(
     def part(rows: list[int]) -> Measured:
         return _scaled(loss_of(rows), sum(weights[i] for i in rows) / total, len(rows) / len(batch))
 
-    most = len(batch[::processes])
-    parts = [partial(part, rows) for rows in in_parts(batch[index::processes], size or most)]
-    idle = lambda: _scaled(loss_of(batch[:1]), 0, 0)
-    return parts + [idle] * (math.ceil(most / (size or most)) - len(parts))
+    def idle() -> Measured:
+        return _scaled(loss_of(batch[:1]), 0, 0)
+
+    most = len(batch[::processes])  # the first process's rows; no other has more
+    size = size or most
+    parts = [partial(part, rows) for rows in in_parts(batch[index::processes], size)]
+    return parts + [idle] * (math.ceil(most / size) - len(parts))
 
 
 def _scaled(measured: Measured, loss_share: float, metrics_share: float) -> Measured:
     loss, metrics = measured
     return loss * loss_share, {name: value * metrics_share for name, value in metrics.items()}
-
-
-def in_parts(items: list, size: int) -> list[list]:
-    """The items in lists of ``size``, the last of which may be shorter."""
-    return [items[start : start + size] for start in range(0, len(items), size)]

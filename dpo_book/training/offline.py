@@ -4,26 +4,24 @@ Whoever iterates is in charge: plot while it runs, stop by leaving the loop. Wit
 they end. A method is a function from a batch to its loss; ``loop.py`` does the rest.
 """
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 from transformers import PreTrainedModel
 
-from dpo_book.data.pairs import Pair, check_pairs, pair_lengths
+from dpo_book.data.pairs import Pair, check_pairs, longer_lengths, pair_lengths
 from dpo_book.maths.bradley_terry import reward_model_loss
 from dpo_book.maths.dpo import soft_dpo_loss
-from dpo_book.models.head import has_linear_head
-from dpo_book.models.logprobs import Batch, collate, sequence_logp
+from dpo_book.models.logprobs import Batch, collate
+from dpo_book.models.policy import context_of
 from dpo_book.models.reward_model import sequence_reward
-from dpo_book.models.shared_prompt import can_share_prompts, completion_logps, pair_logps
-from dpo_book.system.processes import all_reduce_sum, this_process, unsharded
+from dpo_book.models.scoring import pair_scorer, row_scorer
 from dpo_book.training.checkpoints import Checkpoints
 from dpo_book.training.config import DPOConfig, RewardConfig, SFTConfig, UnlikelihoodConfig
-from dpo_book.training.loop import Record, in_parts, rows_reached, train
-from dpo_book.training.updates import Measured, autocast
+from dpo_book.training.loop import Record, train
+from dpo_book.training.reference import compute_reference_logps
+from dpo_book.training.updates import Measured
 
 Example = tuple[list[int], list[int]]  # token ids of a prompt and of one completion
 
@@ -37,13 +35,15 @@ def train_sft(
     """
     lengths = [len(prompt) + len(completion) for prompt, completion in examples]
     _check_fits(policy, lengths)
-    has_linear_head(policy)  # found out now, and not within a step
+    score = row_scorer(policy)
 
     def loss_of(rows: list[int]) -> Measured:
-        batch = collate([examples[i][0] for i in rows], [examples[i][1] for i in rows]).to(policy.device)
-        return -sequence_logp(policy, batch).sum() / batch.completion_mask.sum(), {}
+        prompts, completions = zip(*[examples[i] for i in rows], strict=True)
+        batch = collate(prompts, completions).to(policy.device)
+        return -score(batch).sum() / batch.completion_mask.sum(), {}
 
-    return train(policy, lengths, loss_of, config, checkpoints, [len(completion) for _, completion in examples])
+    tokens = [len(completion) for _, completion in examples]
+    return train(policy, lengths, loss_of, config, checkpoints, tokens)
 
 
 def train_unlikelihood(
@@ -61,15 +61,15 @@ def train_unlikelihood(
     means, nats), ``grad_norm``, ``learning_rate``.
     """
     check_pairs(pairs)
-    _check_fits(policy, _lengths(pairs))
-    share = can_share_prompts(policy, pairs)
+    _check_fits(policy, longer_lengths(pairs))
+    score = pair_scorer(policy, pairs)
+    tokens = [len(pair.chosen) for pair in pairs]
 
     def loss_of(rows: list[int]) -> Measured:
-        chosen, rejected = pair_logps(policy, [pairs[i] for i in rows], share)
-        loss = (config.alpha * rejected - chosen).sum() / sum(len(pairs[i].chosen) for i in rows)
+        chosen, rejected = score([pairs[i] for i in rows])
+        loss = (config.alpha * rejected - chosen).sum() / sum(tokens[i] for i in rows)
         return loss, {"logps/chosen": chosen.detach().mean(), "logps/rejected": rejected.detach().mean()}
 
-    tokens = [len(pair.chosen) for pair in pairs]
     return train(policy, pair_lengths(pairs), loss_of, config, checkpoints, tokens)
 
 
@@ -82,7 +82,7 @@ def train_reward_model(
     r_φ(x, y_w) − r_φ(x, y_l), nats), ``grad_norm``, ``learning_rate``.
     """
     check_pairs(pairs)
-    lengths = _lengths(pairs)
+    lengths = longer_lengths(pairs)
     _check_fits(model, lengths)
     label = torch.tensor([pair.chosen_probability for pair in pairs], device=model.device)
 
@@ -92,7 +92,7 @@ def train_reward_model(
         p = label[rows]
         losses = p * reward_model_loss(chosen, rejected) + (1 - p) * reward_model_loss(rejected, chosen)
         margins = (chosen - rejected).detach()
-        return losses.mean(), {"accuracy": _share_positive(margins), "margin": margins.mean()}
+        return losses.mean(), {"accuracy": _accuracy(margins), "margin": margins.mean()}
 
     return train(model, lengths, loss_of, config, checkpoints)
 
@@ -108,8 +108,8 @@ def train_dpo(
     """DPO (eq. 7) on pairs with hard or soft labels. Trains ``policy`` in place, yields one record a step.
 
     The reference's log-probabilities of the pairs that the run comes by are computed once, before the first step,
-    unless ``reference_logps`` holds them: (chosen, rejected), each (len(pairs),), as ``compute_reference_logps``
-    returns. With ``config.reference_free`` no reference is read and it may be None.
+    unless ``reference_logps`` holds them: (chosen, rejected), each (len(pairs),), as ``score_pairs`` returns.
+    With ``config.reference_free`` no reference is read and it may be None.
 
     Records have TRL's names, each the batch's mean before the step's update: ``loss``, ``rewards/chosen``,
     ``rewards/rejected``, ``rewards/margins``, ``rewards/accuracies`` (a tie counts half), ``logps/chosen``,
@@ -118,124 +118,82 @@ def train_dpo(
     Raises ValueError before the first step if policy and reference are one object (the margin would stay
     zero), or a pair does not fit the policy's context; TrainingDiverged at the step whose loss is not finite.
     """
-    if policy is reference:
-        raise ValueError(
-            "policy and reference are one object, so their ratio would stay 1: train a copy, copy_policy(reference)"
-        )
-    for name, model in (("policy", policy), ("reference", reference)):
-        if model is not None and not isinstance(model, torch.nn.Module):
-            raise TypeError(
-                f"{name} must be a model, not a {type(model).__name__}: load_policy gives (model, tokenizer)"
-            )
-    sizes = [model.config.get_text_config().vocab_size for model in (policy, reference) if model is not None]
-    if len(set(sizes)) > 1:
-        raise ValueError(f"policy and reference have vocabularies of {sizes[0]} and {sizes[1]}: they must be one")
+    _check_policy_and_reference(policy, reference)
     check_pairs(pairs)
-    _check_fits(policy, _lengths(pairs))
+    _check_fits(policy, longer_lengths(pairs))
     if config.reference_free:
         reference_logps = (torch.zeros(len(pairs)), torch.zeros(len(pairs)))
+    elif reference_logps is None and reference is None:
+        raise ValueError("train_dpo needs a reference, or its reference_logps, unless reference_free=True")
     elif reference_logps is None:
-        if reference is None:
-            raise ValueError("train_dpo needs a reference, or its reference_logps, unless reference_free=True")
-        reference_logps = reference_logps_of_run(reference, pairs, config)
+        reference_logps = compute_reference_logps(reference, pairs, config)
     if any(len(logps) != len(pairs) for logps in reference_logps):
         raise ValueError(f"reference_logps must hold one value for each of the {len(pairs)} pairs")
     reference_chosen, reference_rejected = (logps.to(policy.device) for logps in reference_logps)
     label = torch.tensor([pair.chosen_probability for pair in pairs], device=policy.device)
-    share = can_share_prompts(policy, pairs)
+    score = pair_scorer(policy, pairs)
 
     def loss_of(rows: list[int]) -> Measured:
-        chosen, rejected = pair_logps(policy, [pairs[i] for i in rows], share)
+        policy_chosen, policy_rejected = score([pairs[i] for i in rows])
         losses, chosen_rewards, rejected_rewards = soft_dpo_loss(
-            chosen, rejected, reference_chosen[rows], reference_rejected[rows], config.beta, label[rows],
-            reference_free=config.reference_free,
-        )  # fmt: skip
+            policy_chosen,
+            policy_rejected,
+            reference_chosen[rows],
+            reference_rejected[rows],
+            config.beta,
+            label[rows],
+            config.reference_free,
+        )
         margins = chosen_rewards - rejected_rewards
-        return losses.mean(), {
+        metrics = {
             "rewards/chosen": chosen_rewards.mean(),
             "rewards/rejected": rejected_rewards.mean(),
             "rewards/margins": margins.mean(),
-            "rewards/accuracies": _share_positive(margins),
-            "logps/chosen": chosen.detach().mean(),
-            "logps/rejected": rejected.detach().mean(),
+            "rewards/accuracies": _accuracy(margins),
+            "logps/chosen": policy_chosen.detach().mean(),
+            "logps/rejected": policy_rejected.detach().mean(),
         }
+        return losses.mean(), metrics
 
     return train(policy, pair_lengths(pairs), loss_of, config, checkpoints)
 
 
-@torch.no_grad()
-def compute_reference_logps(
-    reference: PreTrainedModel, pairs: Sequence[Pair], batch_size: int = 256, progress: bool = False
-) -> tuple[Tensor, Tensor]:
-    """log π_ref of every chosen and every rejected completion: two tensors of shape (len(pairs),), float32.
-
-    The reference never changes, so each distinct completion is run once, two of one prompt sharing it, in order of
-    length, by one of the processes if there are several. batch_size: completions at once. progress: show a bar.
-    """
-    reference.eval()
-    share = can_share_prompts(reference, pairs)
-    completions: dict[tuple, dict[tuple, None]] = {}  # of each prompt, the distinct ones
-    for pair in pairs:
-        completions.setdefault(tuple(pair.prompt), {}).update({tuple(pair.chosen): None, tuple(pair.rejected): None})
-    groups = [(x, part) for x, ys in completions.items() for part in in_parts(sorted(ys, key=len), 2)]
-    groups.sort(key=lambda group: len(group[0]) + sum(map(len, group[1])))
-    place = {key: i for i, key in enumerate((x, y) for x, ys in groups for y in ys)}
-    logps = torch.zeros(len(place), device=reference.device)
-    index, processes = this_process()
-    turns = in_parts(in_parts(groups, max(1, batch_size // 2)), processes)
-    for turn in tqdm(turns, desc="reference", unit="batch", disable=not progress or index > 0):
-        part = turn[min(index, len(turn) - 1)]  # one without a part runs another's, as weights may be in parts too
-        with autocast(reference):
-            values = unsharded(reference, lambda part=part: completion_logps(reference, part, share))
-        if index < len(turn):
-            first = place[part[0][0], part[0][1][0]]
-            logps[first : first + len(values)] = values.float()
-    all_reduce_sum([logps])
-    logps = logps.cpu()
-    of = lambda side: logps[[place[tuple(pair.prompt), tuple(getattr(pair, side))] for pair in pairs]]
-    return of("chosen"), of("rejected")
+def _check_policy_and_reference(policy: PreTrainedModel, reference: PreTrainedModel | None) -> None:
+    """TypeError or ValueError unless they are two models over one vocabulary."""
+    if policy is reference:
+        raise ValueError(
+            "policy and reference are one object, so their ratio would stay 1: train a copy, copy_policy(reference)"
+        )
+    models = {"policy": policy} if reference is None else {"policy": policy, "reference": reference}
+    for name, model in models.items():
+        if not isinstance(model, torch.nn.Module):
+            raise TypeError(
+                f"{name} must be a model, not a {type(model).__name__}: load_policy gives (model, tokenizer)"
+            )
+    sizes = [model.config.get_text_config().vocab_size for model in models.values()]
+    if len(set(sizes)) > 1:
+        raise ValueError(f"policy and reference have vocabularies of {sizes[0]} and {sizes[1]}: they must be one")
 
 
-def reference_logps_of_run(
-    reference: PreTrainedModel,
-    pairs: Sequence[Pair],
-    config: DPOConfig,
-    compute: Callable[..., tuple[Tensor, Tensor]] = compute_reference_logps,
-) -> tuple[Tensor, Tensor]:
-    """``compute_reference_logps`` of the pairs that a run comes by; NaN for those that its steps do not reach.
-
-    compute: another function that gives the same. It is told to take as many completions at once as a step has, so
-    that what fits into memory there fits here.
-    """
-    rows = rows_reached(pair_lengths(pairs), config)
-    at_once = 2 * (config.micro_batch_size or math.ceil(config.batch_size / this_process()[1]))
-    logps = torch.full((2, len(pairs)), math.nan)
-    logps[:, rows] = torch.stack(compute(reference, [pairs[i] for i in rows], at_once))
-    return logps[0], logps[1]
-
-
-def _share_positive(margins: Tensor) -> Tensor:
-    """How many margins are above zero; one that is zero decides nothing and counts half."""
+def _accuracy(margins: Tensor) -> Tensor:
+    """The share of margins above zero; one that is zero decides nothing and counts half."""
     return ((margins > 0).float() + (margins == 0).float() / 2).mean()
 
 
 def _both(pairs: Sequence[Pair]) -> Batch:
     """All chosen completions, then all rejected ones, on the batch axis: one forward pass, neither sees the other."""
-    completions = [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs]
-    return collate([pair.prompt for pair in pairs] * 2, completions)
-
-
-def _lengths(pairs: Sequence[Pair]) -> list[int]:
-    return [len(pair.prompt) + max(len(pair.chosen), len(pair.rejected)) for pair in pairs]
+    prompts = [pair.prompt for pair in pairs]
+    chosen = [pair.chosen for pair in pairs]
+    rejected = [pair.rejected for pair in pairs]
+    return collate(prompts * 2, chosen + rejected)
 
 
 def _check_fits(policy: PreTrainedModel, lengths: Sequence[int]) -> None:
     if not lengths:
         raise ValueError("there is nothing to train on: no pair or example was given")
-    context = getattr(policy.config, "max_position_embeddings", None)
-    longest = max(range(len(lengths)), key=lengths.__getitem__)
-    if context is not None and lengths[longest] > context:
+    context, longest = context_of(policy), max(lengths)
+    if context is not None and longest > context:
         raise ValueError(
-            f"row {longest + 1} has {lengths[longest]} tokens with its completion, more than the policy's context "
-            f"of {context}: tokenise with max_length={context}"
+            f"row {lengths.index(longest) + 1} has {longest} tokens with its completion, more than the policy's "
+            f"context of {context}: tokenise with max_length={context}"
         )

@@ -7,7 +7,7 @@ Rewards are not discounted (γ = 1): a response is short, and its end counts as 
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,14 +15,13 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from dpo_book.data.pairs import batches_by_length
-from dpo_book.models.logprobs import Batch, collate, completion_columns, token_logps
-from dpo_book.models.policy import sample_ids
+from dpo_book.data.batches import batches_by_length
+from dpo_book.models.logprobs import Batch, TokenScorer, collate, completion_columns, token_scorer
+from dpo_book.models.policy import autocast, sample_ids
 from dpo_book.models.reward_model import Reward, build_reward_model, token_values
 from dpo_book.training.config import PPOConfig
-from dpo_book.training.updates import Measured, Updates, autocast
-
-Record = dict[str, float]
+from dpo_book.training.loop import Record
+from dpo_book.training.updates import Measured, Updates
 
 
 def penalized_rewards(logp: Tensor, ref_logp: Tensor, mask: Tensor, reward: Tensor, beta: float) -> Tensor:
@@ -82,40 +81,51 @@ class Rollouts:
     reward: Tensor  # (B,)
 
 
+class Models:
+    """The three models of PPO, and how two of them score tokens.
+
+    policy π_θ, in training. reference π_ref. value_model: the reference's body with a scalar head, its weights drawn
+    with ``seed``, trained beside the policy. policy_logps, reference_logps: of a batch, (B, K).
+    """
+
+    def __init__(self, policy: PreTrainedModel, reference: PreTrainedModel, seed: int):
+        self.policy = policy
+        self.value_model = build_reward_model(reference, seed)
+        self.policy_logps = token_scorer(policy)
+        self.reference_logps = token_scorer(reference)
+
+
 @torch.no_grad()
-def roll_out(
-    policy: PreTrainedModel,
-    reference: PreTrainedModel,
-    value_model: PreTrainedModel,
-    prompts: list[list[int]],
-    reward: Reward,
-    max_new_tokens: int,
-    seed: int,
-) -> Rollouts:
+def roll_out(models: Models, prompts: list[list[int]], reward: Reward, max_new_tokens: int, seed: int) -> Rollouts:
     """Sample one response a prompt (token ids) and look at it with the three models and the reward."""
-    completions = sample_ids(policy, prompts, max_new_tokens, seed=seed)
-    batch = collate(prompts, completions).to(policy.device)
-    with autocast(policy):  # as in training, or the ratio would not start at 1
-        logp, ref_logp, values = (
-            token_logps(policy, batch),
-            token_logps(reference, batch),
-            token_values(value_model, batch),
-        )
-    rewards = reward(prompts, completions).to(policy.device)
-    return Rollouts(prompts, completions, completion_columns(batch), logp, ref_logp, values, rewards)
+    completions = sample_ids(models.policy, prompts, max_new_tokens, seed=seed)
+    device = models.policy.device
+    batch = collate(prompts, completions).to(device)
+    with autocast(models.policy):  # as in training, or the ratio would not start at 1
+        logp = models.policy_logps(batch)
+        ref_logp = models.reference_logps(batch)
+        values = token_values(models.value_model, batch)
+    return Rollouts(
+        prompts=prompts,
+        completions=completions,
+        mask=completion_columns(batch),
+        logp=logp,
+        ref_logp=ref_logp,
+        values=values,
+        reward=reward(prompts, completions).to(device),
+    )
 
 
 def policy_loss(
-    policy: PreTrainedModel, rollouts: Rollouts, rows: list[int], advantages: Tensor, clip: float
+    policy_logps: TokenScorer, rollouts: Rollouts, rows: list[int], advantages: Tensor, clip: float
 ) -> Measured:
     """Minus the clipped objective, averaged over the tokens of some of the responses; advantages (B, K)."""
     batch, mask = _minibatch(rollouts, rows)
-    old_logp, advantages = (tensor[rows, : mask.shape[1]] for tensor in (rollouts.logp, advantages))
-    logp = token_logps(policy, batch)
+    columns = mask.shape[1]
+    logp, old_logp = policy_logps(batch), rollouts.logp[rows, :columns]
+    objective = clipped_objective(logp, old_logp, advantages[rows, :columns], clip)
     left_clip = ((logp - old_logp).exp() - 1).abs()[mask] > clip
-    return -clipped_objective(logp, old_logp, advantages, clip)[mask].mean(), {
-        "clip_fraction": left_clip.float().mean()
-    }
+    return -objective[mask].mean(), {"clip_fraction": left_clip.float().mean()}
 
 
 def value_loss(value_model: PreTrainedModel, rollouts: Rollouts, rows: list[int], returns: Tensor) -> Measured:
@@ -156,18 +166,18 @@ def train_ppo(
     if not prompts:
         raise ValueError("there is nothing to train on: no prompt was given")
     policy.eval()  # dropout off: the ratio must start at 1
-    value_model = build_reward_model(reference, config.seed)
+    models = Models(policy, reference, config.seed)
     updates_a_step = config.epochs * math.ceil(config.batch_size / config.minibatch_size)
     total = config.steps * updates_a_step
     policy_updates = Updates(policy, config, total)
-    value_updates = Updates(value_model, config, total, config.value_learning_rate)
+    value_updates = Updates(models.value_model, config, total, config.value_learning_rate)
     order = batches_by_length([len(prompt) for prompt in prompts], 1, config.seed)
     beta = config.beta
 
     for step in range(1, config.steps + 1):
         seed = config.seed * 1_000_003 + step  # another for every step of every run
         asked = [prompts[next(order)[0]] for _ in range(config.batch_size)]
-        rollouts = roll_out(policy, reference, value_model, asked, reward, config.max_new_tokens, seed)
+        rollouts = roll_out(models, asked, reward, config.max_new_tokens, seed)
         mask = rollouts.mask
         rewards = penalized_rewards(rollouts.logp, rollouts.ref_logp, mask, rollouts.reward, beta)
         advantages = generalized_advantages(rewards, rollouts.values, mask, config.gae_lambda)
@@ -178,11 +188,11 @@ def train_ppo(
         moved, learned = [], []
         minibatches = batches_by_length([len(y) for y in rollouts.completions], config.minibatch_size, seed)
         for rows in itertools.islice(minibatches, updates_a_step):
-            moved.append(
-                policy_updates.apply(step, partial(policy_loss, policy, rollouts, rows, whitened, config.clip))
-            )
-            learned.append(value_updates.apply(step, partial(value_loss, value_model, rollouts, rows, returns)))
-        policy_updates.check(step, partial(policy_loss, policy, rollouts, rows, whitened, config.clip))
+            of_policy = partial(policy_loss, models.policy_logps, rollouts, rows, whitened, config.clip)
+            of_values = partial(value_loss, models.value_model, rollouts, rows, returns)
+            moved.append(policy_updates.apply(step, of_policy))
+            learned.append(value_updates.apply(step, of_values))
+        policy_updates.check(step, of_policy)
 
         kl = (rollouts.logp - rollouts.ref_logp).sum(dim=1).mean().item()
         yield {
@@ -192,11 +202,15 @@ def train_ppo(
             "objective": rollouts.reward.mean().item() - beta * kl,
             "beta": beta,
             "explained_variance": 1 - ((returns - rollouts.values)[mask].var() / returns[mask].var()).item(),
-            "clip_fraction": torch.stack([update.metrics["clip_fraction"] for update in moved]).mean().item(),
-            "value_loss": torch.stack([update.loss for update in learned]).mean().item(),
-            "grad_norm": torch.stack([update.grad_norm for update in moved]).mean().item(),
+            "clip_fraction": _mean(update.metrics["clip_fraction"] for update in moved),
+            "value_loss": _mean(update.loss for update in learned),
+            "grad_norm": _mean(update.grad_norm for update in moved),
             "learning_rate": moved[0].learning_rate,
             "generated_tokens": int(mask.sum()),
         }
         if config.target_kl is not None:
             beta = adapted_beta(beta, kl, config.target_kl)
+
+
+def _mean(values: Iterable[Tensor]) -> float:
+    return torch.stack(list(values)).mean().item()

@@ -1,53 +1,77 @@
-"""The reference's log-probabilities, computed once and kept on disk between runs.
+"""What the reference says of the pairs of a run: computed before the first step, and kept between runs if wanted.
 
-The reference never changes, and neither do the pairs: with what it says of them at hand, training needs no second
-model in memory, and a second run on the same data starts at once.
+The reference never changes, and neither do the pairs: with log π_ref at hand, training needs no second model in
+memory, and a second run on the same data starts at once.
 """
 
+import gc
+import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
-import transformers
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from dpo_book.data.pairs import Pair
-from dpo_book.system.cache import cached
+from dpo_book.data.pairs import Pair, pair_lengths
+from dpo_book.models.scoring import score_pairs
+from dpo_book.system.cache import cached, find_cached
 from dpo_book.system.processes import all_reduce_sum, any_process, shard, this_process
 from dpo_book.system.provenance import data_digest, model_digest
-from dpo_book.training.offline import compute_reference_logps
+from dpo_book.training.config import DPOConfig
+from dpo_book.training.loop import rows_reached
 
 
-def kept_reference_logps(reference: PreTrainedModel, pairs: Sequence[Pair], batch_size: int) -> tuple[Tensor, Tensor]:
-    """What ``compute_reference_logps`` gives, (chosen, rejected) of shape (len(pairs),), from the cache if it can be.
+def compute_reference_logps(
+    reference: PreTrainedModel, pairs: Sequence[Pair], config: DPOConfig, keep: bool = False
+) -> tuple[Tensor, Tensor]:
+    """log π_ref of chosen and rejected, (len(pairs),) each, of the pairs that a run comes by; NaN for all others.
 
-    Kept under all that it depends on: weights, settings, token ids, batch size, device, versions. Of several
-    processes the first one keeps it; all compute, or none.
+    As many completions at once as a step of the run has, so that what fits into memory there fits here. keep: show a
+    bar, and keep the result for the next run on the same data.
     """
-    sharded = shard(reference)
-    built = False
+    rows = rows_reached(pair_lengths(pairs), config)
+    reached = [pairs[i] for i in rows]
+    _, processes = this_process()
+    completions = 2 * (config.micro_batch_size or math.ceil(config.batch_size / processes))
+    score = _kept_scores if keep else score_pairs
+    logps = torch.full((2, len(pairs)), math.nan)
+    logps[:, rows] = torch.stack(score(reference, reached, completions))
+    return logps[0], logps[1]
 
-    def build(folder: Path) -> None:
-        nonlocal built
-        built = any_process(True)
-        chosen, rejected = compute_reference_logps(sharded, pairs, batch_size, progress=True)
-        save_file({"chosen": chosen.contiguous(), "rejected": rejected.contiguous()}, folder / "logps.safetensors")
 
+def _kept_scores(reference: PreTrainedModel, pairs: Sequence[Pair], batch_size: int) -> tuple[Tensor, Tensor]:
+    """``score_pairs``, from the cache if it can be, under all that the result depends on.
+
+    Of several processes the first one reads and keeps it; all compute, or none.
+    """
     depends_on = {
         "model": model_digest(reference),
         "config": reference.config.to_json_string(),  # rope, activations: not all that decides is in the weights
         "data": data_digest([pair[:3] for pair in pairs]),
         "batch_size": batch_size,
-        "device": sharded.device.type,
-        "versions": [torch.__version__, transformers.__version__],
+        "device": [reference.device.type, torch.cuda.is_available()],  # shards may compute where it does not lie
     }
-    chosen, rejected = torch.zeros(len(pairs)), torch.zeros(len(pairs))
-    if this_process()[0] == 0:
-        kept = load_file(cached("reference-logps", depends_on, build) / "logps.safetensors")
-        chosen, rejected = kept["chosen"], kept["rejected"]
-    if not built and any_process(False):
-        compute_reference_logps(sharded, pairs, batch_size, progress=True)
-    all_reduce_sum([chosen, rejected])  # zeros and what the first process has
-    return chosen, rejected
+    first = this_process()[0] == 0
+    folder = find_cached("reference-logps", depends_on) if first else None
+    if any_process(folder is not None):
+        logps = torch.zeros(2, len(pairs))
+        if folder is not None:
+            logps = load_file(folder / "logps.safetensors")["logps"]
+        all_reduce_sum([logps])  # zeros and what the first process has
+    else:
+        logps = _scores_in_shards(reference, pairs, batch_size)
+        gc.collect()  # a copy in shards refers to itself in circles, and training needs the room
+        if first:
+            cached("reference-logps", depends_on, partial(_save, logps))
+    return logps[0], logps[1]
+
+
+def _scores_in_shards(reference: PreTrainedModel, pairs: Sequence[Pair], batch_size: int) -> Tensor:
+    return torch.stack(score_pairs(shard(reference), pairs, batch_size, progress="reference"))
+
+
+def _save(logps: Tensor, folder: Path) -> None:
+    save_file({"logps": logps}, folder / "logps.safetensors")

@@ -5,7 +5,6 @@ What every training loop of the book has in common. Knows parameters and losses,
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from functools import partial
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from dpo_book.models.policy import autocast
 from dpo_book.system.processes import all_reduce_sum, reshard, sharded_like, this_process, together, whole
 from dpo_book.training.config import TrainConfig
 
@@ -66,6 +66,7 @@ class Updates:
         # itself, when no activations are. Of a batch in several, its last part's loss has to be known first.
         self._before: list[Tensor] = []
 
+    @torch.enable_grad()  # also for a caller who iterates under no_grad
     def apply(self, step: int, *parts: Callable[[], Measured]) -> Update:
         """Compute the loss, go one step down its gradient. ``step`` is what an error message will name.
 
@@ -76,7 +77,7 @@ class Updates:
         measured = []
         for number, part in enumerate(parts, start=1):
             last = number == len(parts)
-            with torch.enable_grad(), autocast(self._model):  # also for a caller who iterates under no_grad
+            with autocast(self._model):
                 loss, metrics = self._together(part, last)
             measured.append({"": loss.detach(), **metrics})
             if last:
@@ -130,11 +131,6 @@ class Updates:
             reshard(self._model)
             self._optimizer.zero_grad()
             raise TrainingDiverged(step, what)
-
-
-def autocast(model: PreTrainedModel) -> AbstractContextManager:
-    """bfloat16 where the device is made for it; float32 on a CPU, where results are compared with exact ones."""
-    return torch.autocast("cuda", dtype=torch.bfloat16, enabled=model.device.type == "cuda")
 
 
 def _schedule(done: int, warmup_steps: int, total: int) -> float:

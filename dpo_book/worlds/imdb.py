@@ -3,13 +3,15 @@
 Rafailov et al. (2023), section 6: "hh", dialogues (Bai et al. 2022), and "tldr", summaries of Reddit posts
 (Stiennon et al. 2020), come with the choices of people: ``load_preferences("hh")`` reads them. "imdb" (Maas et al.
 2011) comes without: there the prompts are the first words of film reviews, a policy writes the completions, and a
-reward judges them, so that the truth is known. That is what lives here; the rows' forms are in ``paper_data.py``.
+reward judges them, so that the truth is known. That is what lives here; ``data/paper_sets.py`` has the rows' forms.
 """
 
 import itertools
+import json
 import os
 import random
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
@@ -19,7 +21,9 @@ from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 from dpo_book.data.pairs import Pair, bradley_terry_pairs
 from dpo_book.data.paper_sets import usable_rows
 from dpo_book.models.policy import sample_ids
+from dpo_book.system.cache import cached, file_digests
 from dpo_book.system.hub import first_line, hub_answers
+from dpo_book.system.provenance import data_digest, model_digest
 
 SENTIMENT_MODEL = "siebert/sentiment-roberta-large-english"  # the paper's ground truth on IMDb (section 6.1)
 SENTIMENT_REVISION = "refs/pr/9"  # where its weights are safetensors; on main they are a pickle
@@ -72,8 +76,7 @@ def sentiment_reward(name: str = SENTIMENT_MODEL) -> TextReward:
     model cannot be had, ValueError where it is not one of sentiment.
     """
     if name == "vader":
-        analyzer = SentimentIntensityAnalyzer()
-        return lambda prompt, response: 2 * analyzer.polarity_scores(prompt + response)["compound"]
+        return _vader_reward()
     where = {"trust_remote_code": False, "local_files_only": not hub_answers(str(name))}
     if name == SENTIMENT_MODEL:
         where["revision"] = SENTIMENT_REVISION
@@ -96,6 +99,15 @@ def sentiment_reward(name: str = SENTIMENT_MODEL) -> TextReward:
         inputs = tokenizer(prompt + response, truncation=True, max_length=512, return_tensors="pt").to(model.device)
         logits = model(**inputs).logits[0].cpu()
         return float(logits[positive] - logits[~positive].logsumexp(0))
+
+    return reward
+
+
+def _vader_reward() -> TextReward:
+    analyzer = SentimentIntensityAnalyzer()
+
+    def reward(prompt: str, response: str) -> float:
+        return 2 * analyzer.polarity_scores(prompt + response)["compound"]
 
     return reward
 
@@ -129,3 +141,28 @@ def sentiment_pairs(
         coin = rng.getrandbits(31)
         pairs += bradley_terry_pairs(prompts, drawn[a], drawn[b], rewards[a], rewards[b], labels, coin)
     return pairs
+
+
+def imdb_pairs(
+    policy: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, reviews: Sequence[str], prompts: int, judge: str
+) -> list[Pair]:
+    """Comparisons as in the paper's section 6.1: ``policy`` completes the first words of ``prompts`` of the reviews,
+    four times each, and ``judge`` (see ``sentiment_reward``) compares. Sampled once, then kept.
+    """
+    drawn = random.Random(0).sample(list(reviews), min(prompts, len(reviews)))  # their order is by sentiment
+    starts = imdb_prompts(drawn, tokenizer)
+
+    def build(folder: Path) -> None:
+        pairs = sentiment_pairs(policy, tokenizer, starts, sentiment_reward(judge))
+        pairs = [pair for pair in pairs if pair.chosen != pair.rejected]  # nobody is asked to compare those
+        (folder / "pairs.json").write_text(json.dumps(pairs), encoding="utf-8")
+
+    depends_on = {
+        "model": model_digest(policy),
+        "config": policy.config.to_json_string(),
+        "prompts": data_digest(starts),
+        "tokenizer": data_digest(sorted(tokenizer.get_vocab().items())),
+        "judge": file_digests(Path(judge)) if Path(judge).is_dir() else judge,
+    }
+    kept = json.loads((cached("imdb-pairs", depends_on, build) / "pairs.json").read_text(encoding="utf-8"))
+    return [Pair(*pair) for pair in kept]

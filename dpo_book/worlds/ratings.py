@@ -78,7 +78,8 @@ def rankings(
 
     def ranking() -> tuple[str, ...]:
         drawn = rng.sample(list(words), length)  # in random order, which sorting keeps among equals
-        return tuple(sorted(drawn, key=lambda word: rng.choice(shown[word]), reverse=True))
+        ratings = {word: rng.choice(shown[word]) for word in drawn}
+        return tuple(sorted(drawn, key=ratings.__getitem__, reverse=True))
 
     return [ranking() for _ in range(count)]
 

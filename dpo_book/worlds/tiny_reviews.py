@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
+from dpo_book.maths.require import require_count
 from dpo_book.models.policy import train_tokenizer
 
 VOCAB_SIZE = 1200  # enough for every word of the grammar to be one token
@@ -131,7 +132,11 @@ how: in black and white | in ten days | with a small crew | in one single take
 def _spell(text: str) -> str:
     """Capitals, and "an" before a vowel: what the rules leave to the pen."""
     text = re.sub(r"\ba(?= [aeiou])", "an", text)
-    return re.sub(r"(?:^|(?<=[.!] ))[a-z]|\bi\b", lambda letter: letter[0].upper(), text)
+    return re.sub(r"(?:^|(?<=[.!] ))[a-z]|\bi\b", _capital, text)
+
+
+def _capital(letter: re.Match) -> str:
+    return letter[0].upper()
 
 
 def _unspell(text: str) -> str:
@@ -214,12 +219,11 @@ class TinyReviews:
         rng = random.Random("tokenizer")
         self.tokenizer = train_tokenizer((_review(rng) for _ in range(TOKENIZER_SIZE)), VOCAB_SIZE)
         self.prompts = tuple(x for x, _ in self._draw(PROMPTS, "prompts"))
-        analyzer = SentimentIntensityAnalyzer()
-        self._compound = lru_cache(maxsize=100_000)(lambda text: analyzer.polarity_scores(text)["compound"])
+        self._polarity = lru_cache(maxsize=100_000)(SentimentIntensityAnalyzer().polarity_scores)
 
     def reward(self, prompt: str, response: str) -> float:
         """r*(x, y) in nats, between −2 and 2: twice the compound score that VADER's analyser gives the review."""
-        return 2 * self._compound(prompt + response)
+        return 2 * self._polarity(prompt + response)["compound"]
 
     def rewards_of(self, prompts: Sequence[list[int]], completions: Sequence[list[int]]) -> Tensor:
         """r*(x, y) of token ids: (B,) float32."""
@@ -242,13 +246,14 @@ class TinyReviews:
     def tokenize(self, texts: Iterable[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
         """(prompt, response) texts as token ids, EOS after the response: the form that ``train_sft`` reads."""
         prompts, responses = zip(*texts, strict=True)
-        ids = zip(self.tokenizer(list(prompts)).input_ids, self.tokenizer(list(responses)).input_ids, strict=True)
-        return [(x, [*y, self.tokenizer.eos_token_id]) for x, y in ids]
+        prompt_ids = self.tokenizer(list(prompts)).input_ids
+        response_ids = self.tokenizer(list(responses)).input_ids
+        end = self.tokenizer.eos_token_id
+        return [(x, [*y, end]) for x, y in zip(prompt_ids, response_ids, strict=True)]
 
     def _draw(self, size: int, stream: str) -> list[tuple[str, str]]:
         """Reviews in two: before a space that leaves 2 to 8 tokens, and at most half of the review, to the prompt."""
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise ValueError(f"size must be a whole number of at least 1, got {size!r}")
+        require_count("size", size)
         rng = random.Random(stream)
         reviews, shares = zip(*[(_review(rng), rng.random()) for _ in range(size)], strict=True)
         offsets = self.tokenizer(list(reviews), return_offsets_mapping=True).offset_mapping

@@ -16,6 +16,8 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
+from dpo_book.data.pairs import Pair, bradley_terry_pairs
+from dpo_book.maths.exact import best_of_n_logp
 from dpo_book.models.logprobs import enumerate_logp
 
 WORDS = ("the", "acting", "ending", "plot", "not", "very", "but", "good", "great", "bad", "dull")
@@ -94,7 +96,8 @@ class Verdicts:
             return prompt, " ".join(rng.choices(WORDS, k=LENGTH))
         opinion = OPINIONS[prompt]
         a, b = rng.choices(list(opinion), weights=list(opinion.values()), k=2)
-        return prompt, rng.choice(PHRASES).format(a=a, b=b, noun=prompt.split()[-1])
+        noun = prompt.split()[-1]
+        return prompt, rng.choice(PHRASES).format(a=a, b=b, noun=noun)
 
     def tokenize(self, texts: Iterable[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
         """(prompt, response) texts as token ids, the form that ``train_sft`` reads.
@@ -136,3 +139,49 @@ class Verdicts:
 def verdicts() -> Verdicts:
     """The world, made once a process."""
     return Verdicts()
+
+
+def draw_comparisons(
+    world: Verdicts,
+    ref_logp: Tensor,
+    size: int,
+    labels: str = "hard",
+    seed: int = 0,
+    proposal: Tensor | None = None,
+) -> tuple[list[Pair], tuple[Tensor, Tensor]]:
+    """``size`` comparisons in an enumerable world, and the reference's log-probabilities of both completions.
+
+    ref_logp: (P, N), ``world.logp(reference)``. proposal: (P, N), the probability with which a response is drawn
+    for comparison; Bradley–Terry judges. By default 40 % are the reference's, 40 % the best of 16 of the
+    reference's and 20 % any response whatever. Every proposal that leaves nothing out leads DPO to the same
+    optimum; this one has comparisons where the optimum has its probability, and so needs far fewer.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    ref_logp = ref_logp.detach().double()
+    if proposal is None:
+        best = best_of_n_logp(ref_logp, world.rewards, 16).exp()
+        proposal = 0.4 * ref_logp.exp() + 0.4 * best + 0.2 / len(world.responses)
+
+    def draw(prompt: Tensor) -> Tensor:
+        response = torch.empty_like(prompt)
+        for i in prompt.unique().tolist():
+            rows = (prompt == i).nonzero().flatten()
+            response[rows] = torch.multinomial(proposal[i], len(rows), replacement=True, generator=generator)
+        return response
+
+    prompt = torch.randint(len(world.prompts), (size,), generator=generator)
+    a, b = draw(prompt), draw(prompt)
+    while (same := a == b).any():  # nobody is asked to compare a response with itself
+        b[same] = draw(prompt[same])
+    pairs = bradley_terry_pairs(
+        [world.prompt_ids[i] for i in prompt.tolist()],
+        world.response_ids[a].tolist(),
+        world.response_ids[b].tolist(),
+        world.rewards[prompt, a],
+        world.rewards[prompt, b],
+        labels,
+        seed,
+    )
+    chosen = torch.tensor([world.index(pair.chosen) for pair in pairs])
+    rejected = torch.tensor([world.index(pair.rejected) for pair in pairs])
+    return pairs, (ref_logp[prompt, chosen].float(), ref_logp[prompt, rejected].float())

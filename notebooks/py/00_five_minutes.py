@@ -33,9 +33,9 @@ import torch
 from dpo_book import *
 from dpo_book import plots, widgets
 from dpo_book.checks.training import check_loss_of_ratios
-from dpo_book.evaluation.sampled import expected_reward
-from dpo_book.worlds.references import draw_comparisons, verdicts_reference
-from dpo_book.worlds.verdicts import verdicts
+from dpo_book.maths.exact import expected_reward
+from dpo_book.worlds.references import verdicts_reference
+from dpo_book.worlds.verdicts import draw_comparisons, verdicts
 
 setup(seed=0)
 
@@ -194,14 +194,17 @@ assert abs(records[0]["loss"] - 0.693147) < 1e-4
 # On the left, look for the two curves that part. On the right, the dashed line is how often somebody who knows the
 # true rewards would name the winner: look at how near the policy comes.
 
+
 # %%
-text = lambda pair: [world.tokenizer.decode(ids) for ids in pair[:3]]
-gaps = torch.tensor(
-    [world.reward(x, y_w) - world.reward(x, y_l) for x, y_w, y_l in map(text, pairs[:5000])]
-)
-ceiling = (
-    torch.sigmoid(gaps.abs()).mean().item()
-)  # the better response wins with probability σ(|gap|)
+def true_gap(pair):
+    """How much more true reward the chosen response has than the rejected one."""
+    x, y_w, y_l = (world.tokenizer.decode(ids) for ids in pair[:3])
+    return world.reward(x, y_w) - world.reward(x, y_l)
+
+
+gaps = torch.tensor([true_gap(pair) for pair in pairs[:5000]])
+# The better response wins with probability σ(|gap|).
+ceiling = torch.sigmoid(gaps.abs()).mean().item()
 plots.reward_margins(records, ceiling)
 
 # %%

@@ -41,14 +41,22 @@ import torch.nn.functional as F
 
 from dpo_book import *
 from dpo_book import plots, widgets
-from dpo_book.checks.reward import check_accuracy_ceiling, check_noisy_margin, check_pair_loss
-from dpo_book.evaluation.sampled import expected_reward
+from dpo_book.checks.reward import (
+    check_accuracy_ceiling,
+    check_noisy_margin,
+    check_pair_loss,
+)
+from dpo_book.maths.exact import expected_reward
 from dpo_book.models.reward_model import rewards_of
-from dpo_book.worlds.references import draw_comparisons, verdicts_reference
-from dpo_book.worlds.verdicts import verdicts
+from dpo_book.worlds.references import verdicts_reference
+from dpo_book.worlds.verdicts import draw_comparisons, verdicts
 
 setup(seed=0)
-vector = lambda *values: torch.tensor(values, dtype=torch.float64)
+
+
+def vector(*values):
+    return torch.tensor(values, dtype=torch.float64)
+
 
 # %% [markdown]
 # ## Three comparisons
@@ -213,9 +221,18 @@ def over_all_pairs(f):
 
 
 # %%
-ceiling = over_all_pairs(lambda p: torch.maximum(p, 1 - p))
-floor = over_all_pairs(lambda p: -(p * p.log() + (1 - p) * (1 - p).log()))
-print(f"Bayes ceiling of the accuracy ≈ {ceiling:.3f}    floor of the loss ≈ {floor:.3f} nats")
+def accuracy_of_the_best(p):
+    return torch.maximum(p, 1 - p)
+
+
+def loss_of_the_best(p):
+    return -(p * p.log() + (1 - p) * (1 - p).log())
+
+
+ceiling = over_all_pairs(accuracy_of_the_best)
+floor = over_all_pairs(loss_of_the_best)
+print(f"Bayes ceiling of the accuracy ≈ {ceiling:.3f}", end="    ")
+print(f"floor of the loss ≈ {floor:.3f} nats")
 assert 0.72 < ceiling < 0.78 and floor < math.log(2)
 
 # %% [markdown]

@@ -41,7 +41,7 @@ from dpo_book.checks.objective import (
     check_objective,
     check_objective_gradient,
 )
-from dpo_book.evaluation.sampled import expected_reward
+from dpo_book.maths.exact import expected_reward
 from dpo_book.worlds.references import verdicts_reference
 from dpo_book.worlds.verdicts import verdicts
 
@@ -54,13 +54,21 @@ setup(seed=0)
 # five responses, its numbers made up so that you can do the sums by hand: a **reference policy** $\pi_{\text{ref}}$, a
 # **reward** $r$, and a policy $\pi$ that has moved probability to where the reward is.
 
+
 # %%
+def vector(*values):
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def show(values):
+    """Numbers in one line. Adding 0.0 makes a −0.0000 a 0.0000."""
+    return " ".join(f"{round(float(v), 4) + 0.0:7.4f}" for v in values)
+
+
 five = ["dull plot", "not bad", "good plot", "very good", "great great"]
-vector = lambda *values: torch.tensor(values, dtype=torch.float64)
 p_ref = vector(0.40, 0.30, 0.20, 0.08, 0.02)
 r = vector(-1.0, 0.0, 0.5, 1.0, 2.0)
 p = vector(0.20, 0.20, 0.20, 0.15, 0.25)
-show = lambda values: " ".join(f"{round(float(v), 4) + 0.0:7.4f}" for v in values)  # no −0.0000
 print(f"{'response':13} π_ref     π      r   log(π/π_ref)")
 for row in zip(five, p_ref, p, r, (p / p_ref).log()):
     print("{:13}  {:.2f}  {:.2f}  {:5.1f}        {:7.4f}".format(*row))
@@ -336,24 +344,27 @@ def exact_gradient(logits, ref_logp, reward, beta):
     return logp.exp() * (a - (logp.exp() * a).sum(-1, keepdim=True))
 
 
-def j_of(logits):
-    return kl_regularized_objective(logits.log_softmax(-1), p_ref.log(), r, beta=0.5)
+def pi_of(theta):
+    return theta.softmax(-1)
+
+
+def j_of(theta):
+    return kl_regularized_objective(theta.log_softmax(-1), p_ref.log(), r, beta=0.5)
 
 
 # %%
 logits, h = p.log(), 1e-5
 by_hand_five = exact_gradient(logits, p_ref.log(), r, beta=0.5)
 by_autograd = torch.func.grad(j_of)(logits)
-by_differences = torch.stack(
-    [(j_of(logits + h * e) - j_of(logits - h * e)) / (2 * h) for e in torch.eye(5).double()]
-)
+differences = [j_of(logits + e) - j_of(logits - e) for e in h * torch.eye(5).double()]
+by_differences = torch.stack(differences) / (2 * h)
 print("by hand:           ", show(by_hand_five))
 print("autograd:          ", show(by_autograd))
 print("finite differences:", show(by_differences))
 assert torch.allclose(by_hand_five, by_autograd, atol=1e-12)
 assert torch.allclose(by_hand_five, by_differences, atol=1e-9)
-jacobian = torch.func.jacrev(lambda theta: theta.softmax(-1))(logits)  # ∂π(y)/∂θ_k
-assert torch.allclose(jacobian, p.diag() - p[:, None] * p[None, :], atol=1e-12)  # step 1
+jacobian = torch.func.jacrev(pi_of)(logits)  # ∂π(y)/∂θ_k
+assert torch.allclose(jacobian, p.diag() - p.outer(p), atol=1e-12)  # step 1
 assert jacobian.sum(dim=0).abs().max() < 1e-12  # step 4
 assert by_hand_five.sum().abs() < 1e-12
 
@@ -638,14 +649,18 @@ assert torch.isclose(p[p < p_ref].sum(), vector(0.4).sum())
 
 # %%
 logits = p.log().requires_grad_()
-ks = estimators(logits.log_softmax(0), p_ref.log())
-gradients = [torch.autograd.grad((p * v).sum(), logits, retain_graph=True)[0] for v in ks.values()]
-for k, gradient in zip(ks, gradients):
+logp = logits.log_softmax(0)
+gradients = []
+for k, value in estimators(logp, p_ref.log()).items():
+    (gradient,) = torch.autograd.grad((p * value).sum(), logits, retain_graph=True)
+    gradients.append(gradient)
     print(f"mean gradient of {k}:      {show(gradient)}")
-grad = torch.func.grad
-of_reverse = grad(lambda theta: kl_divergence(theta.log_softmax(0), p_ref.log()))(p.log())
-of_forward = grad(lambda theta: kl_divergence(p_ref.log(), theta.log_softmax(0)))(p.log())
-print(f"gradient of KL[π‖π_ref]:  {show(of_reverse)}\ngradient of KL[π_ref‖π]:  {show(of_forward)}")
+reverse_kl = kl_divergence(logp, p_ref.log())
+forward_kl = kl_divergence(p_ref.log(), logp)
+(of_reverse,) = torch.autograd.grad(reverse_kl, logits, retain_graph=True)
+(of_forward,) = torch.autograd.grad(forward_kl, logits)
+print(f"gradient of KL[π‖π_ref]:  {show(of_reverse)}")
+print(f"gradient of KL[π_ref‖π]:  {show(of_forward)}")
 assert gradients[0].abs().max() < 1e-12
 assert torch.allclose(gradients[1], of_reverse, atol=1e-12)
 assert torch.allclose(gradients[2], of_forward, atol=1e-12)

@@ -38,7 +38,7 @@ import torch
 from dpo_book import *
 from dpo_book import plots, widgets
 from dpo_book.checks.optimum import check_beta_for_kl, check_log_partition, check_optimal_logp
-from dpo_book.evaluation.sampled import expected_reward
+from dpo_book.maths.exact import expected_reward
 from dpo_book.worlds.references import verdicts_reference
 from dpo_book.worlds.verdicts import verdicts
 
@@ -418,7 +418,12 @@ p = (ref + s * reward - log_Z_s).exp()
 earned = (p * reward).sum()
 strayed = s * earned - log_Z_s
 variance = (p * (reward - earned) ** 2).sum().item()
-slope = lambda q: torch.autograd.grad(q, s, retain_graph=True)[0].item()
+
+
+def slope(q):
+    return torch.autograd.grad(q, s, retain_graph=True)[0].item()  # dq/ds
+
+
 print(f"d log Z/ds  = {slope(log_Z_s):.4f}   E[r]   = {earned:.4f}")
 print(f"d E[r]/ds   = {slope(earned):.4f}   Var[r] = {variance:.4f}")
 print(f"d E[r]/d KL = {slope(earned) / slope(strayed):.4f}   β      = {1 / s:.4f}")

@@ -44,8 +44,8 @@ from dpo_book.checks.implicit import (
     check_preference_of_policy,
     check_reward_of_policy,
 )
-from dpo_book.worlds.references import draw_comparisons, verdicts_reference
-from dpo_book.worlds.verdicts import verdicts
+from dpo_book.worlds.references import verdicts_reference
+from dpo_book.worlds.verdicts import draw_comparisons, verdicts
 
 setup(seed=0)
 world, reference = verdicts(), verdicts_reference()
@@ -481,15 +481,22 @@ assert (mean < beta * log_z).all() and (beta * log_z < most).all()
 # How often does that turn a ranking around? Draw one response to each of two prompts from the reference and ask which
 # has more reward. Even the exact optimum gets some of them wrong.
 
+
 # %%
-draw = lambda i: torch.multinomial(ref_logp[i].exp(), 50_000, replacement=True, generator=generator)
+def draw(i):
+    """50,000 responses of the reference to prompt i, as indices."""
+    p_ref = ref_logp[i].exp()
+    return torch.multinomial(p_ref, 50_000, replacement=True, generator=generator)
+
+
 for i, j in ((0, 0), (0, 1), (0, 2)):
     a, b = draw(i), draw(j)
     true_gap = world.rewards[i, a] - world.rewards[j, b]
     implicit_gap = star_implicit[i, a] - star_implicit[j, b]
     corrected = implicit_gap + beta * (log_z[i] - log_z[j])
     wrong = 100 * (true_gap * implicit_gap < -1e-9).double().mean()
-    print(f"{world.prompts[i]} against {world.prompts[j]:11} ranked the wrong way: ≈ {wrong:.1f} %")
+    one, other = world.prompts[i], world.prompts[j]
+    print(f"{one} against {other:11} ranked the wrong way: ≈ {wrong:.1f} %")
     assert (wrong == 0) == (i == j)
     assert torch.allclose(corrected, true_gap, atol=1e-10)
 

@@ -12,8 +12,8 @@
 # So far we have a formula for how people choose (equation 1) and a formula for the best policy (equation 4). The second
 # can be turned around: it tells which reward a policy is best *for* (equation 5). Put that reward into the first
 # formula and something falls out that needs no reward model, no sampling and no Z: a loss of the policy alone. This
-# chapter does it in six lines, takes the gradient by hand, and then breaks the implementation on purpose in the four
-# places where real code breaks.
+# chapter does it in six lines, takes the gradient by hand, breaks the implementation on purpose in the four places where
+# real code breaks, and ends with the whole of DPO training in one cell.
 #
 # **Write down a prediction first.** Training starts with the policy equal to the reference. It then prefers neither response of any
 # pair more than the reference does, and the loss is $\ln 2$ for every pair. Is the gradient zero as well?
@@ -23,6 +23,7 @@
 # | derive the DPO loss from equations 1 and 5 | 5 min |
 # | take its gradient by hand and say what its weight does | 8 min |
 # | tell a sum from a mean of token log-probabilities by their margins | 5 min |
+# | read the whole of DPO training, line by line, and say which lines are DPO's own | 5 min |
 # | write `dpo_loss`, and the log-probabilities it needs, yourself | 20 min |
 #
 # You need chapters 01, 04 and 05, or their three results, which the derivation recalls. Symbols: prompt $x$, winner $y_w$,
@@ -30,6 +31,8 @@
 # function $\sigma(z) = 1/(1 + e^{-z})$.
 
 # %%
+import math
+
 import ipywidgets
 import torch
 import torch.nn.functional as F
@@ -42,8 +45,10 @@ from dpo_book.checks.dpo import (
     check_gradient_weight,
     check_margin,
 )
+from dpo_book.data.batches import batches_by_length
+from dpo_book.data.pairs import pair_lengths
 from dpo_book.worlds.references import verdicts_reference
-from dpo_book.worlds.verdicts import verdicts
+from dpo_book.worlds.verdicts import draw_comparisons, verdicts
 
 setup(seed=0)
 
@@ -100,17 +105,17 @@ assert torch.allclose(from_reward, from_policies, atol=1e-10)
 # the best one.
 
 # %% tags=["eq-7"]
-policy = torch.tensor([0.4, 0.3, 0.3], dtype=torch.float64).log()  # log π_θ
-by_hand = -torch.log(
-    torch.sigmoid(beta * (policy[won] - ref[won]) - beta * (policy[lost] - ref[lost]))
-)
+pi = torch.tensor([0.4, 0.3, 0.3], dtype=torch.float64).log()  # log π_θ
+m = beta * (pi[won] - ref[won]) - beta * (pi[lost] - ref[lost])
+by_hand = -torch.log(torch.sigmoid(m))
 loss, chosen_reward, rejected_reward = dpo_loss(
-    policy[[won]], policy[[lost]], ref[[won]], ref[[lost]], beta
+    pi[[won]], pi[[lost]], ref[[won]], ref[[lost]], beta
 )
 print(f"by hand {by_hand:.4f}   dpo_loss {loss.item():.4f}")
 print(f"r̂(y_w) = {chosen_reward.item():.4f}   r̂(y_l) = {rejected_reward.item():.4f}")
 assert torch.allclose(loss, by_hand, atol=1e-10)
-assert torch.allclose(loss, reward_model_loss(chosen_reward, rejected_reward), atol=1e-10)
+equation_2 = reward_model_loss(chosen_reward, rejected_reward)
+assert torch.allclose(loss, equation_2, atol=1e-10)
 
 # %% [markdown]
 # ## The gradient
@@ -136,29 +141,29 @@ def loss_at(logits):
     return dpo_loss(logp[[won]], logp[[lost]], ref[[won]], ref[[lost]], beta)[0].sum()
 
 
-logits = policy.clone().requires_grad_()
+logits = pi.clone().requires_grad_()
 (by_autograd,) = torch.autograd.grad(loss_at(logits), logits)
 
 weight = beta * torch.sigmoid(rejected_reward - chosen_reward)
 unit = torch.eye(3, dtype=torch.float64)
-by_hand = -weight * ((unit[won] - policy.exp()) - (unit[lost] - policy.exp()))
+by_hand = -weight * ((unit[won] - pi.exp()) - (unit[lost] - pi.exp()))
 
 # %% [markdown]
 # And by finite differences: move each logit a little both ways.
 
 # %%
 h = 1e-6
-by_differences = torch.stack(
-    [(loss_at(policy + h * e) - loss_at(policy - h * e)) / (2 * h) for e in unit]
-)
+differences = [loss_at(pi + e) - loss_at(pi - e) for e in h * unit]
+by_differences = torch.stack(differences) / (2 * h)
 for name, gradient in (
     ("hand", by_hand),
     ("autograd", by_autograd),
     ("differences", by_differences),
 ):
-    print(f"{name:12}", "  ".join(f"{round(value, 4) + 0.0:8.4f}" for value in gradient.tolist()))
+    values = [f"{round(value, 4) + 0.0:8.4f}" for value in gradient.tolist()]
+    print(f"{name:12}", "  ".join(values))
 assert torch.allclose(by_hand, by_autograd, atol=1e-10)
-assert torch.allclose(by_differences, by_autograd, atol=1e-8)  # error of the order of h²
+assert torch.allclose(by_differences, by_autograd, atol=1e-8)  # error of order h²
 
 # %% [markdown]
 # The response that is neither winner nor loser has gradient zero: its share cancels.
@@ -217,7 +222,7 @@ assert torch.allclose(gradient, -beta / 2 * (unit[won] - unit[lost]), atol=1e-12
 # `sequence_logp`.
 
 # %%
-world, model = verdicts(), verdicts_reference()
+world, reference = verdicts(), verdicts_reference()
 prompt = world.tokenizer("the acting").input_ids
 chosen = world.tokenizer("very very good acting").input_ids
 rejected = world.tokenizer("good but very dull").input_ids
@@ -230,8 +235,8 @@ def slow_logp(model, prompt, response):
 
 
 with torch.no_grad():
-    slow = torch.stack([slow_logp(model, prompt, y) for y in (chosen, rejected)])
-    fast = sequence_logp(model, collate([prompt, prompt], [chosen, rejected]))
+    slow = torch.stack([slow_logp(reference, prompt, y) for y in (chosen, rejected)])
+    fast = sequence_logp(reference, collate([prompt, prompt], [chosen, rejected]))
 print("slow and fast agree:", torch.allclose(slow, fast, atol=1e-4))
 assert torch.allclose(slow, fast, atol=1e-4)  # float32, sums of about ten nats
 
@@ -239,35 +244,75 @@ assert torch.allclose(slow, fast, atol=1e-4)  # float32, sums of about ten nats
 # ### Four ways to break it
 #
 # Each is a mistake from real code. The margin is between the trained reference here and an untrained GPT-2 in the role of
-# the policy, at $\beta = 1$. Look at what each mistake does to it.
+# the policy, at $\beta = 1$, for the same pair. `margin_by` takes it with any `score`: a function that gives each of B
+# rows, here the two responses, its log-probability (B,), from logits (B, T, V), token ids (B, T) and the mask (B, T)
+# that is true on the response's tokens.
 
 # %%
 other = build_policy("nano", world.tokenizer, seed=1)
-batch = collate([prompt, prompt], [chosen, rejected])
-ids, mask = batch.input_ids, batch.completion_mask
+batch = collate([prompt, prompt], [chosen, rejected])  # two rows
 
 
-def margin_with(token_score, reduce=lambda scores: scores.sum(1)):
-    """Margin at β = 1 when a response is scored by ``reduce`` of ``token_score(logits)``."""
-    with torch.no_grad():
-        pi, ref = (reduce(token_score(m(ids).logits.double())) for m in (other, model))
+@torch.no_grad()
+def margin_by(score):
+    """The margin of the pair at β = 1, with both responses scored by ``score``."""
+    ids, mask = batch.input_ids, batch.completion_mask
+    pi = score(other(ids).logits.double(), ids, mask)
+    ref = score(reference(ids).logits.double(), ids, mask)
     return ((pi[0] - ref[0]) - (pi[1] - ref[1])).item()
 
 
-token_logp = lambda logits, targets: logits.log_softmax(-1).gather(-1, targets[..., None])[..., 0]
-shifted = lambda logits: token_logp(logits[:, :-1], ids[:, 1:])
 # %% [markdown]
-# The right margin first, then the four mistakes.
+# The right score drops the last row of the logits, which predicts a token that is not there, and the first token, which
+# nothing predicts. After that, row and token belong together:
+
+
+# %%
+def token_logp(logits, targets):
+    """log π of each target, a token id, by the row of logits at its place: (B, T)."""
+    return logits.log_softmax(-1).gather(-1, targets[..., None])[..., 0]
+
+
+def right(logits, ids, mask):
+    logp = token_logp(logits[:, :-1], ids[:, 1:])
+    return (logp * mask[:, 1:]).sum(1)
+
+
+# %% [markdown]
+# And the four mistakes. What is wrong in each, and what will it do to the margin?
+
+
+# %%
+def mean_over_tokens(logits, ids, mask):
+    logp = token_logp(logits[:, :-1], ids[:, 1:])
+    return (logp * mask[:, 1:]).sum(1) / mask.sum(1)
+
+
+def off_by_one(logits, ids, mask):
+    logp = token_logp(logits, ids)
+    return (logp * mask).sum(1)
+
+
+def first_token_dropped(logits, ids, mask):
+    logp = token_logp(logits[:, :-1], ids[:, 1:])
+    return (logp * mask[:, :-1]).sum(1)
+
+
+def prompt_not_masked(logits, ids, mask):
+    logp = token_logp(logits[:, :-1], ids[:, 1:])
+    return logp.sum(1)
+
+
+# %% [markdown]
+# The right margin first, then the four mistakes. Look for the one that does not show.
 
 # %%
 margins = {
-    "right": margin_with(lambda z: shifted(z) * mask[:, 1:]),
-    "mean over tokens": margin_with(
-        lambda z: shifted(z) * mask[:, 1:], lambda s: s.sum(1) / mask.sum(1)
-    ),
-    "off by one": margin_with(lambda z: token_logp(z, ids) * mask),
-    "first token dropped": margin_with(lambda z: shifted(z) * mask[:, :-1]),
-    "prompt not masked": margin_with(shifted),
+    "right": margin_by(right),
+    "mean over tokens": margin_by(mean_over_tokens),
+    "off by one": margin_by(off_by_one),
+    "first token dropped": margin_by(first_token_dropped),
+    "prompt not masked": margin_by(prompt_not_masked),
 }
 for name, value in margins.items():
     print(f"{name:20} margin ≈ {value:.3f}")
@@ -293,17 +338,93 @@ assert abs(margins["first token dropped"] - margins["right"]) > 0.1
 # Look at which arguments do not matter any more.
 
 # %%
-some_losses, some_reward, _ = dpo_loss(
-    policy[[won]], policy[[lost]], None, None, beta, reference_free=True
-)
-expected = -F.logsigmoid(beta * (policy[won] - policy[lost]))
-print(f"loss {some_losses.item():.4f}   β log π(y_w) = {some_reward.item():.4f}")
-assert torch.allclose(some_losses, expected, atol=1e-12)
-assert torch.allclose(some_reward, beta * policy[[won]], atol=1e-12)
+pi_w, pi_l = pi[[won]], pi[[lost]]
+free_loss, free_reward, _ = dpo_loss(pi_w, pi_l, None, None, beta, reference_free=True)
+expected = -F.logsigmoid(beta * (pi_w - pi_l))
+print(f"loss {free_loss.item():.4f}   β log π(y_w) = {free_reward.item():.4f}")
+assert torch.allclose(free_loss, expected, atol=1e-12)
+assert torch.allclose(free_reward, beta * pi_w, atol=1e-12)
 
 # %% [markdown]
 # What it aims at is equation 4 with a uniform $\pi_{\text{ref}}$: $\pi \propto e^{r/\beta}$, with nothing that keeps the
 # language a language.
+#
+# ## The loop in the open
+#
+# Now everything is there for a real run. First the data: 1,280 pairs of verdicts, and for each a coin that falls as people
+# choose (equation 1). Here are three of them, the winner on the left.
+
+# %% tags=["nbval-ignore-output"]
+with torch.no_grad():
+    ref_logp = world.logp(reference)  # of all responses to all prompts: (3, 14641)
+pairs, _ = draw_comparisons(world, ref_logp, 1280, labels="hard", seed=0)
+for pair in pairs[:3]:
+    x, y_w, y_l = (world.tokenizer.decode(ids) for ids in pair[:3])
+    print(f"{x}: {y_w}  ≻  {y_l}")
+
+# %% [markdown]
+# And here is the whole of DPO training: a GPT-2, ten steps of 128 pairs. Two functions do what this chapter has derived,
+# `sequence_logp` and `dpo_loss`. Two only arrange token ids: `batches_by_length` says which pairs make up the next batch
+# (shuffled, those of like length together), and `collate` pads rows to one length. Look for the six lines that are DPO's
+# own, from `x, y_w, y_l` to `dpo_loss`. Around them stands what every training loop has, and the last line keeps a log.
+
+# %%
+policy = copy_policy(reference)  # π_θ starts as π_ref
+optimizer = torch.optim.AdamW(policy.parameters(), weight_decay=0.0)
+batches = batches_by_length(pair_lengths(pairs), batch_size=128)
+in_the_open = []
+for step in range(10):
+    x, y_w, y_l = zip(*[pairs[i][:3] for i in next(batches)])
+    both = collate(x * 2, y_w + y_l)  # 128 rows of winners, then 128 of losers
+    pi_w, pi_l = sequence_logp(policy, both).chunk(2)  # log π_θ(y|x)
+    with torch.no_grad():  # the reference is frozen
+        ref_w, ref_l = sequence_logp(reference, both).chunk(2)  # log π_ref(y|x)
+    losses, r_w, r_l = dpo_loss(pi_w, pi_l, ref_w, ref_l, beta)
+    loss = losses.mean()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(policy.parameters(), max_norm=1.0)
+    down = (1 + math.cos(math.pi * step / 10)) / 2  # from 1 along a cosine
+    optimizer.param_groups[0]["lr"] = 5e-4 * down
+    optimizer.step()
+    optimizer.zero_grad()
+    in_the_open.append((loss.item(), (r_w - r_l).mean().item()))
+
+# %% [markdown]
+# | in the cell | on the page | equation |
+# |---|---|---|
+# | `pi_w`, `ref_w` | $\log \pi_\theta(y_w \mid x)$, $\log \pi_{\text{ref}}(y_w \mid x)$: sums over tokens | – |
+# | `r_w`, `r_l` | $\hat r(x, y_w)$, $\hat r(x, y_l)$, without the $\beta \log Z(x)$ that cancels | 5 |
+# | `loss` | $\mathcal{L}_{\text{DPO}}$, the mean over the batch in place of $\mathbb{E}$ | 7 |
+# | `loss.backward()` | $\nabla_\theta \mathcal{L}_{\text{DPO}}$: autograd finds the weight of every pair by itself | gradient of 7 |
+#
+# Is that really all? The package's `train_dpo`, with which the other chapters train, gets the same pairs and settings.
+# Compare the two losses, row by row.
+
+# %%
+config = DPOConfig(
+    beta=beta,
+    learning_rate=5e-4,
+    batch_size=128,
+    steps=10,
+    warmup_steps=0,
+    max_grad_norm=1.0,
+)
+records = list(train_dpo(copy_policy(reference), reference, pairs, config))
+print("step   loss in the open   loss of train_dpo   mean margin")
+for (loss, mean_margin), record in zip(in_the_open, records):
+    print(f"{record['step']:4}        ≈ {loss:.4f}", end="            ")
+    print(f"≈ {record['loss']:.4f}        ≈ {mean_margin:.2f}")
+    # Both add up in float32, in steps of 6e-8 here, but in different orders. After ten
+    # steps 2e-7 was seen. AdamW's own weight decay, left in by mistake, makes 6e-6.
+    assert abs(loss - record["loss"]) < 1e-6
+assert abs(in_the_open[0][0] - math.log(2)) < 1e-6
+assert in_the_open[-1][1] > 0.1 and sum(loss for loss, _ in in_the_open[1:]) / 9 < 0.68
+
+# %% [markdown]
+# The same, step by step. The first loss is $\ln 2$ and the first margin 0, as they must be at the start; then the margin
+# grows and the loss falls, both unevenly, for each batch has other pairs. Now you have seen DPO, all of it. What
+# `train_dpo` adds is comfort: it runs a prompt once for both responses, asks the reference before the first step, warms
+# the learning rate up, stops when a number is not finite, and can keep checkpoints and use several GPUs.
 #
 # ## What could go wrong
 #
@@ -312,7 +433,7 @@ assert torch.allclose(some_reward, beta * policy[[won]], atol=1e-12)
 
 # %%
 with torch.no_grad():
-    alone = sequence_logp(model, collate([prompt], [chosen]))
+    alone = sequence_logp(reference, collate([prompt], [chosen]))
 print("the same alone and in company:", torch.allclose(alone[0], fast[0], atol=1e-5))
 assert torch.allclose(alone[0], fast[0], atol=1e-5)
 
@@ -392,8 +513,8 @@ check_gradient_weight(gradient_weight)
 # ### Exercise ★★★ · completion_logp
 #
 # From logits of shape (B, T, V), with B rows, T tokens and a vocabulary of V, token ids (B, T) and a mask (B, T) that is true on the response's tokens: the
-# log-probability of each response. Remember what row $t$ of the logits predicts. The cell of the four
-# mistakes holds the pieces: write it without looking back. (15 minutes)
+# log-probability of each response. Remember what row $t$ of the logits predicts. `right`, before the four
+# mistakes, is one answer: write it without looking back. (15 minutes)
 
 
 # %%
@@ -442,5 +563,6 @@ widgets.Quiz(
 # | $\mathcal{L}_{\text{DPO}}$ | `dpo_loss` | (B,) | 7 |
 # | $\beta\,\sigma(\hat r_l - \hat r_w)$ | the weight | (B,) | gradient of 7 |
 # | $\log \pi(y \mid x)$ | `sequence_logp(model, batch)` | (B,) | – |
+# | one step down $\nabla_\theta \mathcal{L}_{\text{DPO}}$ | "The loop in the open", or `train_dpo` | – | gradient of 7 |
 #
-# Next: chapter 07 gives this loss to a GPT-2 and measures how near it comes to $\pi^*$.
+# Next: chapter 07 trains for longer and measures how near a GPT-2 comes to $\pi^*$.

@@ -32,10 +32,14 @@ import torch
 
 from dpo_book import *
 from dpo_book import plots, widgets
-from dpo_book.checks.training import check_best_margin, check_shift_at_optimum, check_soft_loss
-from dpo_book.evaluation.sampled import expected_reward
-from dpo_book.worlds.references import draw_comparisons, verdicts_reference
-from dpo_book.worlds.verdicts import verdicts
+from dpo_book.checks.training import (
+    check_best_margin,
+    check_shift_at_optimum,
+    check_soft_loss,
+)
+from dpo_book.maths.exact import expected_reward
+from dpo_book.worlds.references import verdicts_reference
+from dpo_book.worlds.verdicts import draw_comparisons, verdicts
 
 setup(seed=0)
 world, reference = verdicts(), verdicts_reference()
@@ -285,7 +289,12 @@ assert margin.item() > 9
 chosen = "very very good acting"
 rejected = {"far apart": "not bad but dull", "alike": "very very dull acting"}
 config = DPOConfig(beta=0.1, learning_rate=5e-4, batch_size=1, steps=30, warmup_steps=0)
-encode = lambda text: world.tokenizer(text).input_ids
+
+
+def encode(text):
+    return world.tokenizer(text).input_ids
+
+
 demo, after = {}, {}
 for name, y_l in rejected.items():
     policy = copy_policy(reference)
@@ -332,7 +341,8 @@ for y, p_before, p_after in zip(
 ):
     total = mass.setdefault(group(y), [0.0, 0.0])
     total[0], total[1] = total[0] + p_before, total[1] + p_after
-mass = dict(sorted(mass.items(), key=lambda item: item[1][1] - item[1][0]))  # losers first
+gained = {name: p_after - p_before for name, (p_before, p_after) in mass.items()}
+mass = {name: mass[name] for name in sorted(gained, key=gained.get)}  # losers first
 plots.probability_mass(list(mass), *zip(*mass.values()))
 
 # %%

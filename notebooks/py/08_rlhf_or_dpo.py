@@ -36,15 +36,15 @@ import numpy as np
 import torch
 
 from dpo_book import *
-from dpo_book import plots, widgets
+from dpo_book import widgets
 from dpo_book.checks.ppo import (
     check_advantages,
     check_clipped_loss,
     check_penalized_reward,
     check_shortfall,
 )
-from dpo_book.evaluation.sampled import best_of_n_logp, expected_reward
-from dpo_book.frontier.arena import EnumeratedArena, SampledArena, draw_data
+from dpo_book.frontier import figures
+from dpo_book.frontier.arena import EnumeratedArena, SampledArena, draw_material
 from dpo_book.frontier.plans import PLANS
 from dpo_book.frontier.table import measure_run, read, runs_of, table
 from dpo_book.notebook import stored
@@ -83,8 +83,13 @@ with torch.no_grad():
 #
 # For a softmax, $\nabla_\theta \log \pi_\theta(y)$ is 1 at $y$'s own place and 0 elsewhere, minus the probabilities.
 
+
 # %% tags=["eq-3"]
-vector = lambda *values: torch.tensor(values, dtype=torch.float64)
+def vector(*values):
+    """These numbers in double precision."""
+    return torch.tensor(values, dtype=torch.float64)
+
+
 p_ref, r, beta = vector(0.5, 0.3, 0.2), vector(0.0, 1.0, 2.0), 0.5
 theta = vector(0.2, 0.0, -0.1).requires_grad_()
 logp = theta.log_softmax(0)
@@ -98,7 +103,8 @@ by_hand = (p * R) @ score
 for y in range(3):
     print(f"π = {p[y]:.4f}   R = {R[y]:7.4f}   ∂J/∂θ: by hand {by_hand[y]:7.4f}")
 print(f"J = {J:.4f} = Σ π R = {(p * R).sum():.4f}")
-assert torch.isclose(J, (p * R).sum(), atol=1e-12) and torch.allclose(by_hand, autograd, atol=1e-12)
+assert torch.isclose(J, (p * R).sum(), atol=1e-12)
+assert torch.allclose(by_hand, autograd, atol=1e-12)
 
 # %% [markdown]
 # Autograd agrees. The response with the highest $R$ gains most. The sum over $y$ weighted with $\pi_\theta(y)$ is a mean
@@ -328,7 +334,7 @@ for record in train_ppo(policy, reference, world.prompt_ids, world.rewards_of, c
 highest = (beta * log_partition(ref_logp, world.rewards, beta)).mean().item()
 # A step's samples are drawn before its updates, so they belong to the policy before it.
 before = [list(numbers) for numbers in zip(*exact[:-1])]
-plots.sampled_objective(records, before, highest)
+figures.sampled_objective(records, before, highest)
 
 # %%
 estimates = np.array([record["objective"] for record in records])
@@ -382,7 +388,7 @@ assert records[-1]["beta"] > 0.33 and abs(last - 1.0) < 0.35
 # **What was tuned.** On verdicts the learning rates of DPO, PPO and PPO-GT were chosen among three to five values by the
 # objective at $\beta = 0.3$, with a seed that is not in the tables. For PPO-GT the minibatch, the epochs, the value model's
 # learning rate and $\lambda$ were varied as well, and PPO took them over. On TinyReviews fewer values were tried. Preferred-FT and
-# unlikelihood were not tuned. How PPO's budget is split between reward model and policy was not tuned either. `dpo_book/plans.py` has the numbers.
+# unlikelihood were not tuned. How PPO's budget is split between reward model and policy was not tuned either. `dpo_book/frontier/plans.py` has the numbers.
 #
 # **What no bill holds.** Neither passes nor seconds have $\log \pi_{\text{ref}}$ of the pairs, which DPO needs: two forward passes a
 # pair. Passes leave out all work that is forward only, such as PPO's sampling; its seconds have that. The verdicts of the
@@ -397,14 +403,18 @@ assert records[-1]["beta"] > 0.33 and abs(last - 1.0) < 0.35
 tables = {name: read(stored(f"{name}.csv")) for name in ("verdicts", "tiny-reviews")}
 for name, rows in tables.items():
     plan, finished = PLANS["full"][name], rows[rows["last"]]
-    fitted, share = plan.reward_passes // 2, plan.reward_passes / plan.budget
-    drawn = rows.loc[(rows["method"] == "dpo") & (rows["step"] == 0), "seconds"].median()
-    print(
-        f"{name}: {finished['seed'].nunique()} seeds, {len(finished)} runs of {plan.budget:,} passes\n"
-        f"   a seed: {plan.comparisons:,} comparisons, drawn in {drawn:.2f} seconds (median)\n"
-        f"   r_φ: {share:.1%} of PPO's passes, sees {fitted:,} pairs ({fitted / plan.comparisons:.1f} times each)\n"
-        f"   DPO sees {plan.budget // 2:,} pairs ({plan.budget / 2 / plan.comparisons:.1f} times each)"
-    )
+    seeds = finished["seed"].nunique()
+    starts = rows[(rows["method"] == "dpo") & (rows["step"] == 0)]
+    drawn = starts["seconds"].median()
+    share = plan.reward_passes() / plan.budget
+    fitted, trained = plan.reward_passes() // 2, plan.budget // 2  # pairs
+    print(f"{name}: {seeds} seeds, {len(finished)} runs of {plan.budget:,} passes")
+    print(f"   a seed: {plan.comparisons:,} comparisons", end=", ")
+    print(f"drawn in {drawn:.2f} seconds (median)")
+    print(f"   r_φ: {share:.1%} of PPO's passes, sees {fitted:,} pairs", end=" ")
+    print(f"({fitted / plan.comparisons:.1f} times each)")
+    print(f"   DPO sees {trained:,} pairs", end=" ")
+    print(f"({trained / plan.comparisons:.1f} times each)")
 print("seconds are of", " / ".join(sorted(set(tables["verdicts"]["hardware"]))))
 
 # %% [markdown]
@@ -419,7 +429,7 @@ print("seconds are of", " / ".join(sorted(set(tables["verdicts"]["hardware"]))))
 # %%
 plan = PLANS["full"]["verdicts"]
 fit = replace(plan.reward_model, seed=0)
-learned = draw_data(EnumeratedArena(), plan.comparisons, fit, 0).learned
+learned = draw_material(EnumeratedArena(), plan.comparisons, fit, 0).learned
 answers = world.response_ids.tolist()
 r_phi = torch.stack([learned([x] * len(answers), answers) for x in world.prompt_ids]).double()
 
@@ -450,7 +460,7 @@ assert favourite < top - 0.05
 # over the reference. Left is what PPO and best-of-n were told to maximise, right what we wanted. Follow best-of-n from 64 to 256.
 
 # %%
-plots.maximised_and_wanted(tables["verdicts"], "verdicts")
+figures.maximised_and_wanted(tables["verdicts"], "verdicts")
 
 
 # %%
@@ -483,7 +493,7 @@ assert many - few > 0.03
 # Now TinyReviews, and PPO beside PPO-GT, which never saw $r_\phi$: who is above whom, left and right?
 
 # %%
-plots.maximised_and_wanted(tables["tiny-reviews"], "TinyReviews")
+figures.maximised_and_wanted(tables["tiny-reviews"], "TinyReviews")
 
 # %%
 promise = {}
@@ -550,7 +560,7 @@ def live(name):
 
 
 small = live("verdicts")
-plots.reward_kl_frontier(small, optimum)
+figures.reward_kl_frontier(small, optimum)
 
 # %%
 below = limit(small["kl"].to_list()).numpy() - small["reward"].to_numpy()
@@ -574,7 +584,7 @@ assert worst["ppo-gt"] < worst["dpo"] < min(worst["ppo"], worst["best-of-n"])
 
 # %%
 full = tables["verdicts"]
-plots.reward_kl_frontier(full, optimum)
+figures.reward_kl_frontier(full, optimum)
 
 # %%
 ends = full[full["last"]].copy()
@@ -753,7 +763,7 @@ star = optimal_logp(ref_logp, world.rewards, 0.3)
 attainable = expected_reward(star, world.rewards).mean().item()
 floor = expected_reward(ref_logp, world.rewards).mean().item()
 goal = floor + 0.9 * (attainable - floor)
-plots.reward_by_cost(full, 0.3, goal, attainable)
+figures.reward_by_cost(full, 0.3, goal, attainable)
 
 
 # %%
@@ -863,10 +873,11 @@ for prompt, response in reviews.corpus(3, seed=7):
 # large as the full one.
 
 # %%
-rates = {size: PLANS[size]["tiny-reviews"].learning_rates["dpo"] for size in ("small", "full")}
+plans = {size: PLANS[size]["tiny-reviews"] for size in ("small", "full")}
+rates = {size: plan.learning_rates["dpo"] for size, plan in plans.items()}
 print(f"DPO's learning rate: small {rates['small']:g}, full {rates['full']:g}")
 small_reviews = live("tiny-reviews")
-plots.reward_kl_frontier(small_reviews)
+figures.reward_kl_frontier(small_reviews)
 
 # %%
 small_ends = small_reviews[small_reviews["last"]].set_index("method")
@@ -889,7 +900,7 @@ assert small_ends.loc["dpo", "kl"] > 2
 
 # %%
 open_ended = tables["tiny-reviews"]
-plots.reward_kl_frontier(open_ended)
+figures.reward_kl_frontier(open_ended)
 
 # %%
 summary = open_ended[open_ended["last"]].groupby(["method", "strength"], sort=False)
@@ -958,7 +969,7 @@ assert mean_J.loc[1.0, "dpo"] > mean_J.loc[1.0, "ppo-gt"] + 0.05
 at = open_ended[open_ended["last"]].groupby(["method", "strength"])["reward"].mean()
 least = min(at[method, 0.1] for method in ("dpo", "ppo", "ppo-gt"))
 review_goal = at["sft", 0.0] + 0.9 * (least - at["sft", 0.0])
-plots.reward_by_cost(open_ended, 0.1, review_goal)
+figures.reward_by_cost(open_ended, 0.1, review_goal)
 
 # %%
 print(f"goal: E[r] = {review_goal:.2f}")
@@ -1026,13 +1037,16 @@ def grammatical_share(policy):
 # %%
 small_plan = PLANS["small"]["tiny-reviews"]
 arena = SampledArena()
-data = draw_data(arena, small_plan.comparisons, replace(small_plan.reward_model, seed=0), 0)
+fit = replace(small_plan.reward_model, seed=0)
+material = draw_material(arena, small_plan.comparisons, fit, 0)
+settings = {"learning_rate": 1e-3, "batch_size": 32, "steps": 60, "warmup_steps": 5}
 shares, texts = {}, {}
 shares["reference"], _ = grammatical_share(arena.reference)
 for b in (1.0, 0.03):
     policy = copy_policy(arena.reference)
-    options = DPOConfig(beta=b, learning_rate=1e-3, batch_size=32, steps=60, warmup_steps=5)
-    list(train_dpo(policy, arena.reference, data.pairs, options, data.reference_logps))
+    config = DPOConfig(beta=b, **settings)
+    logps = material.reference_logps
+    list(train_dpo(policy, arena.reference, material.pairs, config, logps))
     shares[f"β = {b}"], texts[b] = grammatical_share(policy)
 
 # %%
@@ -1070,10 +1084,10 @@ strengths = {
 
 # %%
 def after(share, world, prompt=1):
-    """The picture after a share of the budget, with the answer to one of the prompts."""
+    """The picture after a share of the budget, with the answer to one prompt."""
     bound = optimum if world == "verdicts" else None
     budget = share * PLANS["full"][world].budget
-    return plots.at_budget(tables[world], strengths, budget, prompt - 1, bound)
+    return figures.at_budget(tables[world], strengths, budget, prompt - 1, bound)
 
 
 after(2**-2.5, "verdicts")

@@ -41,6 +41,7 @@
 import json
 import math
 import tempfile
+from functools import partial
 
 import pandas as pd
 import torch
@@ -52,17 +53,13 @@ from dpo_book.checks.broken_runs import CAUSES, HEALTHY, broken_log
 from dpo_book.checks.scale import check_diagnosis, check_training_bytes, check_whole_gradient
 from dpo_book.models.head import LOGITS_AT_ONCE
 from dpo_book.models.logprobs import completion_logits, token_log_probability
-from dpo_book.models.shared_prompt import (
-    can_share_prompts,
-    collate_shared,
-    completion_logps,
-    pair_logps,
-)
+from dpo_book.models.scoring import can_share_prompts, pair_scorer, row_scorer
+from dpo_book.models.shared_prompt import collate_shared, pair_groups, shared_logp
 from dpo_book.notebook import stored
 from dpo_book.system.operations import operations
-from dpo_book.worlds.references import draw_comparisons, verdicts_reference
+from dpo_book.worlds.references import verdicts_reference
 from dpo_book.worlds.tiny_reviews import tiny_reviews
-from dpo_book.worlds.verdicts import verdicts
+from dpo_book.worlds.verdicts import draw_comparisons, verdicts
 
 setup(seed=0)
 
@@ -79,9 +76,11 @@ POLICY = "mini"  # or "gpt2", "gpt2-medium", a folder, a .gguf file
 world = tiny_reviews()
 texts = world.corpus(128)  # (prompt, response)
 # Each prompt's own response, and one that was written for another prompt; the world's reward says which is better.
-drawn = [(x, y, other) for (x, y), (_, other) in zip(texts[:64], texts[64:], strict=True)]
-better = lambda x, y, other: world.reward(x, y) >= world.reward(x, other)
-preferences = [Preference(x, y, z) if better(x, y, z) else Preference(x, z, y) for x, y, z in drawn]
+preferences = []
+for (x, own), (_, other) in zip(texts[:64], texts[64:], strict=True):
+    own_is_better = world.reward(x, own) >= world.reward(x, other)
+    chosen, rejected = (own, other) if own_is_better else (other, own)
+    preferences.append(Preference(x, chosen, rejected))
 if POLICY == "mini":  # made here, with a tokenizer learned from the texts
     tokenizer = train_tokenizer([x + y for x, y in texts], vocab_size=512)
     policy = build_policy("mini", tokenizer)
@@ -179,7 +178,13 @@ shape = {"n_layer": 4, "n_head": 4, "n_embd": 128, "n_positions": 512}
 off = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
 model = GPT2LMHeadModel(GPT2Config(vocab_size=vocabulary, **shape, **off)).eval()
 P, C, R = 200, 30, 20
-ids = lambda n: torch.randint(vocabulary, (n,)).tolist()
+
+
+def ids(n):
+    """n random tokens."""
+    return torch.randint(vocabulary, (n,)).tolist()
+
+
 pair = Pair(ids(P), ids(C), ids(R))
 rows = collate([pair.prompt] * 2, [pair.chosen, pair.rejected])
 
@@ -247,17 +252,29 @@ for token, sees in zip(one_row.input_ids[0].tolist(), one_row.attention_mask[0, 
 assert not one_row.attention_mask[0, 0, 4:, 3].any()  # nothing of the second sees the first
 
 # %% [markdown]
-# Token 6 has the position that token 4 has, and sees the prompt and itself. `pair_logps(..., share=True)` does this.
+# Token 6 has the position that token 4 has, and sees the prompt and itself. `shared_logp` runs such rows. In training,
+# `pair_scorer(model, pairs)` tries the model once, and gives the function that scores pairs in one row or in two.
 #
 # The claim of all three: same numbers, and, since each is then the same function of the weights, same gradients. In
 # float64 rounding leaves no excuse:
 
+
 # %%
+def in_parts(model):
+    """The same with few logits at a time."""
+    return sequence_logp(model, rows)
+
+
+def prompt_once(model):
+    """The same from one row."""
+    return shared_logp(model, collate_shared(pair_groups([pair])))
+
+
 ways = {
     "textbook": textbook,
     "completions only": completions_only,
-    "vocabulary in parts": lambda model: sequence_logp(model, rows),
-    "shared prompt": lambda model: torch.cat(pair_logps(model, [pair], share=True)),
+    "vocabulary in parts": in_parts,
+    "shared prompt": prompt_once,
 }
 exact = copy_policy(model).double()
 assert can_share_prompts(exact, [pair])
@@ -291,19 +308,25 @@ def kept_bytes(logps):
             kept[storage.data_ptr()] = (storage.nbytes(), tensor)  # held: no address is used twice
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    def hand_back(tensor):
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, hand_back):
         logps(model)
     return sum(size for size, _ in kept.values())
 
 
 # %%
+def step_of(logps):
+    """Forward and backward pass of the margin log π(y_w|x) − log π(y_l|x)."""
+    chosen, rejected = logps(model)
+    (chosen - rejected).backward()
+
+
 # Ways 3 and 4 keep their last part of logits themselves, where autograd, and so the count, does not see it.
 last_part = 4 * min(LOGITS_AT_ONCE, (C + R) * vocabulary)
 unseen = {"vocabulary in parts": last_part, "shared prompt": last_part}
-margin = lambda logps: (lambda values: values[0] - values[1])(logps(model))
-costs = {
-    name: operations(lambda logps=logps: margin(logps).backward()) for name, logps in ways.items()
-}
+costs = {name: operations(partial(step_of, logps)) for name, logps in ways.items()}
 kept = {name: kept_bytes(logps) + unseen.get(name, 0) for name, logps in ways.items()}
 print("                      operations   kept for the backward pass")
 for name in ways:
@@ -322,14 +345,16 @@ assert kept["textbook"] > 4 * kept["shared prompt"]
 
 
 # %%
+score_rows = row_scorer(model)  # sequence_logp; the head is tried here, and not counted
+
+
 def share_of_two_rows(prompt, completion):
     """Operations of a forward pass over a pair in one row, as a share of those in two."""
-    group = [(ids(prompt), [ids(completion), ids(completion)])]
-    one, two = (
-        operations(lambda share=share: completion_logps(model, group, share))
-        for share in (True, False)
-    )
-    return one / two
+    x, chosen, rejected = ids(prompt), ids(completion), ids(completion)
+    one_row = collate_shared([(x, [chosen, rejected])])
+    two_rows = collate([x, x], [chosen, rejected])
+    one = operations(partial(shared_logp, model, one_row))
+    return one / operations(partial(score_rows, two_rows))
 
 
 for sizes in ((400, 50), (16, 24), (4, 250)):
@@ -413,14 +438,16 @@ of_tokens = -4 - 8 * torch.rand(128, 64)  # 128 tokens of each of 64 completions
 in_float32 = torch.zeros(64)
 for logp in of_tokens:
     in_float32 += logp
-error_of = lambda total: (total - of_tokens.double().sum(dim=0)).abs().max()
-print(f"one after another in float32: off by up to {error_of(in_float32):.5f} nats")
-print(f"in float64, rounded at the end: {error_of(of_tokens.double().sum(dim=0).float()):.5f} nats")
-assert error_of(in_float32) > 3 * error_of(of_tokens.double().sum(dim=0).float())
+in_float64 = of_tokens.double().sum(dim=0)
+error = (in_float32 - in_float64).abs().max()
+rounding = (in_float64.float() - in_float64).abs().max()
+print(f"one after another in float32: off by up to {error:.5f} nats")
+print(f"in float64, rounded at the end: {rounding:.5f} nats")
+assert error > 3 * rounding
 
 # %% [markdown]
 # With β = 0.1, some 0.0002 nats are a relative error of 1e-5 in the loss: all that the comparison above allows. So
-# `pair_logps` adds up in float64. Now the time:
+# `shared_logp` adds up in float64. Now the time:
 
 # %%
 print("                       this book          TRL      ratio")
@@ -472,12 +499,17 @@ for case, both in table[table["table"] == "memory"].groupby("case", sort=False):
 # %%
 plots.growth(table)
 
+
 # %%
+def ratios(axis):
+    """Speed over TRL's along one axis."""
+    return ours[ours["case"] == f"by {axis}"]["times_trl"]
+
+
 growth = table[table["table"] == "growth"]
 for case, rows_of in growth.groupby("case", sort=False):
-    ratios = rows_of[rows_of["what"] == "dpo_book"]["times_trl"]
-    print(f"{case:15} speed over TRL's: {'  '.join(f'{ratio:.2f}×' for ratio in ratios)}")
-ratios = lambda axis: ours[ours["case"] == f"by {axis}"]["times_trl"]
+    times_trl = rows_of[rows_of["what"] == "dpo_book"]["times_trl"]
+    print(f"{case:15} speed over TRL's: {'  '.join(f'{times:.2f}×' for times in times_trl)}")
 assert ratios("prompt").is_monotonic_increasing and ratios("vocabulary").is_monotonic_increasing
 assert ratios("completion").is_monotonic_decreasing and ratios("size").is_monotonic_decreasing
 
@@ -500,24 +532,29 @@ assert ratios("completion").is_monotonic_decreasing and ratios("size").is_monoto
 # %%
 pairs = tokenize_pairs(preferences, tokenizer, max_length=256)[:20]
 watched = next(policy.parameters())
+score = pair_scorer(policy, pairs)
 
 
 def gradient_of(part):
     """∇ of the mean DPO loss of some pairs, against a reference that is a little elsewhere."""
-    chosen, rejected = pair_logps(policy, part, share=True)
+    chosen, rejected = score(part)
     loss, *_ = dpo_loss(chosen, rejected, chosen.detach() - 1, rejected.detach() + 1, beta=0.1)
     return torch.autograd.grad(loss.mean(), watched)[0]
 
 
 # %%
+def error_of(gradient):
+    """How far from that of all pairs, relative."""
+    return float((gradient - whole).norm() / whole.norm())
+
+
 whole = gradient_of(pairs)
 parts = [pairs[:16], pairs[16:]]
 by_share = sum(len(part) / len(pairs) * gradient_of(part) for part in parts)
 by_count = sum(gradient_of(part) for part in parts) / len(parts)
-error = lambda other: float((other - whole).norm() / whole.norm())
-print(f"weighted by share: right to 5 digits: {error(by_share) < 1e-5}")
-print(f"mean of the parts' means: off by ≈ {100 * error(by_count):.0f} %")
-assert error(by_share) < 1e-5 and error(by_count) > 0.05
+print(f"weighted by share: right to 5 digits: {error_of(by_share) < 1e-5}")
+print(f"mean of the parts' means: off by ≈ {100 * error_of(by_count):.0f} %")
+assert error_of(by_share) < 1e-5 and error_of(by_count) > 0.05
 
 # %% [markdown]
 # By the parts' number each of the four pairs in the small part weighs 1/8, and each of the sixteen 1/32, where all should
@@ -534,8 +571,8 @@ assert error(by_share) < 1e-5 and error(by_count) > 0.05
 # %%
 mine, theirs = pairs[0::2], pairs[1::2]
 total = sum(len(part) / len(pairs) * gradient_of(part) for part in (mine, theirs))
-print("two processes and one give one gradient:", error(total) < 1e-5)
-assert error(total) < 1e-5
+print("two processes and one give one gradient:", error_of(total) < 1e-5)
+assert error_of(total) < 1e-5
 
 # %% [markdown]
 # The real thing is one command around the one from above. `--batch-size` stays the size of the *global* batch, so a run
@@ -593,11 +630,16 @@ gathered = torch.cat(shards)  # 1: for the forward and the backward pass
 summed = gradient_on(slice(0, 5), gathered) + gradient_on(slice(5, 10), gathered)
 mine, theirs = summed[:3], summed[3:]  # 2
 norm = (mine.norm() ** 2 + theirs.norm() ** 2).sqrt()  # 3
-update = lambda *norms: torch.cat(
-    [adamw_step(*each) for each in zip(shards, (mine, theirs), norms)]
-)
 whole = gradient_on(slice(0, 10), W)
 expected = adamw_step(W, whole, whole.norm())
+
+
+def update(norm_of_mine, norm_of_theirs):
+    """Both shards after their own steps, put together."""
+    my_shard = adamw_step(shards[0], mine, norm_of_mine)
+    return torch.cat([my_shard, adamw_step(shards[1], theirs, norm_of_theirs)])
+
+
 sharded, each_by_its_own = update(norm, norm), update(mine.norm(), theirs.norm())
 print("shards and whole get one update:", torch.allclose(sharded, expected, atol=1e-6))
 print("if each clipped by its own norm:", torch.allclose(each_by_its_own, expected, atol=1e-3))
@@ -652,9 +694,14 @@ def show(log):
 # %% tags=["nbval-ignore-output"]
 show(healthy)
 
+
 # %%
+def mean_of_last(log, name):
+    """Over the last 20 steps."""
+    return sum(record[name] for record in log[-20:]) / 20
+
+
 assert abs(healthy[0]["loss"] - 0.6931) < 1e-4 and abs(healthy[0]["rewards/chosen"]) < 1e-4
-mean_of_last = lambda log, name: sum(record[name] for record in log[-20:]) / 20
 print(f"last 20 steps: loss ≈ {mean_of_last(healthy, 'loss'):.2f}", end=", ")
 print(f"accuracy ≈ {mean_of_last(healthy, 'rewards/accuracies'):.2f}")
 assert 0.5 < mean_of_last(healthy, "loss") < 0.65
@@ -863,8 +910,8 @@ widgets.Quiz(
 # | symbol | in code | shape | equation |
 # |---|---|---|---|
 # | $\log \pi(y \mid x)$ | `sequence_logp(model, batch)` | (B,) | – |
-# | $\log \pi(y_w \mid x), \log \pi(y_l \mid x)$, prompt once | `pair_logps(model, pairs, share=True)` | (B,) each | 7 |
-# | $\log \pi_{\text{ref}}$, once | `compute_reference_logps(reference, pairs)` | (pairs,) each | 7 |
+# | $\log \pi(y_w \mid x), \log \pi(y_l \mid x)$, prompt once | `score = pair_scorer(model, pairs)`, then `score(part)` | (B,) each | 7 |
+# | $\log \pi_{\text{ref}}$, once | `score_pairs(reference, pairs)` | (pairs,) each | 7 |
 # | $\partial \log p_y / \partial z = \mathbb{1}_y - p$ | in `head_logp`'s backward pass | (tokens, V), in parts | – |
 # | $n_k / B$ | `DPOConfig(micro_batch_size=...)` | number | – |
 #

@@ -9,8 +9,8 @@ from dpo_book.checks.broken_runs import CAUSES, HEALTHY, PATIENTS, broken_log
 from dpo_book.checks.scale import LIST, SIGNS, check_diagnosis
 from dpo_book.models.policy import copy_policy
 from dpo_book.training.offline import train_dpo
-from dpo_book.worlds.references import draw_comparisons, verdicts_reference
-from dpo_book.worlds.verdicts import verdicts
+from dpo_book.worlds.references import verdicts_reference
+from dpo_book.worlds.verdicts import draw_comparisons, verdicts
 
 LN2 = math.log(2)
 

@@ -10,8 +10,8 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from dpo_book import build_policy, train_tokenizer
-from dpo_book.evaluation.held_out import interval, share_interval
-from dpo_book.evaluation.sampled import Estimate
+from dpo_book.maths.estimates import Estimate, interval, share_interval
+from tests.patience import PATIENCE
 from tests.small_data import first_preferences
 
 TINY = ("--steps=6", "--batch-size=4", "--learning-rate=1e-3", "--warmup-steps=0", "--checkpoint-every=2")
@@ -91,7 +91,7 @@ def test_the_bar_shows_loss_margin_accuracy_and_tokens_a_second(few, tmp_path):
     done = subprocess.run(
         [*command, *TINY],
         env={name: value for name, value in os.environ.items() if name != "TQDM_DISABLE"},
-        capture_output=True, text=True, timeout=100,
+        capture_output=True, text=True, timeout=PATIENCE,
     )  # fmt: skip
     assert done.returncode == 0
     last = done.stderr.split("\r")[-1]

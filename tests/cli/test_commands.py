@@ -7,7 +7,7 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 from dpo_book import build_policy, train_tokenizer
-from dpo_book.worlds import references
+from dpo_book.worlds import imdb
 from tests.small_data import PREFERENCES
 
 TINY = ("--steps=2", "--batch-size=2", "--learning-rate=1e-3", "--warmup-steps=0")
@@ -55,8 +55,8 @@ def test_imdb_trains_by_name_on_its_reviews_and_on_comparisons_of_the_policy_s_o
     book, start, tmp_path, monkeypatch
 ):
     made = []
-    pairs_of = references.sentiment_pairs
-    monkeypatch.setattr(references, "sentiment_pairs", lambda *a: made.append(pairs_of(*a)) or made[-1])
+    pairs_of = imdb.sentiment_pairs
+    monkeypatch.setattr(imdb, "sentiment_pairs", lambda *a: made.append(pairs_of(*a)) or made[-1])
     imitator = tmp_path / "sft" / "model"
     assert book("sft", "--policy", start, *IMDB, "--out", tmp_path / "sft", *TINY)[0] == 0
     assert not made  # reviews are imitated, nobody compares

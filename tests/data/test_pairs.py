@@ -9,7 +9,8 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from dpo_book.data.pairs import Pair, PairError, batches_by_length, bradley_terry_pairs, tokenize_pairs
+from dpo_book.data.batches import batches_by_length
+from dpo_book.data.pairs import Pair, PairError, bradley_terry_pairs, tokenize_pairs
 from dpo_book.data.preferences import Preference
 from dpo_book.models.policy import train_tokenizer
 

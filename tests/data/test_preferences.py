@@ -11,13 +11,8 @@ import pandas as pd
 import pytest
 from trl.data_utils import extract_prompt
 
-from dpo_book.data.preferences import (
-    Preference,
-    PreferenceError,
-    common_prefix_length,
-    load_preferences,
-    split_prompt,
-)
+from dpo_book.data.preferences import Preference, common_prefix_length, load_preferences, split_prompt
+from dpo_book.data.reading import PreferenceError
 
 DATA = Path("tests/samples")
 ROW = {"prompt": "The sky is", "chosen": " blue.", "rejected": " green."}

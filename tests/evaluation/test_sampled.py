@@ -7,15 +7,9 @@ import pytest
 import torch
 
 from dpo_book import build_policy, copy_policy, kl_divergence
-from dpo_book.evaluation.sampled import (
-    Estimate,
-    best_of_n_logp,
-    expected_reward,
-    sampled_kl,
-    sampled_reward,
-    sampled_win_rate,
-    win_rate,
-)
+from dpo_book.evaluation.sampled import sampled_kl, sampled_reward, sampled_win_rate
+from dpo_book.maths.estimates import Estimate
+from dpo_book.maths.exact import best_of_n_logp, expected_reward, win_rate
 from dpo_book.worlds.verdicts import LENGTH, verdicts
 
 PROMPTS, RESPONSES = 2, 6

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, GPT2LMHeadModel
 from dpo_book import DPOConfig, copy_policy, train_dpo
 from dpo_book.cli import app
 from dpo_book.models.lora import Lora
-from dpo_book.training.offline import compute_reference_logps
+from dpo_book.models.scoring import score_pairs
 from dpo_book.worlds.verdicts import verdicts
 from tests.small_data import verdict_pairs
 
@@ -29,9 +29,9 @@ def test_the_policy_without_its_adapter_is_the_reference_at_any_time(reference, 
     policy = copy_policy(reference)
     lora = Lora(policy, rank=4)
     assert type(policy) is GPT2LMHeadModel
-    expected = compute_reference_logps(reference, pairs)
+    expected = score_pairs(reference, pairs)
     with lora.off():
-        logps = compute_reference_logps(policy, pairs)
+        logps = score_pairs(policy, pairs)
     config = DPOConfig(beta=0.5, learning_rate=1e-2, batch_size=4, steps=8, warmup_steps=0)
     records = list(train_dpo(policy, None, pairs, config, logps))
     assert records[0]["loss"] == pytest.approx(
@@ -39,7 +39,7 @@ def test_the_policy_without_its_adapter_is_the_reference_at_any_time(reference, 
     )  # B is zero, so the policy starts as its reference
     assert records[-1]["rewards/margins"] > 0.5
     with lora.off():
-        after = compute_reference_logps(policy, pairs)
+        after = score_pairs(policy, pairs)
     for before_, off, after_ in zip(expected, logps, after, strict=True):
         assert torch.equal(before_, off) and torch.equal(before_, after_)
 
@@ -58,10 +58,10 @@ def test_merged_it_is_a_plain_model_that_says_the_same(reference, pairs):
     lora = Lora(policy, rank=4)
     config = DPOConfig(beta=0.5, learning_rate=1e-2, batch_size=4, steps=4, warmup_steps=0)
     list(train_dpo(policy, reference, pairs, config))
-    before = compute_reference_logps(policy, pairs)
+    before = score_pairs(policy, pairs)
     merged = lora.merge()
     assert set(merged.state_dict()) == set(reference.state_dict())
-    for a, b in zip(compute_reference_logps(merged, pairs), before, strict=True):
+    for a, b in zip(score_pairs(merged, pairs), before, strict=True):
         assert torch.allclose(a, b, atol=1e-5)  # W x + 2 B A x against (W + 2 B A) x, in float32
 
 

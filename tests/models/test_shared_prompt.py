@@ -28,14 +28,8 @@ from dpo_book.data.pairs import pair_lengths
 from dpo_book.models import shared_prompt
 from dpo_book.models.head import LOGITS_AT_ONCE, _HeadLogp, has_linear_head, head_logp
 from dpo_book.models.logprobs import token_log_probability
-from dpo_book.models.shared_prompt import (
-    can_share_prompts,
-    collate_shared,
-    completion_logps,
-    pair_logps,
-    shared_logp,
-)
-from dpo_book.training.offline import compute_reference_logps
+from dpo_book.models.scoring import can_share_prompts, pair_scorer, score_pairs
+from dpo_book.models.shared_prompt import collate_shared, pair_groups, shared_logp
 from tests.models.test_logprobs import ROUNDING, blurred, gradients, naive, pad
 
 V = 60
@@ -93,13 +87,24 @@ def rows_of(pairs):
     return [(pair.prompt, y) for pair in pairs for y in (pair.chosen, pair.rejected)]
 
 
+def together(model, pairs):
+    """log π of chosen and rejected, in turn, each pair in one row."""
+    return shared_logp(model, collate_shared(pair_groups(pairs)))
+
+
+def apart(model, pairs):
+    """The same, each completion in a row of its own."""
+    return sequence_logp(model, collate(*zip(*rows_of(pairs), strict=True)))
+
+
 # ------------------------------------------------------------------ exact
 
 
 def test_it_is_the_naive_sum_and_so_is_the_plain_path(model):
-    expected = naive(model, rows_of(PAIRS)).view(-1, 2).T
-    for share in (True, False):
-        torch.testing.assert_close(torch.stack(pair_logps(model, PAIRS, share)), expected, **ROUNDING)
+    expected = naive(model, rows_of(PAIRS))
+    for logps in (together(model, PAIRS), apart(model, PAIRS)):
+        torch.testing.assert_close(logps, expected, **ROUNDING)
+    torch.testing.assert_close(torch.stack(pair_scorer(model, PAIRS)(PAIRS), dim=1).flatten(), expected, **ROUNDING)
 
 
 @pytest.mark.parametrize("padding", ["left", "right", "both"])
@@ -107,7 +112,7 @@ def test_values_and_gradient_are_those_of_padded_rows(model, padding):
     weight = torch.linspace(-2, 3, 2 * len(PAIRS), dtype=torch.float64)
     found = []
     for logp in (
-        torch.stack(pair_logps(model, PAIRS, True), 1).flatten(),
+        together(model, PAIRS),
         sequence_logp(model, pad(rows_of(PAIRS), padding)),
     ):
         model.zero_grad()
@@ -124,16 +129,14 @@ def test_values_and_gradient_are_those_of_padded_rows(model, padding):
 
 def test_float32_agrees_as_far_as_float32_goes(model):
     twin = copy_policy(model).float()
-    found, expected = (torch.stack(pair_logps(twin, PAIRS, share)) for share in (True, False))
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(together(twin, PAIRS), apart(twin, PAIRS), rtol=1e-5, atol=1e-5)
 
 
 def test_no_completion_sees_another(model):
     """Bit for bit: what stands in one completion does not enter the numbers of the next."""
     changed = [pair._replace(chosen=[1 + token % (V - 1) for token in pair.chosen]) for pair in PAIRS]
-    (chosen, rejected), (other_chosen, other_rejected) = (
-        pair_logps(model, pairs, True) for pairs in (PAIRS, changed)
-    )
+    chosen, rejected = together(model, PAIRS).view(-1, 2).T
+    other_chosen, other_rejected = together(model, changed).view(-1, 2).T
     assert torch.equal(rejected, other_rejected)
     assert not (chosen == other_chosen).any()
 
@@ -142,7 +145,7 @@ def test_no_completion_sees_another(model):
 def test_any_number_of_completions_may_share(model, count):
     groups = [(ids(4, 1), [ids(3 + i, i) for i in range(count)]), (ids(2, 2), [ids(2, 7)])]
     rows = [(prompt, y) for prompt, completions in groups for y in completions]
-    torch.testing.assert_close(completion_logps(model, groups, True), naive(model, rows), **ROUNDING)
+    torch.testing.assert_close(shared_logp(model, collate_shared(groups)), naive(model, rows), **ROUNDING)
 
 
 def test_a_pair_s_row_has_p_plus_c_plus_r_tokens_less_the_last_two():
@@ -171,7 +174,7 @@ def test_a_long_completion_is_added_up_without_losing_digits(model, monkeypatch)
     tokens = torch.linspace(-12, -9, 2000)
     monkeypatch.setattr(shared_prompt, "head_logp", lambda model, hidden, targets: tokens[: len(targets)])
     monkeypatch.setattr(model.base_model, "forward", lambda **_: BaseModelOutput(torch.zeros(1, 2001, 1)))
-    (logp,) = completion_logps(model, [([1, 2], [[3] * 2000])], share=True)
+    (logp,) = shared_logp(model, collate_shared([([1, 2], [[3] * 2000])]))
     assert abs(logp / tokens.double().sum() - 1) < 2**-24
 
 
@@ -194,7 +197,7 @@ def test_models_that_do_not_are_found_out_and_run_the_plain_way(name):
     model = make(NOT_SHARING, name)
     assert not can_share_prompts(model, PAIRS)
     assert not model.training
-    logps = compute_reference_logps(model, PAIRS)
+    logps = score_pairs(model, PAIRS)
     chosen = sequence_logp(model, collate([pair.prompt for pair in PAIRS], [pair.chosen for pair in PAIRS]))
     torch.testing.assert_close(logps[0], chosen.detach(), rtol=1e-5, atol=1e-5)
     record = next(train_dpo(model, None, PAIRS, DPOConfig(batch_size=5, steps=1), logps))
@@ -221,7 +224,7 @@ def test_asking_leaves_a_model_as_it_was(model):
 def test_training_with_and_without_sharing_is_one_training(model, monkeypatch):
     runs = []
     for share in (True, False):
-        monkeypatch.setattr("dpo_book.training.offline.can_share_prompts", lambda *_, share=share: share)
+        monkeypatch.setattr("dpo_book.models.scoring.can_share_prompts", lambda *_, share=share: share)
         config = DPOConfig(beta=0.5, learning_rate=1e-3, batch_size=len(PAIRS), steps=4, warmup_steps=0)
         runs.append(list(train_dpo(copy_policy(model), model, PAIRS, config)))
     for one, other in zip(*runs, strict=True):

@@ -1,6 +1,5 @@
 """Every widget of every chapter, without a browser: sliders are moved to their ends, quizzes answered."""
 
-import asyncio
 import inspect
 import time
 from itertools import product
@@ -9,8 +8,6 @@ import ipywidgets
 import jupytext
 import nbformat
 import pytest
-from jupyter_client import AsyncKernelManager
-from nbclient import NotebookClient
 
 from dpo_book import plots
 from dpo_book.widgets import slider_figure
@@ -55,7 +52,7 @@ def probe_live_run(live):
         while live.thread.is_alive() and not live.records:
             time.sleep(0.01)
         live.stop.click()
-        live.thread.join(60)
+        live.thread.join()
         assert live.status.value.startswith(("stopped", "done")), f"{corner}: {live.status.value}"
         assert live.records and bytes(live.image.value).startswith(b"\x89PNG"), corner
 
@@ -81,7 +78,6 @@ SLIDERS = (probe_slider_figure, probe_live_run)
 TOOLS = "import time\nfrom itertools import product\n\n\n" + "\n\n".join(
     inspect.getsource(function) for function in (both_ends, corners, *PROBES.values())
 )
-CLEAN = "%reset -f\nimport torch\ntorch.set_default_dtype(torch.float32)"  # chapter 01 changes it
 
 
 def probe_of(cell):
@@ -94,7 +90,7 @@ def probed(script):
     cells = jupytext.read(script).cells
     needed = {place for widget in WIDGETS.get(script.stem, {}) for place in cells_up_to(script, widget)}
     quizzes = {i for i, cell in enumerate(cells) if probe_of(cell) is probe_quiz}
-    sources, probes = [CLEAN, TOOLS], 0
+    sources, probes = [TOOLS], 0
     for place in sorted(needed | quizzes | set(cells_with(script, SETUP))):
         sources.append(cells[place].source)
         if probe := probe_of(cells[place]):
@@ -106,15 +102,6 @@ def probed(script):
 def printed(notebook, stream):
     outputs = (output for cell in notebook.cells for output in cell.outputs)
     return "".join(output.text for output in outputs if output.get("name") == stream)
-
-
-@pytest.fixture(scope="module")
-def run():
-    """Runs notebooks one after the other in one kernel: its imports take longer than most chapters' probes."""
-    manager = AsyncKernelManager(kernel_name="python3")
-    resources = {"metadata": {"path": str(NOTEBOOKS)}}
-    yield lambda notebook: NotebookClient(notebook, km=manager, timeout=120, resources=resources).execute()
-    asyncio.run(manager.shutdown_kernel(now=True))
 
 
 every_chapter = pytest.mark.parametrize("script", sorted(NOTEBOOKS.glob("py/*.py")), ids=lambda script: script.stem)

@@ -2,7 +2,6 @@
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
 from tools.record import NOTEBOOKS
 from tools.teacher import CHECK, TEACHER, chapters, merge, without_solution
@@ -33,7 +32,7 @@ def test_no_solution_is_in_a_students_notebook():
 
 
 @every_chapter
-def test_solutions_pass_their_checks(name):
+def test_solutions_pass_their_checks(name, run):
     """Imports, exercises and checks of the teacher's notebook, run in a kernel; what lies between is not needed."""
     notebook = merge(name)
     setup = next(cell for cell in notebook.cells if cell.source.startswith(("import", "from")))
@@ -41,7 +40,7 @@ def test_solutions_pass_their_checks(name):
     checks = [cell for cell in graded if cell.metadata.nbgrader.grade]
     assert len(checks) == len(graded) / 2 >= (1 if name == "00_five_minutes" else 3)
     notebook.cells = [setup, *graded]
-    NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    run(notebook)
     for cell in checks:
         assert CHECK.match(cell.source.splitlines()[0])
         assert cell.outputs[0].text.startswith("✓"), cell.outputs[0].text

@@ -1,7 +1,6 @@
 """Every figure draws from plain data, says what it shows in words, and fits its labels into the picture."""
 
 import io
-import json
 
 import numpy as np
 import pandas as pd
@@ -27,20 +26,6 @@ RECORDS = [
 ]
 RESPONSES = [f"a verdict of number {i}" for i in range(30)]
 P = np.arange(1, 31) / 465
-METHODS = ["sft", "preferred-ft", "unlikelihood", "dpo", "best-of-n", "ppo", "ppo-gt"]
-COMPETITION = pd.DataFrame(  # as ``dpo_book.frontier.table`` writes it: two strengths, two seeds, two measurements
-    {
-        "method": method, "strength": strength, "seed": seed, "step": step, "last": step == 9, "passes": 100.0 * step,
-        "generated_tokens": 300 + 40 * step, "seconds": 0.5 + step, "reward": step / 9 + 0.1 * i - 0.05 * seed,
-        "kl": step / 3 * strength + 0.1 * seed, "learned_reward": step / 8,
-        "samples": json.dumps([["the acting", "a response that is long enough to be broken " * 5]]),
-    }
-    for i, method in enumerate(METHODS)
-    for strength in ((0.0,) if method in METHODS[:2] else (0.3, 1.0))
-    for seed in (0, 1)
-    for step in ((9,) if method in ("sft", "best-of-n") else (0, 9))
-)  # fmt: skip
-
 BENCH = pd.DataFrame(  # as ``make bench`` writes it
     [
         {"table": "levers", "case": case, "what": lever, "pairs_per_cpu_second": 5.0 + i, "peak_mb": 900.0 - 50 * i}
@@ -134,18 +119,6 @@ FIGURES = {
         {"many": ([0, 1, 2], [0, 1.0, 1.2], [0, 1.0, 1.1]), "few": ([0, 1, 2], [0, 1.5, 2], [0, 1.0, 0.9])},
         ([0, 1, 2, 5], [0, 1.2, 1.5, 1.9]),
     ),
-    "reward_kl_frontier": lambda: plots.reward_kl_frontier(COMPETITION, ([0, 1, 4], [0, 2, 3])),
-    "reward_kl_frontier, no optimum, one seed": lambda: plots.reward_kl_frontier(COMPETITION.query("seed == 0")),
-    "maximised_and_wanted": lambda: plots.maximised_and_wanted(COMPETITION, "a world"),
-    "reward_by_cost": lambda: plots.reward_by_cost(COMPETITION, 0.3, goal=0.9, best=1.0),
-    "reward_by_cost, no optimum": lambda: plots.reward_by_cost(COMPETITION, 0.3, goal=0.9),
-    "sampled_objective": lambda: plots.sampled_objective(
-        [{"step": s, "objective": s / 9} for s in range(1, 9)], ([s / 9 for s in range(1, 9)], [0.1] * 8), highest=1.0
-    ),
-    "at_budget": lambda: plots.at_budget(
-        COMPETITION, {m: 0.0 if m == "preferred-ft" else 0.3 for m in METHODS[1:]}, 900, 0, ([0, 1, 4], [0, 2, 3])
-    ),
-    "at_budget, nothing yet": lambda: plots.at_budget(COMPETITION, {"dpo": 1.0, "best-of-n": 0.3}, 10),
     "shifted_rewards": lambda: plots.shifted_rewards(
         ["good", "a but", "bad"], [2, 1, -1.5], [5, 4, 1.5], [1, 0, -2.5], [[0.5, 0.73, 0.97]] * 3, P[:3], P[27:], "t"
     ),

@@ -12,6 +12,8 @@ import pytest
 
 import dpo_book.system.cache
 from dpo_book.system.cache import MANIFEST, cache_root, cached
+from dpo_book.system.provenance import versions
+from tests.patience import PATIENCE, next_line
 
 INGREDIENTS = {"size": "nano", "seed": 0}
 
@@ -111,7 +113,7 @@ def test_the_order_of_ingredients_does_not_matter(build):
 
 def test_the_manifest_says_what_the_artefact_depends_on(build):
     manifest = json.loads((cached("policy", INGREDIENTS, build) / MANIFEST).read_text(encoding="utf-8"))
-    assert manifest["depends_on"] == INGREDIENTS
+    assert manifest["depends_on"] == INGREDIENTS | {"versions": versions()}
     assert manifest["sha256"].keys() == {"weights.txt", "more/notes.txt"}
 
 
@@ -184,25 +186,23 @@ def test_a_build_that_raises_over_a_damaged_artefact_does_not_bring_it_back(buil
 
 
 def kill_while_building(process):
-    assert process.stdout.readline() == "building\n"
+    assert next_line(process) == "building\n"
     process.send_signal(signal.SIGKILL)
     process.wait()
 
 
 def test_a_killed_build_leaves_no_artefact_and_no_lock(root, start_slow_build):
-    kill_while_building(start_slow_build(60))
+    kill_while_building(start_slow_build(600))
     assert not any((folder / MANIFEST).exists() for folder in root.iterdir())
 
-    begin = time.monotonic()
-    out, _ = start_slow_build(0).communicate(timeout=30)
-    assert time.monotonic() - begin < 15  # starts Python and builds; a lock left behind would hold it for ever
+    out, _ = start_slow_build(0).communicate(timeout=PATIENCE)  # a lock left behind would hold it for ever
     folder = Path(out.splitlines()[-1])
     assert (folder / "whole.txt").read_text() == "whole"
 
 
 def test_what_a_killed_build_had_written_is_cleared_by_the_next(root, start_slow_build):
-    kill_while_building(start_slow_build(60))
-    out, _ = start_slow_build(0).communicate(timeout=30)
+    kill_while_building(start_slow_build(600))
+    out, _ = start_slow_build(0).communicate(timeout=PATIENCE)
     assert folders(root) == {Path(out.splitlines()[-1]).name}
 
 
@@ -211,17 +211,17 @@ def test_what_a_killed_build_had_written_is_cleared_by_the_next(root, start_slow
 
 def test_two_processes_that_ask_at_once_get_one_build(tmp_path, start_slow_build):
     both = [start_slow_build(1), start_slow_build(1)]
-    found = {process.communicate(timeout=30)[0].splitlines()[-1] for process in both}
+    found = {process.communicate(timeout=PATIENCE)[0].splitlines()[-1] for process in both}
     assert len(found) == 1 and (Path(found.pop()) / "whole.txt").read_text() == "whole"
     assert (tmp_path / "counter").read_text() == "built\n"
 
 
 def test_who_waits_for_a_killed_build_takes_it_over(tmp_path, start_slow_build):
-    first = start_slow_build(60)
-    assert first.stdout.readline() == "building\n"
+    first = start_slow_build(600)
+    assert next_line(first) == "building\n"
     second = start_slow_build(0)
     time.sleep(0.5)  # the second waits for the lock by now; were it slower, it would find the lock free: fine too
     first.send_signal(signal.SIGKILL)
-    out, _ = second.communicate(timeout=30)
+    out, _ = second.communicate(timeout=PATIENCE)
     assert (Path(out.splitlines()[-1]) / "whole.txt").exists()
     assert (tmp_path / "counter").read_text() == "built\nbuilt\n"

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.in_processes import METHODS, train_whole
+from tests.patience import PATIENCE
 from tests.small_data import write_run
 
 pytest.importorskip("peft")
@@ -25,7 +26,7 @@ def two(request, tmp_path_factory):
     launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     done = subprocess.run(
         [sys.executable, "-m", *launcher, "-m", "tests.in_processes", str(folder)],
-        capture_output=True, text=True, timeout=200, check=False,
+        capture_output=True, text=True, timeout=PATIENCE, check=False,
         env=os.environ | {"ACCELERATE_USE_FSDP": str(request.param == "fsdp").lower(), "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -103,7 +104,8 @@ def alone(tmp_path_factory):
 def launched(launcher, command, out, cache):
     done = subprocess.run(
         [sys.executable, *launcher, *map(str, command), "--out", str(out)],
-        capture_output=True, text=True, timeout=200, env=os.environ | {"DPO_BOOK_CACHE": str(cache)}, check=False,
+        capture_output=True, text=True, timeout=PATIENCE, check=False,
+        env=os.environ | {"DPO_BOOK_CACHE": str(cache)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("the trained model is in") == 1

@@ -1,5 +1,6 @@
 """The benchmark, on models so small that only its numbers' form and the equality of losses can be checked."""
 
+import dataclasses
 import json
 
 import pandas as pd
@@ -34,6 +35,7 @@ def test_both_trainers_have_the_same_losses_on_the_same_batches(tiny):
 
 def test_the_files_hold_every_table(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(bench, "peak_memory", lambda case, what, seed: {"peak_mb": 1.0, "state_mb": 0.5})
+    monkeypatch.setattr(bench, "matrix_rate", lambda: 50.0)  # which multiplies for seconds
     bench.main(["--out", str(tmp_path / "results")])
     table = pd.read_csv(tmp_path / "results" / "bench-cpu.csv")
     assert set(table["table"]) == {"compare", "memory", "levers", "growth"}
@@ -43,18 +45,33 @@ def test_the_files_hold_every_table(tiny, tmp_path, monkeypatch):
     losses = pd.read_csv(tmp_path / "results" / "bench-cpu-losses.csv")
     assert {"case", "step", "dpo_book", "TRL", "relative_difference"} == set(losses.columns)
     about = json.loads((tmp_path / "results" / "bench-cpu.json").read_text())
+    assert about["matrix_gflops"] == 50
     assert {"date", "processor", "cores", "threads", "torch", "transformers", "trl", "seed"} <= set(about)
     assert not list(tmp_path.rglob("*.writing"))
 
 
-@pytest.mark.parametrize("what", ["dpo_book", "TRL"])
-def test_peak_memory_is_that_of_a_process_of_its_own(what):
-    measured = bench.peak_memory(bench.Case("tiny", **TINY), what, seed=0)
+def test_peak_memory_is_that_of_a_process_of_its_own():
+    measured = bench.peak_memory(bench.Case("tiny", **TINY), "TRL", seed=0)
     assert 0 < measured["state_mb"] < measured["peak_mb"] < 1000
 
 
-def test_a_folder_that_cannot_be_is_named(tmp_path, capsys):
+@pytest.mark.parametrize("what", ["dpo_book", *bench.LEVERS])
+def test_what_such_a_process_does_for_the_others(what, capsys):
+    """In this one, whose own peak may lie before, so that no more than the form of the answer is checked."""
+    case = dataclasses.asdict(bench.Case("tiny", **TINY))
+    bench.print_peak(json.dumps(case), what, "0")
+    measured = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert set(measured) == {"peak_mb", "state_mb"} and measured["state_mb"] > 0
+
+
+def test_a_slip_is_answered_in_one_line(tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    with pytest.raises(SystemExit):
-        bench.main(["--out", str(tmp_path / "file" / "results")])
-    assert "cannot write to" in capsys.readouterr().err
+    for arguments, says in (
+        (["--out", str(tmp_path / "file" / "results")], "cannot write to"),
+        (["--quik"], "--quik"),
+        (["--seed", "one"], "--seed"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            bench.main(arguments)
+        said = capsys.readouterr().err
+        assert stop.value.code == 2 and says in said and said.count("\n") == 1, said

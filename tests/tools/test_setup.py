@@ -17,6 +17,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from tests.patience import PATIENCE
 from tools.kernel_env import KERNEL_ENV
 
 ROOT = Path(__file__).parents[2]
@@ -103,7 +104,7 @@ def run_make(folder: Path, *words: str, **environment: str) -> subprocess.Comple
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
-        timeout=120,
+        timeout=PATIENCE,
     )
 
 

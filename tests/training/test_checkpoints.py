@@ -14,8 +14,10 @@ from safetensors.torch import save_file
 
 from dpo_book import DPOConfig, build_policy, copy_policy, train_dpo
 from dpo_book.cli import app, run_folder
-from dpo_book.training.checkpoints import CheckpointError, Checkpoints, replace_whole
+from dpo_book.system.files import replace_whole
+from dpo_book.training.checkpoints import CheckpointError, Checkpoints
 from dpo_book.worlds.verdicts import verdicts
+from tests.patience import PATIENCE, next_line
 from tests.small_data import verdict_pairs
 
 IDENTITY = {"method": "dpo", "seed": 0}
@@ -136,7 +138,7 @@ def then(record, rate):
     if record["step"] == int(at):
         if what == "wait":
             print("waiting", flush=True)
-            time.sleep(60)
+            time.sleep(600)
         else:  # no file may grow larger than this: what a full disk does, without one
             resource.setrlimit(resource.RLIMIT_FSIZE, (int(what), int(what)))
     return shown(record, rate)
@@ -172,7 +174,7 @@ def run(arguments, out, at=0, what="wait"):
 @pytest.fixture(scope="module")
 def undisturbed(arguments, tmp_path_factory):
     out = tmp_path_factory.mktemp("whole") / "run"
-    _, said = (process := run(arguments, out)).communicate(timeout=100)
+    _, said = (process := run(arguments, out)).communicate(timeout=PATIENCE)
     assert process.returncode == 0, said
     return out
 
@@ -186,7 +188,7 @@ def test_a_killed_run_ends_with_the_same_metrics_and_weights_bit_for_bit(argumen
     out = tmp_path / "run"
     for step in (2, 7):  # before the first checkpoint, and three steps after it
         process = run(arguments, out, at=step)
-        assert process.stdout.readline() == "waiting\n", process.stderr.read()
+        assert next_line(process) == "waiting\n", process.stderr.read()
         assert len((out / "metrics.jsonl").read_text().splitlines()) == step  # as they come
         process.send_signal(signal.SIGKILL)
         process.communicate()
@@ -195,7 +197,7 @@ def test_a_killed_run_ends_with_the_same_metrics_and_weights_bit_for_bit(argumen
     (out / "checkpoint.safetensors.writing").write_bytes(b"half a check")  # and one in the middle of a checkpoint
     (out / "model.writing").mkdir()
     process = run(arguments, out)
-    _, said = process.communicate(timeout=100)
+    _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, said
     assert_same_end(out, undisturbed)
     assert not list(out.glob("*.writing"))
@@ -205,7 +207,7 @@ def test_a_killed_run_ends_with_the_same_metrics_and_weights_bit_for_bit(argumen
 def test_a_full_disk_leaves_the_last_good_checkpoint_and_says_so(arguments, undisturbed, tmp_path):
     out = tmp_path / "run"
     process = run(arguments, out, at=7, what=50_000)  # a tenth of a checkpoint
-    printed, said = process.communicate(timeout=100)
+    printed, said = process.communicate(timeout=PATIENCE)
     assert (process.returncode, printed) == (2, "")
     line = said.strip().splitlines()[-1]
     assert f"{out / 'checkpoint.safetensors'}: step 8 could not be saved; the checkpoint of step 4 is kept" in line
@@ -213,7 +215,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint_and_says_so(arguments, undi
     assert not list(out.glob("*.writing"))
 
     process = run(arguments, out)  # with room again
-    _, said = process.communicate(timeout=100)
+    _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, said
     assert_same_end(out, undisturbed)
 

@@ -124,3 +124,11 @@ def test_the_way_back_and_gradients_are_not_in_memory_together(reference):
         parameter.register_hook(lambda grad: held.append(bool(updates._before)))
     updates.apply(2, loss)
     assert held and not any(held)
+
+
+def test_a_training_may_be_iterated_under_no_grad(reference):
+    config = DPOConfig(beta=0.5, **SHAPE)
+    pairs = uneven_pairs()
+    expected = list(train_dpo(copy_policy(reference), reference, pairs, config))
+    with torch.no_grad():
+        assert list(train_dpo(copy_policy(reference), reference, pairs, config)) == expected

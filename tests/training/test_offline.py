@@ -24,7 +24,9 @@ from dpo_book import (
     train_unlikelihood,
 )
 from dpo_book.models.logprobs import collate
-from dpo_book.training.offline import compute_reference_logps, reference_logps_of_run
+from dpo_book.models.scoring import score_pairs
+from dpo_book.training import reference as reference_room
+from dpo_book.training.reference import compute_reference_logps
 from dpo_book.worlds.verdicts import verdicts
 from tests.small_data import verdict_pairs
 
@@ -47,12 +49,12 @@ def test_unlikelihood_is_its_formula_and_pushes_the_rejected_down(reference, pai
     config = UnlikelihoodConfig(alpha=0.4, learning_rate=1e-3, batch_size=16, steps=10)
     policy = copy_policy(reference)
     records = list(train_unlikelihood(policy, pairs, config))
-    chosen, rejected = compute_reference_logps(reference, pairs)
+    chosen, rejected = score_pairs(reference, pairs)
     # A token of the chosen completions, which all have four here; float32 rounds sums of about 40 nats at 1e-5.
     expected = ((0.4 * rejected - chosen).sum() / (4 * len(pairs))).item()
     assert records[0]["loss"] == pytest.approx(expected, abs=1e-4)
     assert set(records[0]) == {"step", "loss", "logps/chosen", "logps/rejected", "grad_norm", "learning_rate"}
-    after_chosen, after_rejected = compute_reference_logps(policy, pairs)
+    after_chosen, after_rejected = score_pairs(policy, pairs)
     assert (after_chosen > chosen).all() and (after_chosen - after_rejected > chosen - rejected).all()
 
 
@@ -100,14 +102,14 @@ def test_leaving_the_loop_leaves_a_policy_trained_so_far(reference, pairs):
 
 
 def test_reference_logps_are_those_of_sequence_logp_in_the_pairs_order(reference, pairs):
-    chosen, rejected = compute_reference_logps(reference, pairs, batch_size=3)
+    chosen, rejected = score_pairs(reference, pairs, batch_size=3)
     for values, completions in ((chosen, [p.chosen for p in pairs]), (rejected, [p.rejected for p in pairs])):
         direct = sequence_logp(reference, collate([p.prompt for p in pairs], completions))
         assert torch.allclose(values, direct, atol=1e-5)
 
 
 def test_given_reference_logps_train_as_computed_ones(reference, pairs):
-    given = compute_reference_logps(reference, pairs)
+    given = score_pairs(reference, pairs)
     a = list(train_dpo(copy_policy(reference), reference, pairs, small()))
     b = list(train_dpo(copy_policy(reference), None, pairs, small(), given))
     assert a == b
@@ -116,21 +118,22 @@ def test_given_reference_logps_train_as_computed_ones(reference, pairs):
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5])
-def test_the_reference_runs_on_the_pairs_that_the_steps_come_by_and_on_no_other(reference, pairs, steps):
+def test_the_reference_runs_on_the_pairs_that_the_steps_come_by_and_on_no_other(reference, pairs, steps, monkeypatch):
     asked = []
 
-    def compute(reference, pairs, batch_size):
+    def score(reference, pairs, batch_size):
         asked.extend(pairs)
-        return compute_reference_logps(reference, pairs, batch_size)
+        return score_pairs(reference, pairs, batch_size)
 
+    monkeypatch.setattr(reference_room, "score_pairs", score)
     config = small(steps=steps, micro_batch_size=2)
-    given = reference_logps_of_run(reference, pairs, config, compute)
+    given = compute_reference_logps(reference, pairs, config)
     reached = given[0].isfinite()
     assert len(asked) == reached.sum() == min(4 * (steps + 1), 16)  # the last step's successor is looked at
     assert torch.equal(given[1].isfinite(), reached)
     records = list(train_dpo(copy_policy(reference), None, pairs, config, given))
     assert all(math.isfinite(record["loss"]) for record in records)
-    everywhere = compute_reference_logps(reference, pairs)
+    everywhere = score_pairs(reference, pairs)
     expected = list(train_dpo(copy_policy(reference), None, pairs, config, everywhere))
     for a, b in zip(records, expected, strict=True):
         assert a == pytest.approx(b, rel=1e-5, abs=1e-5)  # other rows share a batch: float32 at log π of about 10
@@ -249,8 +252,8 @@ def test_a_file_written_by_someone_else_trains_mini_below_ln_2_and_above_chance(
     records = list(train_dpo(policy, reference, train, config))
 
     assert sum(record["loss"] for record in records[-10:]) / 10 < 0.6 < math.log(2)
-    chosen, rejected = compute_reference_logps(policy, held_out)
-    ref_chosen, ref_rejected = compute_reference_logps(reference, held_out)
+    chosen, rejected = score_pairs(policy, held_out)
+    ref_chosen, ref_rejected = score_pairs(reference, held_out)
     accuracy = ((chosen - ref_chosen) > (rejected - ref_rejected)).float().mean().item()
     # 60 coin flips stay below 0.7 with probability 0.999
     assert accuracy > 0.7, accuracy

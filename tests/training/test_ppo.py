@@ -22,10 +22,11 @@ from dpo_book import (
     sequence_reward,
     train_ppo,
 )
-from dpo_book.evaluation.sampled import expected_reward
-from dpo_book.models.logprobs import token_logps
+from dpo_book.maths.exact import expected_reward
+from dpo_book.models.logprobs import token_scorer
 from dpo_book.models.reward_model import token_values
 from dpo_book.training.ppo import (
+    Models,
     adapted_beta,
     clipped_objective,
     generalized_advantages,
@@ -56,8 +57,8 @@ class Tiny:
         self.mask = torch.ones(len(self.responses), LENGTH, dtype=torch.bool)
         self.reward = torch.randn(len(self.responses), dtype=torch.float64)
         with torch.no_grad():
-            self.logp = token_logps(self.policy, self.batch)
-            self.ref_logp = token_logps(self.reference, self.batch)
+            self.logp = token_scorer(self.policy)(self.batch)
+            self.ref_logp = token_scorer(self.reference)(self.batch)
         self.rewards = penalized_rewards(self.logp, self.ref_logp, self.mask, self.reward, BETA)
         self.probability = self.logp.sum(dim=1).exp()
         to_go = self.rewards.flip(1).cumsum(dim=1).flip(1)
@@ -158,7 +159,7 @@ def test_at_ratio_1_the_clipped_objective_s_gradient_is_equation_3_s(tiny, kind)
         "lambda 0.95": generalized_advantages(tiny.rewards, tiny.values, tiny.mask, 0.95),
         "returns alone": tiny.to_go,
     }[kind]
-    logp = token_logps(tiny.policy, tiny.batch)
+    logp = token_scorer(tiny.policy)(tiny.batch)
     objective = (tiny.probability[:, None] * clipped_objective(logp, logp.detach(), advantages, clip=0.2)).sum()
     ref_logp = enumerate_logp(tiny.reference, PROMPT, LENGTH).detach()
     exact = kl_regularized_objective(enumerate_logp(tiny.policy, PROMPT, LENGTH), ref_logp, tiny.reward, BETA)
@@ -193,9 +194,8 @@ def test_values_are_the_head_s_reward_of_every_prefix(reference):
 
 def test_estimates_of_rollouts_are_within_their_errors_of_the_exact_numbers(reference):
     world, policy = verdicts(), build_policy("nano", verdicts().tokenizer, seed=5)
-    value_model = build_reward_model(reference, seed=0)
     asked = world.prompt_ids * 1500
-    rollouts = roll_out(policy, reference, value_model, asked, reward_of, 4, seed=2)
+    rollouts = roll_out(Models(policy, reference, seed=0), asked, reward_of, 4, seed=2)
     with torch.no_grad():
         logp, ref_logp = (world.logp(model).double() for model in (policy, reference))
     log_ratio = (rollouts.logp - rollouts.ref_logp).sum(dim=1)
@@ -214,8 +214,8 @@ def test_estimates_of_rollouts_are_within_their_errors_of_the_exact_numbers(refe
 
 def test_losses_of_a_minibatch_do_not_hang_on_the_others_width(reference):
     """Responses of unequal lengths: a row's part of the loss is the same in any company."""
-    value_model = build_reward_model(reference, seed=0)
-    rollouts = roll_out(reference, reference, value_model, [[0, 1]] * 6, reward_of, 4, seed=0)
+    models = Models(reference, reference, seed=0)
+    rollouts = roll_out(models, [[0, 1]] * 6, reward_of, 4, seed=0)
     short = [y[:2] if i % 2 else y for i, y in enumerate(rollouts.completions)]
     mask = rollouts.mask.clone()
     mask[1::2, 2:] = False
@@ -223,8 +223,8 @@ def test_losses_of_a_minibatch_do_not_hang_on_the_others_width(reference):
     advantages = torch.randn(6, 4, generator=torch.Generator().manual_seed(0)).where(mask, 0.0)
     with torch.no_grad():
         for loss in (
-            partial(policy_loss, reference, rollouts, advantages=advantages, clip=0.2),
-            partial(value_loss, value_model, rollouts, returns=advantages),
+            partial(policy_loss, models.policy_logps, rollouts, advantages=advantages, clip=0.2),
+            partial(value_loss, models.value_model, rollouts, returns=advantages),
         ):
             alone = [loss(rows=[row])[0] * len(short[row]) for row in (1, 2)]
             assert loss(rows=[1, 2])[0].item() == pytest.approx(sum(alone).item() / 6, abs=1e-5)

@@ -17,7 +17,8 @@ from transformers import GPT2Config, GPT2ForSequenceClassification
 
 from dpo_book.data import paper_sets
 from dpo_book.data.pairs import check_pairs, tokenize_pairs
-from dpo_book.data.preferences import PreferenceError, load_preferences
+from dpo_book.data.preferences import load_preferences
+from dpo_book.data.reading import PreferenceError
 from dpo_book.maths.bradley_terry import preference_probability
 from dpo_book.models.policy import build_policy, train_tokenizer
 from dpo_book.worlds import imdb

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from dpo_book import build_policy, collate, kl_divergence, optimal_logp, preference_probability, sequence_logp
-from dpo_book.worlds.references import draw_comparisons, verdicts_reference
-from dpo_book.worlds.verdicts import WORDS, verdicts
+from dpo_book.worlds.references import verdicts_reference
+from dpo_book.worlds.verdicts import WORDS, draw_comparisons, verdicts
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,26 @@
+"""Ctrl-C: one line and exit status 130, at any moment. Imported first of all, so it stands alone."""
+
+import os
+import signal
+from types import FrameType
+
+STATUS = 130  # as a shell has it, 128 + SIGINT
+SAYS = "dpo_book: stopped; what was finished is kept, and the same command goes on from there"
+
+
+def listen() -> None:
+    """From now on Ctrl-C raises KeyboardInterrupt or, while something is being imported, ends the process at once."""
+    signal.signal(signal.SIGINT, _stop)
+
+
+def _stop(_signal: int, frame: FrameType | None) -> None:
+    """A library that is being imported may swallow a KeyboardInterrupt, or print a traceback of its own.
+
+    To end there is to be killed, and runs survive that.
+    """
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            os.write(2, f"{SAYS}\n".encode())
+            os._exit(STATUS)
+        frame = frame.f_back
+    raise KeyboardInterrupt

@@ -1,0 +1,175 @@
+"""log π(y|x) of whole completions and pairs, by a function that is made once for a model and then only called.
+
+How a model is best run is found out by trying it when the function is made: whether its logits are W h and nothing
+more (``head.py``), and whether completions of one prompt may stand in one row (``shared_prompt.py``).
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+from transformers import PreTrainedModel
+
+from dpo_book.data.batches import in_parts
+from dpo_book.data.pairs import Pair, pair_lengths
+from dpo_book.models.head import has_linear_head
+from dpo_book.models.logprobs import Batch, TokenScorer, check_rows, collate, token_scorer
+from dpo_book.models.policy import autocast
+from dpo_book.models.shared_prompt import Group, collate_shared, pair_groups, shared_logp
+from dpo_book.system.processes import all_reduce_sum, this_process, unsharded
+
+RowScorer = Callable[[Batch], Tensor]  # → (B,): log π(y|x) of every row
+CompletionScorer = Callable[[Sequence[Group]], Tensor]  # → (M,): log π(y|x) of all completions, in order
+PairScorer = Callable[[Sequence[Pair]], tuple[Tensor, Tensor]]  # → (B,) of the chosen, (B,) of the rejected
+
+# How far two orders of adding up the same log-probabilities may differ, as a share of their sum.
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5, torch.bfloat16: 1e-2, torch.float16: 2e-3}
+
+
+def row_scorer(model: PreTrainedModel) -> RowScorer:
+    """``sequence_logp`` of this model. Of a sharded one, all processes have to ask."""
+    score_tokens = unsharded(model, partial(token_scorer, model))
+
+    def score(batch: Batch) -> Tensor:
+        check_rows(batch)
+        return score_tokens(batch).sum(dim=1)
+
+    return score
+
+
+def pair_scorer(model: PreTrainedModel, pairs: Sequence[Pair]) -> PairScorer:
+    """The function that scores both completions of pairs, with gradient.
+
+    pairs: all that it will be asked about; the longest is tried. Of a sharded model, all processes have to ask.
+    """
+    score_completions = completion_scorer(model, pairs)
+
+    def score(pairs: Sequence[Pair]) -> tuple[Tensor, Tensor]:
+        chosen_and_rejected = score_completions(pair_groups(pairs)).view(-1, 2)
+        return chosen_and_rejected[:, 0], chosen_and_rejected[:, 1]
+
+    return score
+
+
+def completion_scorer(model: PreTrainedModel, pairs: Sequence[Pair]) -> CompletionScorer:
+    """The function that scores any number of completions of each of several prompts, with gradient.
+
+    It runs a prompt once for all its completions if the model can share prompts, and else once for each.
+    """
+    if can_share_prompts(model, pairs):
+        return partial(_together, model)
+    return partial(_apart, model, unsharded(model, partial(token_scorer, model)))
+
+
+@torch.no_grad()
+def can_share_prompts(model: PreTrainedModel, pairs: Sequence[Pair]) -> bool:
+    """Whether completions of one prompt can stand in one row: true of attention that obeys any mask and positions.
+
+    What the configuration does not tell is found out by trying: the longest of the pairs is run both ways, and has to
+    come out the same.
+    """
+    if not (_attends_by_mask(model) and unsharded(model, partial(has_linear_head, model))):
+        return False
+    lengths = pair_lengths(pairs)
+    longest = pair_groups([pairs[lengths.index(max(lengths))]])
+    was_training = model.training
+    model.eval()
+    try:
+        apart, together = unsharded(model, partial(_both_ways, model, longest))
+    except Exception:  # of any class: every architecture has its own way of refusing a mask of four dimensions
+        return False
+    finally:
+        model.train(was_training)
+    return torch.allclose(together, apart, rtol=TOLERANCE[model.dtype])
+
+
+def _attends_by_mask(model: PreTrainedModel) -> bool:
+    """Whether the configuration leaves it to the mask what a token sees.
+
+    Flash attention takes no mask; a sliding window counts columns. (ALiBi takes distances from the columns too, and a
+    state-space model has neither mask nor positions: those come out by trying.)
+    """
+    config = model.config.get_text_config()
+    windows = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size")]
+    layers = set(getattr(config, "layer_types", None) or ["full_attention"])
+    return not any(windows) and layers == {"full_attention"} and config._attn_implementation == "sdpa"
+
+
+def _both_ways(model: PreTrainedModel, groups: Sequence[Group]) -> tuple[Tensor, Tensor]:
+    return _apart(model, token_scorer(model), groups), _together(model, groups)
+
+
+def _together(model: PreTrainedModel, groups: Sequence[Group]) -> Tensor:
+    """Every prompt once, its completions behind it in one row."""
+    return shared_logp(model, collate_shared(groups).to(model.device))
+
+
+def _apart(model: PreTrainedModel, score_tokens: TokenScorer, groups: Sequence[Group]) -> Tensor:
+    """Every completion in a row of its own, behind its prompt."""
+    prompts, rows = [], []
+    for prompt, completions in groups:
+        prompts += [prompt] * len(completions)
+        rows += completions
+    batch = collate(prompts, rows).to(model.device)
+    check_rows(batch)
+    return score_tokens(batch).sum(dim=1)
+
+
+# ------------------------------------------------------------------ many pairs, without gradient
+
+
+@torch.no_grad()
+def score_pairs(
+    model: PreTrainedModel, pairs: Sequence[Pair], batch_size: int = 256, progress: str | None = None
+) -> tuple[Tensor, Tensor]:
+    """log π of every chosen and every rejected completion: two tensors of shape (len(pairs),), float32, on the CPU.
+
+    Each distinct completion is run once, two of one prompt together, in order of length, by one of the processes if
+    there are several; all have to ask. batch_size: completions at once. progress: the name of a bar to show.
+    """
+    model.eval()
+    score = completion_scorer(model, pairs)
+    groups = _distinct_completions(pairs)
+    place: dict[tuple, int] = {}
+    for prompt, completions in groups:
+        for completion in completions:
+            place[prompt, completion] = len(place)
+    logps = torch.zeros(len(place), device=model.device)
+
+    index, processes = this_process()
+    turns = in_parts(in_parts(groups, max(1, batch_size // 2)), processes)
+    for turn in tqdm(turns, desc=progress, unit="batch", disable=progress is None or index > 0):
+        part = turn[min(index, len(turn) - 1)]  # one without a part runs another's, as weights may be in shards
+        with autocast(model):
+            found = unsharded(model, partial(score, part))
+        if index < len(turn):
+            prompt, completions = part[0]
+            first = place[prompt, completions[0]]
+            logps[first : first + len(found)] = found.float()
+    all_reduce_sum([logps])
+
+    logps = logps.cpu()
+    chosen = [place[tuple(pair.prompt), tuple(pair.chosen)] for pair in pairs]
+    rejected = [place[tuple(pair.prompt), tuple(pair.rejected)] for pair in pairs]
+    return logps[chosen], logps[rejected]
+
+
+def _distinct_completions(pairs: Sequence[Pair]) -> list[Group]:
+    """Every prompt with one or two of its distinct completions, of like length; short ones first."""
+    completions_of: dict[tuple, dict[tuple, None]] = {}  # dicts as sets that keep their order
+    for pair in pairs:
+        of_prompt = completions_of.setdefault(tuple(pair.prompt), {})
+        of_prompt[tuple(pair.chosen)] = None
+        of_prompt[tuple(pair.rejected)] = None
+    groups = []
+    for prompt, completions in completions_of.items():
+        for two in in_parts(sorted(completions, key=len), 2):
+            groups.append((prompt, two))
+    return sorted(groups, key=_tokens_of)
+
+
+def _tokens_of(group: Group) -> int:
+    prompt, completions = group
+    return len(prompt) + sum(map(len, completions))

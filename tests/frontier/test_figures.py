@@ -1,0 +1,119 @@
+"""Figures of methods that compete: drawn from tables alone, and their strengths stand where they can be read."""
+
+import json
+from functools import partial
+from itertools import combinations
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from matplotlib.collections import LineCollection
+
+from dpo_book.frontier import figures
+from dpo_book.frontier.methods import METHODS
+from dpo_book.frontier.table import read
+from tests.plots.test_plots import (  # noqa: F401  what holds of every figure, here of this file's
+    test_a_figure_has_alt_text_and_a_picture,
+    test_axes_are_named,
+    test_nothing_is_drawn_on_the_outermost_pixels,
+)
+
+RESULTS = Path(__file__).parent.parent.parent / "notebooks" / "results"
+
+
+def measurement(name, strength, seed, step):
+    """A row as ``dpo_book.frontier.table`` writes it."""
+    place = list(METHODS).index(name)
+    answer = "a response that is long enough to be broken " * 5
+    return {
+        "method": name,
+        "strength": strength,
+        "seed": seed,
+        "step": step,
+        "last": step == 9,
+        "passes": 100.0 * step,
+        "generated_tokens": 300 + 40 * step,
+        "seconds": 0.5 + step,
+        "reward": step / 9 + 0.1 * place - 0.05 * seed,
+        "kl": step / 3 * strength + 0.1 * seed,
+        "learned_reward": step / 8,
+        "samples": json.dumps([["the acting", answer]]),
+    }
+
+
+COMPETITION = pd.DataFrame(  # two strengths, two seeds, two measurements
+    measurement(name, strength, seed, step)
+    for name, method in METHODS.items()
+    for strength in ((0.3, 1.0) if method.symbol else (0.0,))
+    for seed in (0, 1)
+    for step in ((0, 9) if method.train else (9,))
+)
+OPTIMUM = ([0, 1, 4], [0, 2, 3])
+STRENGTHS = {name: 0.3 if method.symbol else 0.0 for name, method in METHODS.items() if name != "sft"}
+PPO_RECORDS = [{"step": step, "objective": step / 9} for step in range(1, 9)]
+PPO_EXACT = ([step / 9 for step in range(1, 9)], [0.1] * 8)
+
+FIGURES = {
+    "reward_kl_frontier": partial(figures.reward_kl_frontier, COMPETITION, OPTIMUM),
+    "reward_kl_frontier, no optimum, one seed": partial(
+        figures.reward_kl_frontier, COMPETITION[COMPETITION["seed"] == 0]
+    ),
+    "maximised_and_wanted": partial(figures.maximised_and_wanted, COMPETITION, "a world"),
+    "reward_by_cost": partial(figures.reward_by_cost, COMPETITION, 0.3, goal=0.9, best=1.0),
+    "reward_by_cost, no optimum": partial(figures.reward_by_cost, COMPETITION, 0.3, goal=0.9),
+    "sampled_objective": partial(figures.sampled_objective, PPO_RECORDS, PPO_EXACT, highest=1.0),
+    "at_budget": partial(figures.at_budget, COMPETITION, STRENGTHS, 900, 0, OPTIMUM),
+    "at_budget, nothing yet": partial(figures.at_budget, COMPETITION, {"dpo": 1.0, "best-of-n": 0.3}, 10),
+}
+
+
+@pytest.fixture(params=FIGURES, ids=str)
+def figure(request):
+    return FIGURES[request.param]()
+
+
+def test_the_legend_has_the_methods_in_their_order_and_what_their_numbers_are():
+    (legend,) = FIGURES["reward_kl_frontier"]().legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "optimum (exact)",
+        "SFT (reference)",
+        "preferred-FT",
+        "unlikelihood (α)",
+        "DPO (β)",
+        "best-of-n (n)",
+        "PPO (β)",
+        "PPO-GT (β)",
+    ]
+
+
+@pytest.fixture(
+    params=[
+        partial(figures.reward_kl_frontier, read(RESULTS / "verdicts.csv"), OPTIMUM),
+        partial(figures.reward_kl_frontier, read(RESULTS / "tiny-reviews.csv")),
+        partial(figures.maximised_and_wanted, read(RESULTS / "verdicts.csv"), "verdicts"),
+        partial(figures.maximised_and_wanted, read(RESULTS / "tiny-reviews.csv"), "TinyReviews"),
+    ],
+    ids=["frontier, verdicts", "frontier, TinyReviews", "maximised, verdicts", "maximised, TinyReviews"],
+)
+def labelled(request):
+    """A figure of a stored table, laid out, so that what stands where can be asked."""
+    figure = request.param()
+    figure.draw_without_rendering()
+    return figure
+
+
+def paths_of(artist):
+    return artist.get_paths() if isinstance(artist, LineCollection) else [artist.get_path()]
+
+
+def test_strengths_stand_on_no_line_and_on_no_other_strength(labelled):
+    labels = [text for axes in labelled.axes for text in axes.texts]
+    assert len(labels) >= 8
+    for axes in labelled.axes:
+        boxes = [text.get_window_extent() for text in axes.texts]
+        assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+        crosses = [artist for artist in axes.collections if isinstance(artist, LineCollection)]
+        for artist in [*axes.lines, *crosses]:
+            for path in paths_of(artist):
+                line = artist.get_transform().transform_path(path)
+                assert not any(line.intersects_bbox(box, filled=False) for box in boxes)
