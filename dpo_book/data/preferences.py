@@ -39,7 +39,7 @@ def load_preferences(
 ) -> list[Preference]:
     """Read preferences from a file, a local folder, or the Hugging Face hub (`owner/name`).
 
-    "hh" and "tldr" are the paper's data sets in their own forms (see `paper_data.py`), from the hub or from
+    "hh" and "tldr" are the paper's data sets in their own forms (see `paper_sets.py`), from the hub or from
     `source`, a file or folder in that form; rows of theirs that are no comparison are left out and warned of.
 
     A file is .jsonl, .json (an array, or JSON lines), .csv or .parquet, and is all one split, "train". A

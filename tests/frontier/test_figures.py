@@ -5,6 +5,7 @@ from functools import partial
 from itertools import combinations
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.collections import LineCollection
@@ -117,3 +118,14 @@ def test_strengths_stand_on_no_line_and_on_no_other_strength(labelled):
             for path in paths_of(artist):
                 line = artist.get_transform().transform_path(path)
                 assert not any(line.intersects_bbox(box, filled=False) for box in boxes)
+
+
+def test_a_strength_is_nearest_to_a_marker_of_its_own_colour(labelled):
+    for axes in labelled.axes:
+        drawn = [line for line in axes.lines if line.get_marker() != "None"]
+        markers = np.concatenate([axes.transData.transform(line.get_xydata()) for line in drawn])
+        colours = np.repeat([line.get_color() for line in drawn], [len(line.get_xydata()) for line in drawn])
+        for text in axes.texts:
+            box = text.get_window_extent()
+            distances = np.linalg.norm(markers - (box.min + box.max) / 2, axis=1)
+            assert colours[distances.argmin()] == text.get_color()

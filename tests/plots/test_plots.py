@@ -26,6 +26,7 @@ RECORDS = [
 ]
 RESPONSES = [f"a verdict of number {i}" for i in range(30)]
 P = np.arange(1, 31) / 465
+
 BENCH = pd.DataFrame(  # as ``make bench`` writes it
     [
         {"table": "levers", "case": case, "what": lever, "pairs_per_cpu_second": 5.0 + i, "peak_mb": 900.0 - 50 * i}
