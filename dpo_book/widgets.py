@@ -14,8 +14,6 @@ from matplotlib.figure import Figure
 
 from dpo_book.plots import png
 
-Record = dict[str, float]
-
 
 def _picture() -> ipywidgets.Image:
     """An empty picture that keeps its shape: a box would stretch it to its own width."""
@@ -48,8 +46,8 @@ class LiveRun(ipywidgets.VBox):
 
     def __init__(
         self,
-        start: Callable[..., Iterator[Record]],
-        figure: Callable[[Sequence[Record]], Figure],
+        start: Callable[..., Iterator[Mapping[str, float]]],
+        figure: Callable[[Sequence[Mapping[str, float]]], Figure],
         **sliders: ipywidgets.Widget,
     ):
         if "steps" not in sliders:
@@ -57,7 +55,7 @@ class LiveRun(ipywidgets.VBox):
         self._start, self._figure, self._sliders = start, figure, sliders
         self._stop = threading.Event()
         self.thread: threading.Thread | None = None
-        self.records: list[Record] = []
+        self.records: list[Mapping[str, float]] = []
         self.run = ipywidgets.Button(description="Run", icon="play", button_style="success")
         self.stop = ipywidgets.Button(description="Stop", icon="stop", disabled=True)
         self.progress = ipywidgets.IntProgress(min=0, max=1, layout=ipywidgets.Layout(width="200px"))

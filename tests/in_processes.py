@@ -100,7 +100,7 @@ def refuses() -> bool:
     parts = shard(start_of("dpo")[0])
     attention = parts.transformer.h[1].attn
     whole_forward = attention.forward
-    fails = iter([False, False, False, True])  # the head is looked at, twice, then the trial: in two rows, in one
+    fails = iter([False, True])  # first the head is looked at, then the trial
 
     def forward(*args, **kwargs):
         if next(fails, False):

@@ -1,5 +1,6 @@
 """The folders are the architecture: import-linter holds the code against the layers that pyproject.toml draws."""
 
+import ast
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,27 @@ def lint(folder: Path) -> tuple[int, str]:
     """import-linter's exit status and what it prints, on the package in ``folder``."""
     done = subprocess.run([sys.executable, "-c", LINT, "--no-cache"], cwd=folder, capture_output=True, text=True)
     return done.returncode, done.stdout + done.stderr
+
+
+def names_from_the_root(tree: ast.AST) -> list[str]:
+    """What a file imports from ``dpo_book`` itself, by its absolute name."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "dpo_book":
+            found += [name.name for name in node.names]
+    return found
+
+
+def test_nothing_in_the_package_takes_public_names_from_its_front_door():
+    """The root loads names when they are asked for: import-linter does not see where they come from."""
+    files = list((ROOT / "dpo_book").rglob("*.py"))
+    assert len(files) > 70
+    for path in files:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        assert not [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level], path
+        for name in names_from_the_root(tree):
+            room = ROOT / "dpo_book" / name
+            assert room.is_dir() or room.with_suffix(".py").exists(), f"{path} imports {name} from dpo_book"
 
 
 @pytest.fixture

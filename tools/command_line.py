@@ -8,7 +8,7 @@ from dpo_book.cli.parsing import Slip, parse
 
 
 def run(command: Callable[..., None], arguments: Sequence[str] | None = None) -> None:
-    """Call ``command`` with the options that the program was given."""
+    """Call ``command`` with the options that the program was given. Its name is its module's, for the help."""
     try:
         call = parse(command, f"python -m tools.{command.__name__}", arguments)
     except Slip as slip:

@@ -3,6 +3,7 @@
 A slip is answered in one line.
 """
 
+import io
 import sys
 import warnings
 
@@ -11,7 +12,7 @@ from dpo_book.cli.commands import COMMANDS
 from dpo_book.cli.parsing import Slip, parse_one_of
 
 DESCRIPTION = "Training runs and the workbook's longer computations."
-SLIP = 2  # exit status
+BAD_USAGE = 2  # exit status
 
 
 def main() -> None:
@@ -33,6 +34,8 @@ def main() -> None:
 def _write_utf8() -> None:
     """β and → are written as UTF-8 to a stream whose own encoding has no place for them, as a pipe on Windows."""
     for stream in (sys.stdout, sys.stderr):
+        if not isinstance(stream, io.TextIOWrapper):
+            continue  # somebody's own, who knows
         try:
             "β→".encode(stream.encoding or "ascii")
         except UnicodeEncodeError:
@@ -48,16 +51,18 @@ def _run() -> int:
             command = parse_one_of(COMMANDS, "python -m dpo_book", DESCRIPTION)
             command()
         except (Slip, ValueError, ImportError) as error:
-            return _said(str(error), SLIP)
+            return _said(str(error), BAD_USAGE)
         except OSError as error:
-            return _said(f"{error.filename or 'a file'}: {error.strerror}" if error.strerror else str(error), SLIP)
+            return _said(
+                f"{error.filename or 'a file'}: {error.strerror}" if error.strerror else str(error), BAD_USAGE
+            )
         except RuntimeError as error:
             from dpo_book.training.checkpoints import CheckpointError
             from dpo_book.training.updates import TrainingDiverged
 
             if not isinstance(error, CheckpointError | TrainingDiverged):
                 raise
-            return _said(str(error), SLIP)
+            return _said(str(error), BAD_USAGE)
     return 0
 
 

@@ -9,17 +9,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import tyro
 
-from dpo_book.cli.options import DataOptions, OutputOptions
+from dpo_book.cli.options import DataOptions, OutputOptions, require_lora
 from dpo_book.maths.require import require_beta, require_count
 from dpo_book.training.config import DPOConfig, RewardConfig, SFTConfig, TrainConfig
 
-World = Literal["verdicts", "tiny-reviews"]
-Method = Literal["sft", "preferred-ft", "unlikelihood", "dpo", "best-of-n", "ppo", "ppo-gt"]
-METHODS: tuple[Method, ...] = Method.__args__
+WorldName = Literal["verdicts", "tiny-reviews"]
+MethodName = Literal["sft", "preferred-ft", "unlikelihood", "dpo", "best-of-n", "ppo", "ppo-gt"]
+METHOD_NAMES: tuple[MethodName, ...] = get_args(MethodName)
 
 
 def sft(
@@ -35,16 +35,17 @@ def sft(
         policy: hub id, folder or .gguf file; mini is a new small GPT-2 with a tokenizer made from the data.
         lora_rank: train an adapter of this rank instead of all weights (needs the package's extra lora).
     """
+    require_lora(lora_rank)
     from dpo_book.cli.data import Data
 
-    texts = Data(data)
+    preferences = Data(data)
 
     from dpo_book.cli.models import Trainee, load
     from dpo_book.cli.run_folder import identity_of, open_run
     from dpo_book.training.offline import train_sft
 
-    model, tokenizer = load(policy, texts)
-    examples = texts.examples(model, tokenizer)
+    model, tokenizer = load(policy, preferences)
+    examples = preferences.examples(model, tokenizer)
     identity = identity_of("sft", config, model, examples, lora_rank=lora_rank)
     with open_run(output, identity) as run:
         if run.finished:
@@ -100,6 +101,7 @@ def dpo(
         reference: another policy of the same tokenizer to stay near to; by default the policy as it starts.
         lora_rank: train an adapter of this rank instead of all weights (needs the package's extra lora).
     """
+    require_lora(lora_rank)
     from dpo_book.cli.data import Data
 
     preferences = Data(data)
@@ -204,10 +206,10 @@ def sample(
 
 
 def frontier(
-    world: tyro.conf.Positional[World],
+    world: tyro.conf.Positional[WorldName],
     out: Path = Path("frontier"),
     size: Literal["full", "small"] = "full",
-    methods: tuple[Method, ...] = METHODS,
+    methods: tuple[MethodName, ...] = METHOD_NAMES,
     seeds: int = 5,
     processes: int = 2,
     budget: int | None = None,

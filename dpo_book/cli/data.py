@@ -11,7 +11,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from dpo_book.cli.options import DataOptions
-from dpo_book.data.paper_sets import usable_rows
+from dpo_book.data.paper_sets import imdb_reviews
 from dpo_book.data.preferences import load_preferences
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Data:
         self._options = options
         self._has_reviews = options.data == "imdb"
         if self._has_reviews:
-            self._read = [review for _, review in usable_rows("imdb", options.split, options.source)]
+            self._read = imdb_reviews(options.source, options.split)
         else:
             self._read = load_preferences(options.data, options.split, options.source)
 

@@ -10,7 +10,8 @@ SAYS = "dpo_book: stopped; what was finished is kept, and the same command goes 
 
 def listen() -> None:
     """From now on Ctrl-C raises KeyboardInterrupt or, while something is being imported, ends the process at once."""
-    signal.signal(signal.SIGINT, _stop)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # a job in the background is not meant
+        signal.signal(signal.SIGINT, _stop)
 
 
 def _stop(_signal: int, frame: FrameType | None) -> None:

@@ -1,6 +1,7 @@
 """Options that several commands have. Light, as help is made of them: nothing here imports torch."""
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from dpo_book.maths.require import require_count
@@ -26,6 +27,8 @@ class DataOptions:
     """imdb only: of how many reviews the first words are completed, by four samples that make six pairs"""
 
     def __post_init__(self) -> None:
+        if self.max_length is not None:
+            require_count("max_length", self.max_length)
         require_count("prompts", self.prompts)
 
 
@@ -42,3 +45,18 @@ class OutputOptions:
 
     def __post_init__(self) -> None:
         require_count("checkpoint_every", self.checkpoint_every)
+        if self.tensorboard:
+            require_extra("tensorboard", "tensorboard", "--tensorboard")
+
+
+def require_lora(rank: int | None) -> None:
+    """ValueError unless an adapter of this rank, or none, can be trained here."""
+    if rank is not None:
+        require_count("lora_rank", rank)
+        require_extra("peft", "lora", "--lora-rank")
+
+
+def require_extra(package: str, extra: str, option: str) -> None:
+    """ValueError, before anything is read or written, where the package that an option needs is not installed."""
+    if find_spec(package) is None:
+        raise ValueError(f'{option} needs an extra package: pip install "dpo-book[{extra}]"')

@@ -207,8 +207,6 @@ def _figures(records: list[Record]) -> Mapping[str, Figure]:
 
 
 def _tensorboard(folder: Path, done: int, stack: ExitStack):
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise RunError('--tensorboard needs an extra package: pip install "dpo-book[tensorboard]"') from None
+    from torch.utils.tensorboard import SummaryWriter
+
     return stack.enter_context(SummaryWriter(folder, purge_step=done + 1))

@@ -118,6 +118,11 @@ def usable_rows(name: str, split: str = "train", source: str | os.PathLike | Non
     return usable
 
 
+def imdb_reviews(source: str | os.PathLike | None = None, split: str = "train") -> list[str]:
+    """The film reviews, of the hub or of a local copy, which the reference policy learns to imitate."""
+    return [review for _, review in usable_rows("imdb", split, source)]
+
+
 def unusable_rows(name: str, split: str = "train", source: str | os.PathLike | None = None) -> dict[str, list[str]]:
     """Where every row stands that ``usable_rows`` leaves out, by the reason."""
     return _sorted_rows(name, split, source)[1]

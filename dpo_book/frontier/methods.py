@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from dpo_book.frontier.arena import Arena, Cost, Material, Standing, draw_material
 from dpo_book.maths.require import require_count
 from dpo_book.models.policy import copy_policy
+from dpo_book.models.reward_model import Reward
 from dpo_book.plots.style import POLICY, REFERENCE
 from dpo_book.training.config import DPOConfig, PPOConfig, RewardConfig, SFTConfig, UnlikelihoodConfig
 from dpo_book.training.loop import Record
@@ -107,7 +108,7 @@ def _ppo_gt(task: Task) -> Iterator[Record]:
     return _train_ppo(task, task.arena.world.rewards_of)
 
 
-def _train_ppo(task: Task, reward) -> Iterator[Record]:
+def _train_ppo(task: Task, reward: Reward) -> Iterator[Record]:
     cut = task.arena.world.max_new_tokens
     config = replace(task.plan.ppo, **task.settings, beta=task.strength, max_new_tokens=cut)
     prompts = [pair.prompt for pair in task.material.pairs]
@@ -122,9 +123,9 @@ class Method:
     """What training, table and figures need to know of one method.
 
     label, colour, marker: how a page shows it. symbol: of its strength, if it has one. train: the records of its
-    training; None where nothing is trained. passes: of one step. compares: it learns
-    from the drawn comparisons and pays for them. fits_reward: it pays for a reward model. asks_truth: every rollout
-    is a question to whoever knows the true reward.
+    training; None where nothing is trained. passes: of one step. compares: it learns from the drawn comparisons and
+    pays for them. fits_reward: it pays for a reward model. asks_truth: every rollout is a question to whoever knows
+    the true reward.
     """
 
     label: str

@@ -98,7 +98,7 @@ def compute(
 
     The plan stands in ``world``.json beside it. Killed at any moment, the table holds every run that was finished.
     Raises FrontierError, and writes nothing, if the folder holds another plan's results, a damaged table, or is
-    being written by somebody else.
+    being written by somebody else; ValueError if seeds or processes are no number of at least 1.
     """
     if world not in ARENAS:
         raise FrontierError(f"there is no world {world!r}; choose one of {', '.join(ARENAS)}")

@@ -79,7 +79,8 @@ def _logits(hidden: Tensor, weight: Tensor) -> Tensor:
 def has_linear_head(model: PreTrainedModel) -> bool:
     """Whether the model's logits are W h and nothing more: no bias, no scale, no soft cap.
 
-    Found out by running one token, with a hidden state so long that a soft cap would show as well as a scale.
+    Found out by running one token, with a hidden state so long that a soft cap would show as well as a scale. A model
+    with dropout draws no number of the caller's for it.
     """
     head, body = model.get_output_embeddings(), model.base_model
     if not isinstance(head, torch.nn.Linear) or head.bias is not None or body is model:
@@ -92,9 +93,10 @@ def has_linear_head(model: PreTrainedModel) -> bool:
             seen.append(hidden.copy_(torch.linspace(-100, 100, hidden.shape[-1])))
 
     hook = body.register_forward_hook(replace)
+    token = torch.zeros(1, 1, dtype=torch.long, device=model.device)
     try:
-        token = torch.zeros(1, 1, dtype=torch.long, device=model.device)
-        logits = model(input_ids=token, attention_mask=torch.ones_like(token), use_cache=False).logits
+        with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
+            logits = model(input_ids=token, attention_mask=torch.ones_like(token), use_cache=False).logits
     finally:
         hook.remove()
     return len(seen) == 1 and torch.allclose(logits, head(seen[0]).to(logits.dtype))

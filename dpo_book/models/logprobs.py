@@ -73,8 +73,8 @@ def sequence_logp(model: PreTrainedModel, batch: Batch) -> Tensor:
     """log π(y|x) = Σ_t log π(y_t | x, y_<t), summed (never averaged) over completion tokens.
 
     Returns shape (B,), float32 or wider, with gradient. Prompt tokens are read and not scored. Rows may be
-    padded on the left, on the right, or both. Where a model is asked again and again, ``token_scorer`` spares
-    finding out each time how its head is applied.
+    padded on the left, on the right, or both. Each call finds out anew, by running one token, how the model's head is
+    applied; who asks again and again makes a ``token_scorer`` once, as training does.
 
     Raises ValueError for a row that ``check_rows`` refuses.
     """
@@ -106,11 +106,11 @@ def token_scorer(model: PreTrainedModel) -> TokenScorer:
     Its result is (B, K), the batch's last K columns, K counted from the first column in which any row's completion
     stands; zero where no completion token stands. How the model's head is applied is found out here, once.
     """
-    through = _through_head if has_linear_head(model) else _through_logits
+    through = through_head if has_linear_head(model) else _through_logits
     return partial(through, model)
 
 
-def _through_head(model: PreTrainedModel, batch: Batch) -> Tensor:
+def through_head(model: PreTrainedModel, batch: Batch) -> Tensor:
     """From hidden states, the head applied to a few tokens at a time."""
     mask = completion_columns(batch)
     columns = mask.shape[1]

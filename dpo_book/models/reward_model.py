@@ -42,7 +42,7 @@ def token_values(model: PreTrainedModel, batch: Batch) -> Tensor:
     """V(x, y_<t): the same head's value before every completion token, (B, K), float32 or wider, with gradient.
 
     Read where the policy decides about y_t, after the prompt and what was said so far. Columns as in
-    ``token_logps``; zero where no completion token stands.
+    ``token_scorer``; zero where no completion token stands.
     """
     mask = completion_columns(batch)
     hidden = _hidden(model, batch.input_ids[:, :-1], batch.attention_mask[:, :-1])

@@ -1,7 +1,8 @@
 """log π(y|x) of whole completions and pairs, by a function that is made once for a model and then only called.
 
 How a model is best run is found out by trying it when the function is made: whether its logits are W h and nothing
-more (``head.py``), and whether completions of one prompt may stand in one row (``shared_prompt.py``).
+more (``head.py``), and whether completions of one prompt may stand in one row (``shared_prompt.py``). Of a sharded
+model all processes have to make the function, and it is called within ``unsharded`` or a step of training.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from transformers import PreTrainedModel
 from dpo_book.data.batches import in_parts
 from dpo_book.data.pairs import Pair, pair_lengths
 from dpo_book.models.head import has_linear_head
-from dpo_book.models.logprobs import Batch, TokenScorer, check_rows, collate, token_scorer
+from dpo_book.models.logprobs import Batch, TokenScorer, check_rows, collate, through_head, token_scorer
 from dpo_book.models.policy import autocast
 from dpo_book.models.shared_prompt import Group, collate_shared, pair_groups, shared_logp
 from dpo_book.system.processes import all_reduce_sum, this_process, unsharded
@@ -29,7 +30,7 @@ TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5, torch.bfloat16: 1e-2, tor
 
 
 def row_scorer(model: PreTrainedModel) -> RowScorer:
-    """``sequence_logp`` of this model. Of a sharded one, all processes have to ask."""
+    """``sequence_logp`` of this model."""
     score_tokens = unsharded(model, partial(token_scorer, model))
 
     def score(batch: Batch) -> Tensor:
@@ -42,7 +43,7 @@ def row_scorer(model: PreTrainedModel) -> RowScorer:
 def pair_scorer(model: PreTrainedModel, pairs: Sequence[Pair]) -> PairScorer:
     """The function that scores both completions of pairs, with gradient.
 
-    pairs: all that it will be asked about; the longest is tried. Of a sharded model, all processes have to ask.
+    pairs: all that it will be asked about; the longest is tried.
     """
     score_completions = completion_scorer(model, pairs)
 
@@ -59,8 +60,8 @@ def completion_scorer(model: PreTrainedModel, pairs: Sequence[Pair]) -> Completi
     It runs a prompt once for all its completions if the model can share prompts, and else once for each.
     """
     if can_share_prompts(model, pairs):
-        return partial(_together, model)
-    return partial(_apart, model, unsharded(model, partial(token_scorer, model)))
+        return partial(_in_one_row, model)
+    return partial(_in_own_rows, model, unsharded(model, partial(token_scorer, model)))
 
 
 @torch.no_grad()
@@ -77,12 +78,12 @@ def can_share_prompts(model: PreTrainedModel, pairs: Sequence[Pair]) -> bool:
     was_training = model.training
     model.eval()
     try:
-        apart, together = unsharded(model, partial(_both_ways, model, longest))
+        one_row, own_rows = unsharded(model, partial(_both_ways, model, longest))
     except Exception:  # of any class: every architecture has its own way of refusing a mask of four dimensions
         return False
     finally:
         model.train(was_training)
-    return torch.allclose(together, apart, rtol=TOLERANCE[model.dtype])
+    return torch.allclose(one_row, own_rows, rtol=TOLERANCE[model.dtype])
 
 
 def _attends_by_mask(model: PreTrainedModel) -> bool:
@@ -98,15 +99,16 @@ def _attends_by_mask(model: PreTrainedModel) -> bool:
 
 
 def _both_ways(model: PreTrainedModel, groups: Sequence[Group]) -> tuple[Tensor, Tensor]:
-    return _apart(model, token_scorer(model), groups), _together(model, groups)
+    score_tokens = partial(through_head, model)
+    return _in_one_row(model, groups), _in_own_rows(model, score_tokens, groups)
 
 
-def _together(model: PreTrainedModel, groups: Sequence[Group]) -> Tensor:
+def _in_one_row(model: PreTrainedModel, groups: Sequence[Group]) -> Tensor:
     """Every prompt once, its completions behind it in one row."""
     return shared_logp(model, collate_shared(groups).to(model.device))
 
 
-def _apart(model: PreTrainedModel, score_tokens: TokenScorer, groups: Sequence[Group]) -> Tensor:
+def _in_own_rows(model: PreTrainedModel, score_tokens: TokenScorer, groups: Sequence[Group]) -> Tensor:
     """Every completion in a row of its own, behind its prompt."""
     prompts, rows = [], []
     for prompt, completions in groups:

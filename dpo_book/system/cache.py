@@ -32,7 +32,7 @@ def cached(name: str, depends_on: dict, build: Callable[[Path], None]) -> Path:
     it (sizes, seeds, digests). Two processes that ask at once get one build. A build that is killed leaves nothing
     behind under the artefact's name; files that do not match their manifest are built anew.
     """
-    depends_on = {**depends_on, "versions": versions()}
+    depends_on = _with_versions(depends_on)
     folder = _place(name, depends_on)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
@@ -44,8 +44,12 @@ def cached(name: str, depends_on: dict, build: Callable[[Path], None]) -> Path:
 
 def find_cached(name: str, depends_on: dict) -> Path | None:
     """The folder of artefact ``name`` if an undamaged one is there; None, and nothing is built, if not."""
-    folder = _place(name, {**depends_on, "versions": versions()})
+    folder = _place(name, _with_versions(depends_on))
     return folder if _intact(folder) else None
+
+
+def _with_versions(depends_on: dict) -> dict:
+    return {**depends_on, "versions": versions()}
 
 
 def _place(name: str, depends_on: dict) -> Path:

@@ -29,8 +29,9 @@ def compute_reference_logps(
 ) -> tuple[Tensor, Tensor]:
     """log π_ref of chosen and rejected, (len(pairs),) each, of the pairs that a run comes by; NaN for all others.
 
-    As many completions at once as a step of the run has, so that what fits into memory there fits here. keep: show a
-    bar, and keep the result for the next run on the same data.
+    As many completions at once as a step of the run has, so that what fits into memory there fits here. keep: as the
+    command line wants it, with a bar, the model in shards where training is, and the result kept for the next run on
+    the same data.
     """
     rows = rows_reached(pair_lengths(pairs), config)
     reached = [pairs[i] for i in rows]
@@ -45,7 +46,8 @@ def compute_reference_logps(
 def _kept_scores(reference: PreTrainedModel, pairs: Sequence[Pair], batch_size: int) -> tuple[Tensor, Tensor]:
     """``score_pairs``, from the cache if it can be, under all that the result depends on.
 
-    Of several processes the first one reads and keeps it; all compute, or none.
+    Of several processes of one run the first one reads and keeps it; all compute, or none. Two runs that start at the
+    same moment both compute, for neither finds it there yet.
     """
     depends_on = {
         "model": model_digest(reference),

@@ -8,7 +8,6 @@ reward judges them, so that the truth is known. That is what lives here; ``data/
 
 import itertools
 import json
-import os
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,7 +18,6 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreT
 from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
 from dpo_book.data.pairs import Pair, bradley_terry_pairs
-from dpo_book.data.paper_sets import usable_rows
 from dpo_book.models.policy import sample_ids
 from dpo_book.system.cache import cached, file_digests
 from dpo_book.system.hub import first_line, hub_answers
@@ -33,11 +31,6 @@ TextReward = Callable[[str, str], float]  # r(x, y) in nats
 
 class RewardNotFoundError(OSError):
     """A sentiment model could not be loaded; the message names it and says what to do instead."""
-
-
-def imdb_reviews(source: str | os.PathLike | None = None, split: str = "train") -> list[str]:
-    """The film reviews, of the hub or of a local copy, which the reference policy learns to imitate."""
-    return [review for _, review in usable_rows("imdb", split, source)]
 
 
 def imdb_prompts(reviews: Sequence[str], tokenizer: PreTrainedTokenizerBase, seed: int = 0) -> list[list[int]]:

@@ -12,8 +12,7 @@ from dpo_book.models.policy import SIZES, build_policy
 from dpo_book.system.cache import cached
 from dpo_book.training.config import SFTConfig
 from dpo_book.training.offline import train_sft
-from dpo_book.worlds import tiny_reviews as grammar
-from dpo_book.worlds import verdicts as source
+from dpo_book.worlds import tiny_reviews as grammar, verdicts as source
 from dpo_book.worlds.tiny_reviews import TinyReviews, tiny_reviews
 from dpo_book.worlds.verdicts import Verdicts, verdicts
 

@@ -41,6 +41,8 @@ LIGHT = {
     "dpo --policy gpt2 --data x.jsonl --out x --beta much": 2,
     "dpo --policy gpt2 --data x.jsonl --out x": 2,
     "sft --data x.jsonl --out x --checkpoint-every 0": 2,
+    "dpo --policy gpt2 --data x.jsonl --out x --lora-rank 0": 2,
+    "dpo --policy gpt2 --data x.jsonl --out x --max-length 0": 2,
     "evaluate --policy a --reference b --data x.jsonl --beta nan": 2,
     "sample --policy gpt2": 2,
     "frontier mars": 2,
@@ -61,8 +63,8 @@ def test_help_and_the_answer_to_a_slip_need_no_torch():
 
 
 def test_the_command_line_knows_every_method_and_world_by_name():
-    assert tuple(METHODS) == commands.METHODS
-    assert get_args(commands.World) == tuple(ARENAS)
+    assert tuple(METHODS) == commands.METHOD_NAMES
+    assert get_args(commands.WorldName) == tuple(ARENAS)
 
 
 @pytest.mark.parametrize("library", ["tyro", "pyarrow.lib", "torch._C", "torch.nn.functional", "transformers.utils"])

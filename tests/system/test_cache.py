@@ -17,7 +17,7 @@ from tests.patience import PATIENCE, next_line
 
 INGREDIENTS = {"size": "nano", "seed": 0}
 
-# A process that builds an artefact slowly. It reads cache.py alone: importing the package takes seconds.
+# A process that builds an artefact slowly. It reads cache.py alone, as its path is at hand.
 SLOW_BUILD = f"""
 import runpy, sys, time
 from pathlib import Path

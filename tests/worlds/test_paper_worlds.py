@@ -107,7 +107,7 @@ def test_news_articles_are_no_tldr():
 def test_every_container_gives_the_same(name, kind, tmp_path):
     def load(source, split="train"):
         if name == "imdb":
-            return imdb.imdb_reviews(source, split)
+            return paper_sets.imdb_reviews(source, split)
         return load_preferences(name, split, source)
 
     rows, path = rows_of(name), tmp_path / f"copy.{kind}"
@@ -182,7 +182,7 @@ def test_an_unusable_row_is_left_out_and_named(case, tmp_path):
     with pytest.warns(
         UserWarning, match=f"{name}: left out 2 of 4 .*{words}.*copy.jsonl, line 2; .*line 4"
     ) as warned:
-        read = imdb.imdb_reviews(path) if name == "imdb" else load_preferences(name, source=path)
+        read = paper_sets.imdb_reviews(path) if name == "imdb" else load_preferences(name, source=path)
     assert len(read) == 2 and len(warned) == 1 and warned[0].filename == __file__
     (places,) = paper_sets.unusable_rows(name, source=path).values()
     assert [place.split(", ")[-1] for place in places] == ["line 2", "line 4"]
@@ -233,7 +233,7 @@ def test_a_row_of_another_form_is_refused_by_name(case, tmp_path):
     name, row, words = OTHER_FORM[case]
     path = write(tmp_path / "copy.jsonl", GOOD[name], row)
     with pytest.raises(PreferenceError) as error:
-        imdb.imdb_reviews(path) if name == "imdb" else load_preferences(name, source=path)
+        paper_sets.imdb_reviews(path) if name == "imdb" else load_preferences(name, source=path)
     for word in ["copy.jsonl, line 2: ", *words, f"; a row of {name!r} is {paper_sets.DATA[name].form}"]:
         assert word in str(error.value)
 
@@ -267,7 +267,7 @@ def no_network(monkeypatch):
 def test_no_network_is_one_clear_message_at_once(name, no_network):
     start = time.monotonic()
     with pytest.raises(PreferenceError) as error:
-        imdb.imdb_reviews() if name == "imdb" else load_preferences(name)
+        paper_sets.imdb_reviews() if name == "imdb" else load_preferences(name)
     assert time.monotonic() - start < 5
     call = "imdb_reviews(source=" if name == "imdb" else f'load_preferences("{name}", source='
     hub_id = paper_sets.DATA[name].hub_id
@@ -279,9 +279,10 @@ def test_no_network_is_one_clear_message_at_once(name, no_network):
 def test_offline_by_environment_is_as_clear(tmp_path):
     """HF_HUB_OFFLINE is read when the libraries are imported, so this takes a process of its own."""
     code = (
-        "import time; from dpo_book.worlds import imdb; from dpo_book import load_preferences\n"
+        "import time; from dpo_book import load_preferences\n"
+        "from dpo_book.data import paper_sets; from dpo_book.worlds import imdb\n"
         "start = time.monotonic()\n"
-        "for load in (lambda: load_preferences('hh'), lambda: load_preferences('tldr'), imdb.imdb_reviews,\n"
+        "for load in (lambda: load_preferences('hh'), lambda: load_preferences('tldr'), paper_sets.imdb_reviews,\n"
         "             imdb.sentiment_reward):\n"
         "    try: load()\n"
         "    except (ValueError, OSError) as error: print(type(error).__name__, error)\n"
@@ -310,13 +311,13 @@ def tokenizer():
 
 
 def test_reviews_lose_their_marks():
-    reviews = imdb.imdb_reviews(DATA / "imdb.jsonl")
+    reviews = paper_sets.imdb_reviews(DATA / "imdb.jsonl")
     assert len(reviews) == 6 and not any("<br" in review or "  " in review for review in reviews)
     assert reviews[0].endswith("humming the tune. The cast is great, the ending a delight.")
 
 
 def test_prompts_are_the_first_two_to_eight_tokens(tokenizer):
-    reviews = imdb.imdb_reviews(DATA / "imdb.jsonl") * 50
+    reviews = paper_sets.imdb_reviews(DATA / "imdb.jsonl") * 50
     prompts = imdb.imdb_prompts(reviews, tokenizer, seed=1)
     assert {len(prompt) for prompt in prompts} == set(range(2, 9))
     for prompt, review in zip(prompts, reviews, strict=True):
@@ -375,7 +376,7 @@ def test_a_model_of_something_else_is_refused(tokenizer, tmp_path):
 
 def test_imdb_end_to_end(tokenizer):
     policy = build_policy("mini", tokenizer)
-    prompts = imdb.imdb_prompts(imdb.imdb_reviews(DATA / "imdb.jsonl") * 12, tokenizer)
+    prompts = imdb.imdb_prompts(paper_sets.imdb_reviews(DATA / "imdb.jsonl") * 12, tokenizer)
     seen = []
 
     def reward(prompt, response):
