@@ -69,9 +69,23 @@ def run(notebook: nbformat.NotebookNode) -> None:
     ).execute()
     notebook.metadata = nbformat.from_dict(METADATA)
     for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = joined(cell.outputs)
         for number, output in enumerate(cell.get("outputs", [])):
             if widget := output.get("data", {}).get("application/vnd.jupyter.widget-view+json"):
                 widget["model_id"] = f"{cell.id}-{number}"  # the kernel's own is random, and gone with it
+
+
+def joined(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """What a cell prints in one piece: into how many it falls depends on how busy the machine was."""
+    found: list[nbformat.NotebookNode] = []
+    for output in outputs:
+        before = found[-1] if found else {}
+        if output.output_type == "stream" and before.get("name") == output.name:
+            found[-1] = nbformat.from_dict({**before, "text": before.text + output.text})
+        else:
+            found.append(output)
+    return found
 
 
 def write(notebook: nbformat.NotebookNode, path: Path) -> None:

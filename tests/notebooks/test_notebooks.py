@@ -11,7 +11,7 @@ from jupyter_server.services.contents.largefilemanager import LargeFileManager
 
 from tools.notebook_rules import problems
 from tools.picture import PICTURE, first_figure
-from tools.record import build
+from tools.record import build, joined
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 FOUND = sorted(NOTEBOOKS.glob("*.ipynb"))
@@ -102,6 +102,15 @@ def test_rules_name_what_is_wrong(cell, problem):
     found = list(problems(nbformat.v4.new_notebook(cells=[cell])))
     assert len(found) == (problem is not None)
     assert not found or problem in found[0]
+
+
+def test_what_a_cell_prints_is_recorded_in_one_piece():
+    pieces = [("stdout", "a\n"), ("stdout", "b\n"), ("stderr", "c\n"), ("stdout", "d\n")]
+    outputs = [nbformat.v4.new_output("stream", name=name, text=text) for name, text in pieces]
+    outputs.insert(1, nbformat.v4.new_output("display_data", {"text/plain": "<Figure>"}))
+    found = [(output.get("name"), output.get("text")) for output in joined(outputs)]
+    assert found == [("stdout", "a\n"), (None, None), ("stdout", "b\n"), ("stderr", "c\n"), ("stdout", "d\n")]
+    assert [output.text for output in joined(outputs[2:3] + outputs[2:3])] == ["b\nb\n"]
 
 
 def test_the_readme_s_picture_is_the_recorded_one():
