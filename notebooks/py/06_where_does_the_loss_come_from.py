@@ -20,11 +20,11 @@
 #
 # | after this chapter you can | |
 # |---|---|
-# | derive the DPO loss from equations 1 and 5 | 5 min |
-# | take its gradient by hand and say what its weight does | 8 min |
-# | tell a sum from a mean of token log-probabilities by their margins | 5 min |
-# | read the whole of DPO training, line by line, and say which lines are DPO's own | 5 min |
-# | write `dpo_loss`, and the log-probabilities it needs, yourself | 20 min |
+# | derive the DPO loss from equations 1 and 5 | 8 min |
+# | take its gradient by hand and say what its weight does | 12 min |
+# | tell a sum from a mean of token log-probabilities by their margins | 12 min |
+# | read the whole of DPO training, line by line, and say which lines are DPO's own | 12 min |
+# | write `dpo_loss`, its weight and the log-probabilities it needs yourself | 30 min |
 #
 # You need chapters 01, 04 and 05, or their three results, which the derivation recalls. Symbols: prompt $x$, winner $y_w$,
 # loser $y_l$, policy $\pi_\theta$ with weights $\theta$, reference $\pi_{\text{ref}}$, price of straying $\beta$, logistic
@@ -243,8 +243,8 @@ assert torch.allclose(slow, fast, atol=1e-4)  # float32, sums of about ten nats
 # %% [markdown]
 # ### Four ways to break it
 #
-# Each is a mistake from real code. The margin is between the trained reference here and an untrained GPT-2 in the role of
-# the policy, at $\beta = 1$, for the same pair. `margin_by` takes it with any `score`: a function that gives each of B
+# Each is easily made. The reference is the trained GPT-2, an untrained one plays the policy, $\beta = 1$, and the pair is
+# the same. `margin_by` takes it with any `score`: a function that gives each of B
 # rows, here the two responses, its log-probability (B,), from logits (B, T, V), token ids (B, T) and the mask (B, T)
 # that is true on the response's tokens.
 
@@ -351,8 +351,9 @@ assert torch.allclose(free_reward, beta * pi_w, atol=1e-12)
 #
 # ## The loop in the open
 #
-# Now everything is there for a real run. First the data: 1,280 pairs of verdicts, and for each a coin that falls as people
-# choose (equation 1). Here are three of them, the winner on the left.
+# Now everything is there for a real run. First the data: 1,280 pairs of verdicts. Of the verdicts 40 % are the reference's
+# own, 40 % the best of 16 of them by the true reward, and 20 % any four words. For each pair a coin falls as people choose
+# (equation 1, with the true reward). Here are three of them, the winner on the left.
 
 # %% tags=["nbval-ignore-output"]
 with torch.no_grad():
@@ -367,6 +368,7 @@ for pair in pairs[:3]:
 # `sequence_logp` and `dpo_loss`. Two only arrange token ids: `batches_by_length` says which pairs make up the next batch
 # (shuffled, those of like length together), and `collate` pads rows to one length. Look for the six lines that are DPO's
 # own, from `x, y_w, y_l` to `dpo_loss`. Around them stands what every training loop has, and the last line keeps a log.
+# The reference stays as it is because the optimizer holds the policy's weights alone; `no_grad` only saves work.
 
 # %%
 policy = copy_policy(reference)  # π_θ starts as π_ref
@@ -377,7 +379,7 @@ for step in range(10):
     x, y_w, y_l = zip(*[pairs[i][:3] for i in next(batches)])
     both = collate(x * 2, y_w + y_l)  # 128 rows of winners, then 128 of losers
     pi_w, pi_l = sequence_logp(policy, both).chunk(2)  # log π_θ(y|x)
-    with torch.no_grad():  # the reference is frozen
+    with torch.no_grad():  # nobody asks for the reference's gradient
         ref_w, ref_l = sequence_logp(reference, both).chunk(2)  # log π_ref(y|x)
     losses, r_w, r_l = dpo_loss(pi_w, pi_l, ref_w, ref_l, beta)
     loss = losses.mean()
@@ -414,22 +416,27 @@ print("step   loss in the open   loss of train_dpo   mean margin")
 for (loss, mean_margin), record in zip(in_the_open, records):
     print(f"{record['step']:4}        ≈ {loss:.4f}", end="            ")
     print(f"≈ {record['loss']:.4f}        ≈ {mean_margin:.2f}")
-    # Both add up in float32, in steps of 6e-8 here, but in different orders. After ten
-    # steps 2e-7 was seen. AdamW's own weight decay, left in by mistake, makes 6e-6.
+    # Over 20 seeds at most 2e-7 apart. AdamW's own weight decay, 0.01, makes 3e-6 or more.
     assert abs(loss - record["loss"]) < 1e-6
+print("nowhere 0.000001 apart")
 assert abs(in_the_open[0][0] - math.log(2)) < 1e-6
-assert in_the_open[-1][1] > 0.1 and sum(loss for loss, _ in in_the_open[1:]) / 9 < 0.68
+for loss, mean_margin in in_the_open[1:]:
+    assert mean_margin > 0 and loss < math.log(2)
 
 # %% [markdown]
-# The same, step by step. The first loss is $\ln 2$ and the first margin 0, as they must be at the start; then the margin
-# grows and the loss falls, both unevenly, for each batch has other pairs. Now you have seen DPO, all of it. What
-# `train_dpo` adds is comfort: it runs a prompt once for both responses, asks the reference before the first step, warms
-# the learning rate up, stops when a number is not finite, and can keep checkpoints and use several GPUs.
+# The same, step by step. In the seventh digit they may differ: both compute in float32, and `train_dpo` adds up in another
+# order, for it runs each prompt once for both responses, behind a mask that keeps these apart (chapter 11 shows it).
+#
+# The first loss is $\ln 2$ and the first margin 0, as they must be at the start. Then every margin is above 0 and every loss
+# below $\ln 2$, both unevenly: each batch has pairs that were not seen before, and some coins have fallen against the
+# better response. Now you have seen DPO. What `train_dpo` adds is comfort: besides the prompt, it asks the reference before
+# the first step (it may, for the reference never changes), warms the learning rate up if told to, stops when a number is
+# not finite, and can keep checkpoints and use several GPUs.
 #
 # ## What could go wrong
 #
-# **"Does concatenating chosen and rejected leak one into the other?"** They are stacked on the *batch* axis: two rows, and
-# rows do not see each other. The check: a row's log-probability is the same with any other row beside it.
+# **"Does concatenating chosen and rejected leak one into the other?"** In the loop above they are stacked on the *batch*
+# axis: two rows, and rows do not see each other. The check: a row's log-probability is the same alone and beside the other.
 
 # %%
 with torch.no_grad():
@@ -547,7 +554,7 @@ widgets.Quiz(
     {
         "Next to nothing: its weight is β σ(−8).": "σ(−8) is about 0.0003: the pair is ranked right by a wide margin.",
         "It is pushed hardest, because it is the clearest pair.": "The weight is large for pairs that are ranked wrong.",
-        "Nothing at all: the loss is zero.": "The loss is about 0.0003, and never zero: the margin grows without end.",
+        "Nothing at all: the loss is zero.": "The loss is about 0.0003. It is small at +8, and zero at no margin.",
     },
     right="Next to nothing: its weight is β σ(−8).",
 )
