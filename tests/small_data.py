@@ -29,7 +29,7 @@ def write_run(folder: Path, *options: str) -> list:
     """Write a nano policy and eleven preferences; what follows ``python`` in a DPO run on them, but for --out."""
     build_policy("nano", verdicts().tokenizer, seed=3).save_pretrained(folder / "start")
     verdicts().tokenizer.save_pretrained(folder / "start")
-    rows = [{"prompt": "the plot", "chosen": chosen, "rejected": rejected} for chosen, rejected in UNEVEN] * 4
+    rows = [{"prompt": "the plot ", "chosen": chosen, "rejected": rejected} for chosen, rejected in UNEVEN] * 4
     (folder / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[:11]))
     run = ["-m", "dpo_book", "dpo", "--policy", folder / "start", "--data", folder / "pairs.jsonl", "--beta=0.5"]
     return [*run, "--learning-rate=1e-3", "--warmup-steps=0", *options]

@@ -1,5 +1,6 @@
 """A ``Pair`` is a preference as token ids, the only form that training reads: made of texts, or of judged samples."""
 
+import datetime
 import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,7 +10,10 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from dpo_book.data.preferences import Preference
+from dpo_book.data.tokenization import PairError, tokenized
 from dpo_book.maths.bradley_terry import preference_probability
+from dpo_book.maths.require import require_seed
+from dpo_book.maths.shapes import require_no_nan, require_one_shape
 
 
 class Pair(NamedTuple):
@@ -24,54 +28,58 @@ class Pair(NamedTuple):
     chosen_probability: float = 1.0
 
 
-class PairError(ValueError):
-    """A preference cannot be made into a pair; the message names the row and says what would be right."""
-
-
 def tokenize_pairs(
     preferences: Sequence[Preference],
     tokenizer: PreTrainedTokenizerBase,
     max_length: int | None = None,
     drop_long: bool = False,
+    date: datetime.date | None = None,
 ) -> list[Pair]:
-    """Tokenise preferences: prompt and completions apart, the tokenizer's EOS (if it has one) after each completion.
+    """Tokenise preferences: prompt and completion as they are in their one text, parted where the second begins.
+
+    A completion of text ends with the tokenizer's EOS, if it has one; an answer in a conversation with the mark that
+    the chat template puts there, or else with EOS. Where the prompt's last token has grown into the completion, or a
+    template writes the prompt differently alone, the completion begins where the two part, as in TRL; one warning
+    names these rows. date: what a template that asks for today's date is told, by default today.
 
     max_length: the most tokens that prompt + completion may have, such as the model's context. A longer
     completion is cut at its end and then gets no EOS, so that nobody learns to stop in mid-sentence. A
-    prompt is never cut: one that leaves no room for a completion raises PairError naming its row (counted
-    from 1), or is dropped, counted and warned of with ``drop_long=True``.
+    prompt is never cut: one that leaves no room for a completion raises PairError naming its row, or is
+    dropped, counted and warned of with ``drop_long``.
 
     Pairs whose completions are the same tokens, also after cutting, carry no preference: they are dropped,
-    counted and warned of. PairError if nothing is left.
+    counted and warned of. PairError if nothing is left, or for a row that cannot be tokenised.
     """
-    pairs, identical, long = [], [], []
-    for row, preference in enumerate(preferences, start=1):
-        if not isinstance(preference, Preference):
-            raise TypeError(
-                f"row {row} is a {type(preference).__name__} and no Preference: read a file with load_preferences, "
-                "or make Preference(prompt, chosen, rejected)"
-            )
-        prompt, chosen, rejected = _encode(preference, tokenizer, row)
+    pairs, identical, long, grown = [], [], [], []
+    rows = tokenized(preferences, tokenizer, date)
+    for preference, tokens in zip(preferences, rows, strict=True):
+        prompt, chosen, rejected = tokens.prompt, tokens.chosen, tokens.rejected
         room = len(prompt) + max(len(chosen), len(rejected)) if max_length is None else max_length - len(prompt)
         if room < 1:
             if not drop_long:
                 raise PairError(
-                    f"row {row}: the prompt has {len(prompt)} tokens, so nothing of a completion is left within "
-                    f"max_length = {max_length}. Shorten the prompt, raise max_length (no further than the "
-                    "model's context), or pass drop_long=True"
+                    f"{tokens.where}: the prompt has {len(prompt)} tokens, so nothing of a completion is left within "
+                    f"max_length = {max_length}. Shorten the prompt, raise max_length (no further than the model's "
+                    "context), or leave such rows out with drop_long"
                 )
-            long.append(row)
+            long.append(tokens.where)
         elif chosen[:room] == rejected[:room]:
-            identical.append(row)
+            identical.append(tokens.where)
         else:
             pairs.append(Pair(prompt, chosen[:room], rejected[:room], preference.chosen_probability))
+            if tokens.grown:
+                grown.append(tokens.where)
 
+    total = len(preferences)
     cut = "" if max_length is None else f", once cut to {max_length} tokens"
-    _report(identical, len(preferences), f"chosen and rejected are the same{cut}")
-    _report(long, len(preferences), f"the prompt alone fills {max_length} tokens")
+    _report("dropped", identical, total, f"chosen and rejected are the same{cut}")
+    _report("dropped", long, total, f"the prompt alone fills {max_length} tokens")
+    _report(
+        "in", grown, total, "the prompt's end is written differently before its completion, and is scored with it"
+    )
     if not pairs:
         raise PairError(
-            f"none of the {len(preferences)} pairs can be trained on: {len(identical)} have the same chosen and "
+            f"none of the {total} pairs can be trained on: {len(identical)} have the same chosen and "
             f"rejected completion{cut}, {len(long)} have too long a prompt"
         )
     return pairs
@@ -91,51 +99,10 @@ def check_pairs(pairs: Sequence[Pair]) -> None:
             raise PairError(f"row {row}: chosen_probability must be in [0, 1], not {pair.chosen_probability}")
 
 
-def _report(rows: list[int], total: int, why: str) -> None:
-    if rows:
-        named = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
-        warnings.warn(f"dropped {len(rows)} of {total} pairs: {why} (rows {named})", stacklevel=3)
-
-
-def _encode(
-    preference: Preference, tokenizer: PreTrainedTokenizerBase, row: int
-) -> tuple[list[int], list[int], list[int]]:
-    if isinstance(preference.prompt, str):
-        prompt = tokenizer(preference.prompt).input_ids
-        if not prompt and tokenizer.bos_token_id is not None:
-            prompt = [tokenizer.bos_token_id]  # something has to predict the first token
-        completions = [preference.chosen, preference.rejected]
-    else:
-        prompt_text = _render(preference.prompt, tokenizer, completed=False)
-        # A chat template writes its own BOS token; without one the tokenizer adds it, as to any text.
-        prompt = tokenizer(prompt_text, add_special_tokens=tokenizer.chat_template is None).input_ids
-        whole = [
-            _render([*preference.prompt, *turn], tokenizer, completed=True)
-            for turn in (preference.chosen, preference.rejected)
-        ]
-        if not all(text.startswith(prompt_text) for text in whole):
-            raise PairError(f"row {row}: the chat template does not keep the prompt's text in front of the answer")
-        completions = [text[len(prompt_text) :] for text in whole]
-    if not prompt:
-        raise PairError(f"row {row}: the prompt has no token, and the tokenizer has no BOS token to stand for it")
-
-    encoded = [tokenizer(text, add_special_tokens=False).input_ids for text in completions]
-    for name, ids in zip(("chosen", "rejected"), encoded, strict=True):
-        if not ids:
-            raise PairError(f"row {row}: the {name} completion has no token")
-    eos = tokenizer.eos_token_id
-    if eos is not None:
-        # After its end mark a chat template may write a line break, which the model never gets to say.
-        encoded = [ids[: len(ids) - ids[::-1].index(eos)] if eos in ids else [*ids, eos] for ids in encoded]
-    return prompt, *encoded
-
-
-def _render(messages: Sequence[dict], tokenizer: PreTrainedTokenizerBase, completed: bool) -> str:
-    """Messages as one text: by the tokenizer's chat template, or as "role: content" lines without one."""
-    if tokenizer.chat_template is not None:
-        return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=not completed)
-    lines = [f"{message['role']}: {message['content']}" for message in messages]
-    return "\n".join(lines) if completed else "\n".join([*lines, "assistant:"])
+def _report(done: str, places: list[str], total: int, why: str) -> None:
+    if places:
+        named = "; ".join(places[:5]) + ("; ..." if len(places) > 5 else "")
+        warnings.warn(f"{done} {len(places)} of {total} pairs: {why} ({named})", stacklevel=3)
 
 
 def pair_lengths(pairs: Sequence[Pair]) -> list[int]:
@@ -165,6 +132,9 @@ def bradley_terry_pairs(
     """
     if labels not in ("hard", "soft"):
         raise ValueError(f'labels must be "hard" or "soft", got {labels!r}')
+    require_one_shape(reward_a=reward_a, reward_b=reward_b)
+    require_no_nan(reward_a=reward_a, reward_b=reward_b)
+    require_seed("seed", seed)
     probability = preference_probability(reward_a.double(), reward_b.double())
     if labels == "hard":
         coin = torch.rand(len(probability), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)

@@ -9,7 +9,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from dpo_book.data.reading import PreferenceError, Rows, read_rows, show
+from dpo_book.data.reading import read_rows
+from dpo_book.data.rows import PreferenceError, Rows, listed, show
 from dpo_book.system.hub import first_line
 
 
@@ -69,7 +70,7 @@ def _field(row: dict, key: str, kind: type, of: str = ""):
     if not isinstance(row, dict):
         raise PreferenceError(f"{of}is {show(row)}, not an object")
     if key not in row:
-        raise PreferenceError(f"{of}no {key!r}; there are: {', '.join(map(repr, row)) or 'none'}")
+        raise PreferenceError(f"{of}no {key!r}; there are: {listed(row)}")
     if type(row[key]) is not kind:  # an instance would do, but True is one of int
         words = {str: "text", int: "a whole number", list: "a list", dict: "an object"}
         raise PreferenceError(f"{of}{key!r} must be {words[kind]}, not {show(row[key])}")
@@ -98,14 +99,17 @@ DATA = {
 }
 
 
-def usable_rows(name: str, split: str = "train", source: str | os.PathLike | None = None) -> list[tuple[str, Any]]:
+def usable_rows(
+    name: str, split: str = "train", source: str | os.PathLike | None = None, configuration: str | None = None
+) -> list[tuple[str, Any]]:
     """The rows of ``DATA[name]``, each with where it stands: {prompt, chosen, rejected}, or an IMDb review.
 
-    source: a file or folder in the data set's own form instead of the hub. Data that people made has rows that
-    are no comparison, HH many of them: they are left out and one warning names them (twenty a reason;
-    ``unusable_rows`` lists all). PreferenceError where the form is not the data set's, or where nothing is left.
+    source: a file or folder in the data set's own form instead of the hub; configuration: which of several there.
+    Data that people made has rows that are no comparison, HH many of them: they are left out and one warning names
+    them (twenty a reason; ``unusable_rows`` lists all). PreferenceError where the form is not the data set's, or
+    where nothing is left.
     """
-    usable, unusable = _sorted_rows(name, split, source)
+    usable, unusable = _sorted_rows(name, split, source, configuration)
     if unusable:
         total = len(usable) + sum(map(len, unusable.values()))
         message = f"{name}: left out {total - len(usable)} of {total} rows"
@@ -118,19 +122,26 @@ def usable_rows(name: str, split: str = "train", source: str | os.PathLike | Non
     return usable
 
 
-def imdb_reviews(source: str | os.PathLike | None = None, split: str = "train") -> list[str]:
+def imdb_reviews(
+    source: str | os.PathLike | None = None, split: str = "train", configuration: str | None = None
+) -> list[str]:
     """The film reviews, of the hub or of a local copy, which the reference policy learns to imitate."""
-    return [review for _, review in usable_rows("imdb", split, source)]
+    return [review for _, review in usable_rows("imdb", split, source, configuration)]
 
 
-def unusable_rows(name: str, split: str = "train", source: str | os.PathLike | None = None) -> dict[str, list[str]]:
+def unusable_rows(
+    name: str, split: str = "train", source: str | os.PathLike | None = None, configuration: str | None = None
+) -> dict[str, list[str]]:
     """Where every row stands that ``usable_rows`` leaves out, by the reason."""
-    return _sorted_rows(name, split, source)[1]
+    return _sorted_rows(name, split, source, configuration)[1]
 
 
-def _sorted_rows(name: str, split: str, source) -> tuple[list[tuple[str, Any]], dict[str, list[str]]]:
+def _sorted_rows(
+    name: str, split: str, source: str | os.PathLike | None, configuration: str | None
+) -> tuple[list[tuple[str, Any]], dict[str, list[str]]]:
+    rows = _hub_rows(name, split, configuration) if source is None else read_rows(source, split, configuration)
     usable, unusable = [], {}
-    for where, row in _hub_rows(name, split) if source is None else read_rows(source, split):
+    for where, row in rows:
         try:
             usable.append((where, DATA[name].read(row)))
         except Unusable as reason:
@@ -140,9 +151,9 @@ def _sorted_rows(name: str, split: str, source) -> tuple[list[tuple[str, Any]], 
     return usable, unusable
 
 
-def _hub_rows(name: str, split: str) -> Rows:
+def _hub_rows(name: str, split: str, configuration: str | None) -> Rows:
     try:
-        return read_rows(DATA[name].hub_id, split, **DATA[name].place)
+        return read_rows(DATA[name].hub_id, split, configuration, **DATA[name].place)
     except PreferenceError as error:
         cause = error.__cause__ or error
         call = "imdb_reviews(source=...)" if name == "imdb" else f'load_preferences("{name}", source=...)'

@@ -5,37 +5,73 @@ The data that DPO learns from: for a prompt x, a response y_w that a judge chose
 
 import os
 import warnings
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
+from dpo_book.data.columns import (
+    SIDES,
+    Messages,
+    check_columns,
+    has_words,
+    label_of,
+    prompt_of,
+    side,
+    template_settings_of,
+    tools_of,
+)
 from dpo_book.data.paper_sets import usable_rows
-from dpo_book.data.reading import FORMS, PreferenceError, read_rows, show
-
-Messages = list[dict[str, str]]
+from dpo_book.data.reading import read_rows
+from dpo_book.data.rows import FORMS, PreferenceError, show
 
 
 @dataclass(frozen=True)
 class Preference:
     """One comparison: `chosen` (y_w) was preferred to `rejected` (y_l) as a response to `prompt` (x).
 
-    Each is text or, in the conversational form, a list of {"role", "content"} messages.
+    Each is text or, in the conversational form, a list of {"role", "content"} messages, with whatever else
+    they say (tool_calls, reasoning_content, ...).
     `chosen_probability` is the soft label p*(y_w ≻ y_l | x), in [0, 1]; 1 is the usual hard label.
+    `tools` and `chat_template_kwargs` are for the chat template of a conversation, as in `transformers`.
+    `where` the record was read, such as "pairs.jsonl, line 12", is for error messages, and no part of it.
     """
 
     prompt: str | Messages
     chosen: str | Messages
     rejected: str | Messages
     chosen_probability: float = 1.0
+    tools: list | None = None
+    chat_template_kwargs: dict | None = None
+    where: str = field(default="", compare=False, repr=False)
 
     def __post_init__(self):
         for column in ("prompt", "chosen", "rejected"):
             if not isinstance(getattr(self, column), str | list):
                 raise PreferenceError(f"{column} must be text or messages, not {show(getattr(self, column))}")
-        if not 0 <= self.chosen_probability <= 1:  # written so that NaN fails too
-            raise PreferenceError(f"chosen_probability must be in [0, 1], not {self.chosen_probability}")
+        if not (self.tools is None and self.chat_template_kwargs is None):
+            self._check_for_template("tools", list)
+            self._check_for_template("chat_template_kwargs", dict)
+        try:
+            is_probability = 0 <= self.chosen_probability <= 1  # written so that NaN fails too
+        except TypeError:
+            is_probability = False
+        if not is_probability:
+            raise PreferenceError(f"chosen_probability must be in [0, 1], not {show(self.chosen_probability)}")
+
+    def _check_for_template(self, name: str, kind: type):
+        value = getattr(self, name)
+        if value is not None and not isinstance(value, kind):
+            raise PreferenceError(f"{name} must be a {kind.__name__}, not {show(value)}")
+        if value and isinstance(self.prompt, str):
+            raise PreferenceError(f"{name} is for conversations: with text there is no chat template to read it")
 
 
 def load_preferences(
-    path_or_name: str | os.PathLike, split: str = "train", source: str | os.PathLike | None = None
+    path_or_name: str | os.PathLike,
+    split: str = "train",
+    source: str | os.PathLike | None = None,
+    *,
+    configuration: str | None = None,
+    prompt_from: Sequence[str] | None = None,
 ) -> list[Preference]:
     """Read preferences from a file, a local folder, or the Hugging Face hub (`owner/name`).
 
@@ -43,42 +79,53 @@ def load_preferences(
     `source`, a file or folder in that form; rows of theirs that are no comparison are left out and warned of.
 
     A file is .jsonl, .json (an array, or JSON lines), .csv or .parquet, and is all one split, "train". A
-    folder holds such files, named as on the hub (train.jsonl, test.jsonl), or is what `save_to_disk` wrote.
+    folder holds such files, named as on the hub (train.jsonl, test.jsonl), or is what `save_to_disk` wrote; one
+    that holds other data, which would be left out, is an error. `configuration` names one of a data set's.
 
     Columns: `chosen`, `rejected`; `prompt`, without which the prompt is what both begin with (see
-    `split_prompt`); `chosen_probability` if there are soft labels. Others are ignored, and so is a plain
-    `prompt` beside conversations, which hold it already (TRL does the same). An empty prompt must be
-    written out; an empty completion is an error. Pairs whose completions are the same carry no
-    information (their margin is always 0): they are dropped, and one warning counts them.
+    `split_prompt`); `chosen_probability` if there are soft labels; for conversations `tools` and
+    `chat_template_kwargs`. `prompt_from` names columns that make the prompt instead: their texts that are not
+    empty, a blank line between them and, as after a `prompt`, nothing between them and the completion.
+    Others are ignored, but for those that say something: `system`, `history`, pictures, one of the names above
+    misspelt, and without a `prompt` or `prompt_from` every column of text or lists, unless it is named as an id,
+    a source, a score or the like (`columns.ABOUT`): they are an error. So is a `prompt` of text beside
+    conversations, unless they begin with a user's message that says the same (TRL refuses even that).
+    An empty prompt must be written out; an empty completion is an error. Pairs whose completions are the same
+    carry no information (their margin is always 0): they are dropped, and one warning counts them.
 
     Raises `FileNotFoundError` for a missing file and `PreferenceError` for all else. Rows count from 1,
     without the header; JSON lines are named by their line in the file.
     """
+    if prompt_from is not None:
+        _check_names(prompt_from)
     if path_or_name in ("hh", "tldr"):
-        rows = usable_rows(path_or_name, split, source)
+        if prompt_from is not None:
+            raise PreferenceError(f"prompt_from is for rows of other columns: {path_or_name!r} has a form of its own")
+        rows = usable_rows(path_or_name, split, source, configuration)
     elif path_or_name == "imdb":
         raise PreferenceError(
             "'imdb' is reviews without comparisons: dpo_book.worlds.imdb.sentiment_pairs makes some"
         )
     elif source is None:
-        rows = read_rows(path_or_name, split)
+        rows = read_rows(path_or_name, split, configuration)
     else:
         raise PreferenceError(f"source is for 'hh' and 'tldr', not for {str(path_or_name)!r}")
     preferences, same, forms = [], [], {}
     for where, row in rows:
         try:
-            preference = _preference(row)
+            preference = _preference(where, row, prompt_from)
         except PreferenceError as error:
             raise PreferenceError(f"{where}: {error}") from None
+        except RecursionError:
+            raise PreferenceError(f"{where}: is nested too deeply") from None
         if preference is None:
             same.append(where)
         else:
             preferences.append(preference)
-        shape = "text" if isinstance(row["chosen"], str) else "messages"
-        forms.setdefault(f"{shape} with{'' if 'prompt' in row else 'out'} a prompt column", where)
+        forms.setdefault((type(row["chosen"]), "prompt" in row or prompt_from is not None), where)
         if len(forms) > 1:
             (first, at), (other, where) = forms.items()
-            raise PreferenceError(f"{where}: is {other}, but {at} is {first}: keep to one form")
+            raise PreferenceError(f"{where}: is {_form(*other)}, but {at} is {_form(*first)}: keep to one form")
     if not forms:
         raise PreferenceError(f"{path_or_name}: no rows; {FORMS}")
     if not preferences:
@@ -129,43 +176,45 @@ def split_prompt(chosen: str | Messages, rejected: str | Messages) -> tuple:
     return chosen[:end], chosen[end:], rejected[end:]
 
 
-def _preference(row: dict) -> Preference | None:
+def _preference(where: str, row: dict, prompt_from: Sequence[str] | None) -> Preference | None:
     """The record of a row, checked; None where chosen and rejected are the same."""
-    if not isinstance(row, dict):
-        raise PreferenceError(f"is {show(row)}, not an object; {FORMS}")
-    for column in ("chosen", "rejected"):
-        if column not in row:
-            raise PreferenceError(f"no column {column!r}; columns: {', '.join(map(repr, row))}; {FORMS}")
-    prompt = _content(row, "prompt") if "prompt" in row else None
-    chosen, rejected = _content(row, "chosen"), _content(row, "rejected")
+    check_columns(row, prompt_from)
+    prompt = prompt_of(row, prompt_from)
+    chosen, rejected = side(row, "chosen"), side(row, "rejected")
     if type(chosen) is not type(rejected) or (isinstance(prompt, list) and isinstance(chosen, str)):
         raise PreferenceError("mixes text and messages: make prompt, chosen and rejected alike")
-    label = row.get("chosen_probability", 1.0)
-    try:
-        probability = float(label)  # a CSV has only text
-    except (TypeError, ValueError):
-        raise PreferenceError(f"chosen_probability must be in [0, 1], not {show(label)}") from None
+    probability, tools, settings = label_of(row), tools_of(row), template_settings_of(row)
     if chosen == rejected:
         return None
     if type(prompt) is not type(chosen):
+        if prompt is not None:
+            _check_said(prompt, chosen, rejected)
         prompt, chosen, rejected = split_prompt(chosen, rejected)
-    return Preference(prompt, chosen, rejected, probability)
+        for name, content in {"chosen": chosen, "rejected": rejected}.items():
+            if not has_words(content):
+                raise PreferenceError(f"column {name!r} is empty after the prompt, with which both begin")
+    return Preference(prompt, chosen, rejected, probability, tools, settings, where)
 
 
-def _content(row: dict, column: str) -> str | Messages:
-    """The text of a column, or its messages with only their role and content."""
-    value, texts = row[column], [row[column]]
-    if isinstance(value, list):
-        for message in value:
-            match message:
-                case {"role": str(), "content": str()}:
-                    continue
-            right = '{"role": text, "content": text}'
-            raise PreferenceError(f"column {column!r}: a message must be {right}, not {show(message)}")
-        value = [{"role": message["role"], "content": message["content"]} for message in value]
-        texts = [message["content"] for message in value]
-    elif not isinstance(value, str):
-        raise PreferenceError(f"column {column!r} must be text or a list of messages, not {show(value)}")
-    if value == [] or (column != "prompt" and not any(text.strip() for text in texts)):
-        raise PreferenceError(f"column {column!r} is empty ({show(value)}): it needs at least one word")
-    return value
+def _form(kind: type, has_prompt: bool) -> str:
+    return f"{'text' if kind is str else 'messages'} with{'' if has_prompt else 'out'} a prompt column"
+
+
+def _check_said(prompt: str, chosen: Messages, rejected: Messages) -> None:
+    """PreferenceError unless a prompt of text is what the user says in the messages with which both begin."""
+    shared = chosen[: common_prefix_length(chosen, rejected)]
+    said = [message.get("content", "").strip() for message in shared if message["role"] == "user"]
+    if prompt.strip() not in said:
+        raise PreferenceError(
+            f"the prompt is text ({show(prompt)}) beside messages, and none of the user's messages with which both "
+            "begin: write it as messages, or put it in front of both"
+        )
+
+
+def _check_names(prompt_from: Sequence[str]) -> None:
+    names = [] if isinstance(prompt_from, str) else list(prompt_from)
+    if not names or not all(isinstance(name, str) for name in names) or set(names) & set(SIDES):
+        raise PreferenceError(
+            f'prompt_from must name the columns that make the prompt, such as ["instruction", "input"], not '
+            f"{show(prompt_from)}"
+        )

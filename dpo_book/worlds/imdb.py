@@ -9,7 +9,7 @@ reward judges them, so that the truth is known. That is what lives here; ``data/
 import itertools
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -18,10 +18,12 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreT
 from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
 from dpo_book.data.pairs import Pair, bradley_terry_pairs
-from dpo_book.models.policy import sample_ids
-from dpo_book.system.cache import cached, file_digests
+from dpo_book.data.tokens import completion_texts, opening_ids, plain_ids
+from dpo_book.models.sampling import end_ids, sample_ids
+from dpo_book.system.cache import cached
 from dpo_book.system.hub import first_line, hub_answers
-from dpo_book.system.provenance import data_digest, model_digest
+from dpo_book.system.manifest import file_digests
+from dpo_book.system.provenance import data_digest, model_digest, tokenizer_digest
 
 SENTIMENT_MODEL = "siebert/sentiment-roberta-large-english"  # the paper's ground truth on IMDb (section 6.1)
 SENTIMENT_REVISION = "refs/pr/9"  # where its weights are safetensors; on main they are a pickle
@@ -35,11 +37,8 @@ class RewardNotFoundError(OSError):
 
 def imdb_prompts(reviews: Sequence[str], tokenizer: PreTrainedTokenizerBase, seed: int = 0) -> list[list[int]]:
     """The first 2 to 8 tokens of each review (section 6.1), how many by lot, after the tokenizer's own opening."""
-    opening = tokenizer("").input_ids  # a BOS token, where a tokenizer sets one before any text; GPT-2's does not
-    rng = random.Random(seed)
     beginnings = [" ".join(review.split()[:20]) for review in reviews]  # each word is a token or more
-    tokens = tokenizer(beginnings, add_special_tokens=False).input_ids
-    return [[*opening, *ids[: rng.randint(2, 8)]] for ids in tokens]
+    return [prompt for prompt, _ in _begun(tokenizer, beginnings, seed)]
 
 
 def imdb_examples(
@@ -50,14 +49,29 @@ def imdb_examples(
     Cut to ``max_length`` tokens in all; what is cut gets no EOS.
     """
     end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-    prompts = imdb_prompts(reviews, tokenizer, seed)
-    opening = tokenizer("").input_ids
     examples = []
-    for prompt, ids in zip(prompts, tokenizer(list(reviews), add_special_tokens=False).input_ids, strict=True):
-        whole = [*opening, *ids, *end][:max_length]
-        if len(whole) > len(prompt):
-            examples.append((prompt, whole[len(prompt) :]))
+    for prompt, rest in _begun(tokenizer, reviews, seed):
+        completion = [*rest, *end]
+        if max_length is not None:
+            completion = completion[: max(0, max_length - len(prompt))]
+        if completion:
+            examples.append((prompt, completion))
+    if not examples:
+        raise ValueError(
+            f"no review has a token left to imitate within {max_length} tokens, its first words taken off"
+        )
     return examples
+
+
+def _begun(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], seed: int
+) -> Iterator[tuple[list[int], list[int]]]:
+    """The ids of each text parted after its first 2 to 8 tokens, the tokenizer's opening before them."""
+    opening = opening_ids(tokenizer)  # a BOS token, where a tokenizer sets one before any text; GPT-2's does not
+    rng = random.Random(seed)
+    for ids in plain_ids(tokenizer, texts):
+        first = rng.randint(2, 8)
+        yield [*opening, *ids[:first]], ids[first:]
 
 
 def sentiment_reward(name: str = SENTIMENT_MODEL) -> TextReward:
@@ -126,7 +140,7 @@ def sentiment_pairs(
     for _ in range(completions):
         batches = [prompts[start : start + 64] for start in range(0, len(prompts), 64)]
         ids = [y for batch in batches for y in sample_ids(policy, batch, max_new_tokens, seed=rng.getrandbits(31))]
-        responses = tokenizer.batch_decode(ids, skip_special_tokens=True)
+        responses = completion_texts(tokenizer, prompts, ids)
         drawn.append(ids)
         rewards.append(torch.tensor([reward(x, y) for x, y in zip(texts, responses, strict=True)]))
     pairs = []
@@ -152,9 +166,9 @@ def imdb_pairs(
 
     depends_on = {
         "model": model_digest(policy),
-        "config": policy.config.to_json_string(),
+        "ends": sorted(end_ids(policy)),
         "prompts": data_digest(starts),
-        "tokenizer": data_digest(sorted(tokenizer.get_vocab().items())),
+        "tokenizer": tokenizer_digest(tokenizer),
         "judge": file_digests(Path(judge)) if Path(judge).is_dir() else judge,
     }
     kept = json.loads((cached("imdb-pairs", depends_on, build) / "pairs.json").read_text(encoding="utf-8"))

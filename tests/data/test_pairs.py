@@ -1,6 +1,7 @@
 """Pairs: what is tokenised, cut, dropped and warned of; judged by Bradley–Terry; batched by length."""
 
 import itertools
+import math
 import warnings
 from collections import Counter
 
@@ -68,7 +69,7 @@ def test_a_completion_that_has_its_eos_gets_no_second(tokenizer):
 
 
 def test_a_tokenizer_without_eos_appends_none(bare_tokenizer):
-    assert tokenize_pairs([Preference("film", "good film", "bad")], bare_tokenizer) == [Pair([2], [0, 2], [1])]
+    assert tokenize_pairs([Preference("film", " good film", " bad")], bare_tokenizer) == [Pair([2], [0, 2], [1])]
 
 
 def test_a_completion_that_is_cut_has_no_eos(tokenizer):
@@ -89,7 +90,8 @@ def test_pairs_that_are_the_same_once_cut_are_dropped_with_one_warning(tokenizer
     assert [texts(pair, tokenizer) for pair in pairs] == [("x", f"abc{EOS}", f"def{EOS}")]
     (warning,) = caught
     assert str(warning.message) == (
-        "dropped 6 of 7 pairs: chosen and rejected are the same, once cut to 6 tokens (rows 1, 3, 4, 5, 6, ...)"
+        "dropped 6 of 7 pairs: chosen and rejected are the same, once cut to 6 tokens "
+        "(row 1; row 3; row 4; row 5; row 6; ...)"
     )
     assert warning.filename == __file__  # points at the caller
 
@@ -109,7 +111,7 @@ def test_a_prompt_that_leaves_no_room_names_its_row(length, tokenizer):
     rows = [Preference("x", "a", "b"), Preference("y" * length, "a", "b")]
     with pytest.raises(PairError, match=f"row 2: the prompt has {length} tokens.*max_length = 5"):
         tokenize_pairs(rows, tokenizer, max_length=5)
-    with pytest.warns(UserWarning, match=r"dropped 1 of 2 pairs: the prompt alone fills 5 tokens \(rows 2\)"):
+    with pytest.warns(UserWarning, match=r"dropped 1 of 2 pairs: the prompt alone fills 5 tokens \(row 2\)"):
         assert len(tokenize_pairs(rows, tokenizer, max_length=5, drop_long=True)) == 1
 
 
@@ -121,9 +123,21 @@ def test_an_empty_prompt_is_the_bos_token(tokenizer, bare_tokenizer):
 
 
 def test_a_completion_without_tokens_names_its_row(bare_tokenizer):
-    blank = Preference("film", "  ", "bad")
+    blank = Preference("film", "  ", " bad")
     with pytest.raises(PairError, match="row 2: the chosen completion has no token"):
-        tokenize_pairs([Preference("film", "good", "bad"), blank], bare_tokenizer)
+        tokenize_pairs([Preference("film", " good", " bad"), blank], bare_tokenizer)
+
+
+def test_a_word_that_the_tokenizer_does_not_know_names_its_row(bare_tokenizer):
+    unknown = Preference("film", " good", " boring")
+    with pytest.raises(PairError, match='row 2: the tokenizer cannot read "film boring"'):
+        tokenize_pairs([Preference("film", " good", " bad"), unknown], bare_tokenizer)
+
+
+def test_a_row_of_a_file_is_named_as_it_stands_there(tokenizer):
+    rows = [Preference("x", "a", "b"), Preference("y" * 9, "a", "b", where="train.jsonl, line 7")]
+    with pytest.raises(PairError, match=r"^train\.jsonl, line 7: the prompt has 9 tokens"):
+        tokenize_pairs(rows, tokenizer, max_length=5)
 
 
 # ------------------------------------------------------------------ messages
@@ -215,6 +229,13 @@ def test_other_labels_and_unequal_lengths_are_refused():
         judged(0.0, 1, labels="firm")
     with pytest.raises(ValueError):
         bradley_terry_pairs([[0]], [[1]] * 2, [[2]] * 2, torch.zeros(2), torch.zeros(2))
+    with pytest.raises(ValueError, match="these must have one shape"):
+        bradley_terry_pairs([[0]] * 2, [[1]] * 2, [[2]] * 2, torch.zeros(2), torch.zeros(2, 1))
+
+
+def test_a_reward_that_is_no_number_makes_no_choice():
+    with pytest.raises(ValueError, match="reward_b holds NaN"):
+        bradley_terry_pairs([[0]], [[1]], [[2]], torch.zeros(1), torch.tensor([math.nan]))
 
 
 # ------------------------------------------------------------------ batches

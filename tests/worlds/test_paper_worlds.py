@@ -19,9 +19,11 @@ from dpo_book.data import paper_sets
 from dpo_book.data.pairs import check_pairs, tokenize_pairs
 from dpo_book.data.preferences import load_preferences
 from dpo_book.data.reading import PreferenceError
+from dpo_book.data.tokens import opening_ids, plain_ids
 from dpo_book.maths.bradley_terry import preference_probability
 from dpo_book.models.policy import build_policy, train_tokenizer
 from dpo_book.worlds import imdb
+from tests.data.tokenizers_of_all_kinds import KINDS
 from tools.kernel_env import KERNEL_ENV
 
 DATA = Path("tests/samples")
@@ -325,16 +327,14 @@ def test_prompts_are_the_first_two_to_eight_tokens(tokenizer):
     assert prompts == imdb.imdb_prompts(reviews, tokenizer, seed=1) != imdb.imdb_prompts(reviews, tokenizer, seed=2)
 
 
-def test_prompts_begin_as_the_tokenizer_begins_any_text(tokenizer, monkeypatch):
-    class Opening:  # as Llama's: a BOS in front, unless told otherwise
-        def __call__(self, texts, add_special_tokens=True):
-            encoded = tokenizer(texts, add_special_tokens=False)
-            if add_special_tokens:
-                encoded["input_ids"] = [tokenizer.bos_token_id, *encoded["input_ids"]]
-            return encoded
-
-    (prompt,) = imdb.imdb_prompts(["A very good film."], Opening())
-    assert prompt[0] == tokenizer.bos_token_id and 3 <= len(prompt) <= 9
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_review_begins_as_the_tokenizer_begins_any_text_and_never_ends_before_its_end(kind):
+    tokenizer, review = KINDS[kind](), "The film was good and the ending was bad."
+    (prompt,) = imdb.imdb_prompts([review], tokenizer)
+    ((start, rest),) = imdb.imdb_examples([review], tokenizer)
+    opening, ids = opening_ids(tokenizer), plain_ids(tokenizer, [review])[0]
+    assert prompt == start and 2 <= len(prompt) - len(opening) <= 8
+    assert start + rest == [*opening, *ids, tokenizer.eos_token_id]
 
 
 def test_vader_reward():
