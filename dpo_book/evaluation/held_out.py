@@ -46,11 +46,11 @@ def drift(
 ) -> Interval:
     """KL[π ‖ π_ref] in nats, averaged over the prompts, from ``samples`` completions; prompts are used in turn.
 
-    Prompts without room for ``max_new_tokens`` in the policy's context are left out; ValueError if all are.
+    Prompts without room for ``max_new_tokens`` in both models' contexts are left out; ValueError if all are.
     """
-    context = context_of(policy) or math.inf
+    context = min(context_of(policy) or math.inf, context_of(reference) or math.inf)
     fitting = [prompt for prompt in prompts if len(prompt) + max_new_tokens <= context]
     if not fitting:
-        raise ValueError(f"no prompt leaves room for {max_new_tokens} new tokens in the policy's {context} positions")
+        raise ValueError(f"no prompt leaves room for {max_new_tokens} new tokens in the models' {context} positions")
     drawn = [fitting[i % len(fitting)] for i in range(samples)]
     return interval(sampled_kl(policy, reference, drawn, max_new_tokens, seed))

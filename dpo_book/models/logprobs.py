@@ -6,124 +6,82 @@ transformers; knows nothing of losses, training or worlds.
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
-from typing import Self
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from dpo_book.models.head import has_linear_head, head_logp
+from dpo_book.models.as_alone import Reader, as_alone
+from dpo_book.models.batch import Batch, check_rows, collate, completion_columns, model_inputs, position_ids
+from dpo_book.models.head import head_logp
+from dpo_book.models.traits import require_causal
 
-
-class OnDevice:
-    """A dataclass of tensors, which go to a device together."""
-
-    def to(self, device: torch.device | str) -> Self:
-        """To a GPU through pinned memory, so that the copy does not wait for what the GPU is doing."""
-        pinned = torch.device(device).type == "cuda"
-        moved = {}
-        for name, value in vars(self).items():
-            if isinstance(value, Tensor):
-                value = value.pin_memory() if pinned else value
-                moved[name] = value.to(device, non_blocking=pinned)
-        return replace(self, **moved)
-
-
-@dataclass(frozen=True)
-class Batch(OnDevice):
-    """B token sequences, padded to T columns on either side.
-
-    input_ids (B, T) int64: prompt and completion. attention_mask (B, T) bool: True where a real token
-    stands. completion_mask (B, T) bool: True on the tokens of the completion, the only ones that count.
-    """
-
-    input_ids: Tensor
-    attention_mask: Tensor
-    completion_mask: Tensor
-
+__all__ = [
+    "Batch",
+    "TokenScorer",
+    "check_rows",
+    "collate",
+    "completion_columns",
+    "completion_logits",
+    "enumerate_logp",
+    "position_ids",
+    "sequence_logp",
+    "token_log_probability",
+    "token_scorer",
+]
 
 TokenScorer = Callable[[Batch], Tensor]  # → (B, K): log π(y_t | x, y_<t)
-
-
-def collate(prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]]) -> Batch:
-    """Pad B prompts on the left and their completions on the right, so that all completions start in one column.
-
-    The logits before that column are then never needed, and never computed. Padding is token 0; the masks
-    hide it, so that the model's own pad token does not matter and an EOS at the end is never mistaken
-    for padding.
-    """
-    left, right = max(map(len, prompts)), max(map(len, completions))
-    rows = []  # one list and one tensor of it: a tensor a row takes six times as long
-    for x, y in zip(prompts, completions, strict=True):
-        before, after = [0] * (left - len(x)), [0] * (right - len(y))
-        rows.append([*before, *x, *y, *after])
-    column = torch.arange(left + right)
-    start = left - torch.tensor([len(x) for x in prompts])[:, None]
-    end = left + torch.tensor([len(y) for y in completions])[:, None]
-    return Batch(
-        input_ids=torch.tensor(rows),
-        attention_mask=(column >= start) & (column < end),
-        completion_mask=(column >= left) & (column < end),
-    )
 
 
 def sequence_logp(model: PreTrainedModel, batch: Batch) -> Tensor:
     """log π(y|x) = Σ_t log π(y_t | x, y_<t), summed (never averaged) over completion tokens.
 
     Returns shape (B,), float32 or wider, with gradient. Prompt tokens are read and not scored. Rows may be
-    padded on the left, on the right, or both. Each call finds out anew, by running one token, how the model's head is
-    applied; who asks again and again makes a ``token_scorer`` once, as training does.
+    padded on the left, on the right, or both.
 
-    Raises ValueError for a row that ``check_rows`` refuses.
+    Raises ValueError for a row that ``check_rows`` refuses, and for a model that is not causal.
     """
     check_rows(batch)
     return token_scorer(model)(batch).sum(dim=1)
-
-
-def check_rows(batch: Batch) -> None:
-    """ValueError for a row whose completion mask is empty, or that starts in the first token.
-
-    The log-probability of the one would be an empty sum, 0, and the loss would train on nothing; nothing predicts
-    the first token of the other.
-    """
-    empty = (~batch.completion_mask.any(dim=1)).nonzero().flatten().tolist()
-    if empty:
-        raise ValueError(f"row {empty[0]} of the batch has no completion token in its completion_mask")
-    is_first = batch.attention_mask.cumsum(dim=1) == 1
-    unpredicted = (is_first & batch.attention_mask & batch.completion_mask).any(dim=1).nonzero().flatten()
-    if len(unpredicted):
-        raise ValueError(
-            f"row {int(unpredicted[0])} of the batch has no prompt token, so nothing predicts its first "
-            "completion token: put the tokenizer's BOS token in front"
-        )
 
 
 def token_scorer(model: PreTrainedModel) -> TokenScorer:
     """The function that gives log π(y_t | x, y_<t) of every completion token of a batch, with gradient.
 
     Its result is (B, K), the batch's last K columns, K counted from the first column in which any row's completion
-    stands; zero where no completion token stands. How the model's head is applied is found out here, once.
+    stands; zero where no completion token stands. Each row's are those of the row alone, unpadded. What the model is
+    decides how: see ``traits.py`` and ``as_alone.py``. ValueError for a model that is not causal.
     """
-    through = through_head if has_linear_head(model) else _through_logits
-    return partial(through, model)
+    if require_causal(model).linear_head:
+        return partial(_through_head, model, as_alone(model, partial(body_states, model)))
+    return partial(_through_logits, as_alone(model, partial(_next_token_logp, model)))
 
 
-def through_head(model: PreTrainedModel, batch: Batch) -> Tensor:
+def _through_head(model: PreTrainedModel, read_states: Reader, batch: Batch) -> Tensor:
     """From hidden states, the head applied to a few tokens at a time."""
     mask = completion_columns(batch)
     columns = mask.shape[1]
-    hidden = model.base_model(**_model_inputs(batch)).last_hidden_state[:, -columns:]  # (B, K, D)
+    hidden = read_states(batch)[:, -columns:]  # (B, K, D)
     logp = head_logp(model, hidden[mask], batch.input_ids[:, -columns:][mask])
     return logp.new_zeros(mask.shape).masked_scatter(mask, logp)
 
 
-def _through_logits(model: PreTrainedModel, batch: Batch) -> Tensor:
+def body_states(model: PreTrainedModel, batch: Batch) -> Tensor:
+    """The body's last hidden states at all columns but the last: (B, T − 1, D)."""
+    return model.base_model(**model_inputs(batch)).last_hidden_state
+
+
+def _through_logits(read_logp: Reader, batch: Batch) -> Tensor:
     """From the model's own logits, for a head that does more than multiply."""
     mask = completion_columns(batch)
-    logp = token_log_probability(completion_logits(model, batch), batch.input_ids[:, -mask.shape[1] :])
-    return logp.where(mask, 0.0)
+    return read_logp(batch)[:, -mask.shape[1] :].where(mask, 0.0)
+
+
+def _next_token_logp(model: PreTrainedModel, batch: Batch) -> Tensor:
+    """At each of the last K columns but one the log-probability of the token that comes next: (B, K)."""
+    logits = completion_logits(model, batch)
+    return token_log_probability(logits, batch.input_ids[:, -logits.shape[1] :])
 
 
 def completion_logits(model: PreTrainedModel, batch: Batch) -> Tensor:
@@ -132,31 +90,7 @@ def completion_logits(model: PreTrainedModel, batch: Batch) -> Tensor:
     The logit at position t predicts token t + 1. Over a vocabulary of 50,257 these are the largest tensors
     of the whole computation, so none is made for a prompt.
     """
-    return model(**_model_inputs(batch), logits_to_keep=completion_columns(batch).shape[1]).logits
-
-
-def _model_inputs(batch: Batch) -> dict:
-    """What a model is called with. The last column predicts nothing that is scored, so it is not run."""
-    attention_mask = batch.attention_mask[:, :-1].long()
-    return {
-        "input_ids": batch.input_ids[:, :-1],
-        "attention_mask": attention_mask,
-        "position_ids": position_ids(attention_mask),
-        "use_cache": False,
-    }
-
-
-def position_ids(attention_mask: Tensor) -> Tensor:
-    """Positions (B, T) that count real tokens, so that padding on the left does not shift them.
-
-    attention_mask (B, T) int64. transformers' models do not see to that alone.
-    """
-    return (attention_mask.cumsum(dim=1) - 1).clamp(min=0)
-
-
-def completion_columns(batch: Batch) -> Tensor:
-    """The completion mask from the first column on in which any row's completion stands: (B, K) bool."""
-    return batch.completion_mask[:, int(batch.completion_mask.any(dim=0).nonzero()[0]) :]
+    return model(**model_inputs(batch), logits_to_keep=completion_columns(batch).shape[1]).logits
 
 
 def token_log_probability(logits: Tensor, targets: Tensor) -> Tensor:
@@ -180,6 +114,7 @@ def enumerate_logp(model: PreTrainedModel, prompt: Sequence[int], length: int) -
     """
     if length < 1 or len(prompt) < 1:
         raise ValueError(f"need at least one token of prompt and of completion, got {len(prompt)} and {length}")
+    require_causal(model)
     v = model.config.vocab_size
     prefixes = torch.tensor(list(itertools.product(range(v), repeat=length - 1)), dtype=torch.long)
     prompts = torch.tensor(prompt).expand(len(prefixes), -1)

@@ -2,12 +2,17 @@
 
 import copy
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from dpo_book.models.logprobs import Batch, collate, completion_columns, position_ids
+from dpo_book.models.as_alone import as_alone
+from dpo_book.models.batch import Batch, collate, completion_columns
+from dpo_book.models.logprobs import body_states
+from dpo_book.system.hub import first_line
 
 Reward = Callable[[Sequence[list[int]], Sequence[list[int]]], Tensor]  # token ids of B prompts, completions → (B,)
 
@@ -16,22 +21,29 @@ def build_reward_model(policy: PreTrainedModel, seed: int = 0) -> PreTrainedMode
     """A reward model that starts from a policy's body, with a new scalar head on top.
 
     A plain sequence-classification model of transformers with one label. The head's weights depend on ``seed``.
+    ValueError where transformers has none for the policy's architecture.
     """
     config = copy.deepcopy(policy.config)
     config.num_labels = 1
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = AutoModelForSequenceClassification.from_config(config)
-    model.base_model.load_state_dict(policy.base_model.state_dict())
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = AutoModelForSequenceClassification.from_config(config)
+        model.base_model.load_state_dict(policy.base_model.state_dict())
+    except (ValueError, RuntimeError) as error:  # no such class, or one with another body
+        raise ValueError(
+            f"transformers has no reward model with the body of {type(policy).__name__}: {first_line(error)}"
+        ) from error
     return model.to(policy.device).eval()
 
 
 def sequence_reward(model: PreTrainedModel, batch: Batch) -> Tensor:
     """r_φ(x, y): the head's value at the last token of each row, (B,), float32 or wider, with gradient.
 
-    The last token is the only one that has seen the whole response. Rows may be padded on either side.
+    The last token is the only one that has seen the whole response. Rows may be padded on either side; each row's
+    reward is that of the row alone.
     """
-    hidden = _hidden(model, batch.input_ids, batch.attention_mask)
+    hidden = _hidden(model, _and_one_more_column(batch))
     columns = torch.arange(hidden.shape[1], device=hidden.device)
     last = (columns * batch.attention_mask).argmax(dim=1)
     rows = torch.arange(len(last), device=last.device)
@@ -45,20 +57,23 @@ def token_values(model: PreTrainedModel, batch: Batch) -> Tensor:
     ``token_scorer``; zero where no completion token stands.
     """
     mask = completion_columns(batch)
-    hidden = _hidden(model, batch.input_ids[:, :-1], batch.attention_mask[:, :-1])
+    hidden = _hidden(model, batch)
     values = model.score(hidden[:, -mask.shape[1] :]).squeeze(-1)
     return values.float().where(mask, 0.0)
 
 
-def _hidden(model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-    """The body's last hidden states (B, T, D)."""
-    attention_mask = attention_mask.long()
-    return model.base_model(
-        input_ids=input_ids,
-        attention_mask=attention_mask,
-        position_ids=position_ids(attention_mask),
-        use_cache=False,
-    ).last_hidden_state
+def _hidden(model: PreTrainedModel, batch: Batch) -> Tensor:
+    """The body's last hidden states at all columns but the last, (B, T − 1, D), each row's as if it stood alone."""
+    return as_alone(model, partial(body_states, model))(batch)
+
+
+def _and_one_more_column(batch: Batch) -> Batch:
+    """With a column of padding as the last one, which is not run."""
+    return Batch(
+        input_ids=pad(batch.input_ids, (0, 1)),
+        attention_mask=pad(batch.attention_mask, (0, 1)),
+        completion_mask=pad(batch.completion_mask, (0, 1)),
+    )
 
 
 @torch.no_grad()

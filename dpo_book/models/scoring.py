@@ -1,8 +1,8 @@
 """log π(y|x) of whole completions and pairs, by a function that is made once for a model and then only called.
 
-How a model is best run is found out by trying it when the function is made: whether its logits are W h and nothing
-more (``head.py``), and whether completions of one prompt may stand in one row (``shared_prompt.py``). Of a sharded
-model all processes have to make the function, and it is called within ``unsharded`` or a step of training.
+How a model is best run is found out by trying it when the function is made: what it is (``traits.py``), and whether
+completions of one prompt may stand in one row (``shared_prompt.py``). Of a sharded model all processes have to make
+the function, and it is called within ``unsharded`` or a step of training.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,10 +15,11 @@ from transformers import PreTrainedModel
 
 from dpo_book.data.batches import in_parts
 from dpo_book.data.pairs import Pair, pair_lengths
-from dpo_book.models.head import has_linear_head
-from dpo_book.models.logprobs import Batch, TokenScorer, check_rows, collate, through_head, token_scorer
+from dpo_book.models.batch import Batch, check_rows, collate
+from dpo_book.models.logprobs import TokenScorer, token_scorer
 from dpo_book.models.policy import autocast
 from dpo_book.models.shared_prompt import Group, collate_shared, pair_groups, shared_logp
+from dpo_book.models.traits import traits_of
 from dpo_book.system.processes import all_reduce_sum, this_process, unsharded
 
 RowScorer = Callable[[Batch], Tensor]  # → (B,): log π(y|x) of every row
@@ -31,7 +32,7 @@ TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5, torch.bfloat16: 1e-2, tor
 
 def row_scorer(model: PreTrainedModel) -> RowScorer:
     """``sequence_logp`` of this model."""
-    score_tokens = unsharded(model, partial(token_scorer, model))
+    score_tokens = token_scorer(model)
 
     def score(batch: Batch) -> Tensor:
         check_rows(batch)
@@ -61,19 +62,19 @@ def completion_scorer(model: PreTrainedModel, pairs: Sequence[Pair]) -> Completi
     """
     if can_share_prompts(model, pairs):
         return partial(_in_one_row, model)
-    return partial(_in_own_rows, model, unsharded(model, partial(token_scorer, model)))
+    return partial(_in_own_rows, model, token_scorer(model))
 
 
 @torch.no_grad()
 def can_share_prompts(model: PreTrainedModel, pairs: Sequence[Pair]) -> bool:
     """Whether completions of one prompt can stand in one row: true of attention that obeys any mask and positions.
 
-    What the configuration does not tell is found out by trying: the longest of the pairs is run both ways, and has to
-    come out the same.
+    What the model's record does not tell is found out by trying: the longest of the pairs is run both ways, and has
+    to come out the same.
     """
-    if not (_attends_by_mask(model) and unsharded(model, partial(has_linear_head, model))):
+    traits, lengths = traits_of(model), pair_lengths(pairs)
+    if not (traits.attends_by_mask and traits.linear_head and max(lengths) < traits.steady_below):
         return False
-    lengths = pair_lengths(pairs)
     longest = pair_groups([pairs[lengths.index(max(lengths))]])
     was_training = model.training
     model.eval()
@@ -86,21 +87,8 @@ def can_share_prompts(model: PreTrainedModel, pairs: Sequence[Pair]) -> bool:
     return torch.allclose(one_row, own_rows, rtol=TOLERANCE[model.dtype])
 
 
-def _attends_by_mask(model: PreTrainedModel) -> bool:
-    """Whether the configuration leaves it to the mask what a token sees.
-
-    Flash attention takes no mask; a sliding window counts columns. (ALiBi takes distances from the columns too, and a
-    state-space model has neither mask nor positions: those come out by trying.)
-    """
-    config = model.config.get_text_config()
-    windows = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size")]
-    layers = set(getattr(config, "layer_types", None) or ["full_attention"])
-    return not any(windows) and layers == {"full_attention"} and config._attn_implementation == "sdpa"
-
-
 def _both_ways(model: PreTrainedModel, groups: Sequence[Group]) -> tuple[Tensor, Tensor]:
-    score_tokens = partial(through_head, model)
-    return _in_one_row(model, groups), _in_own_rows(model, score_tokens, groups)
+    return _in_one_row(model, groups), _in_own_rows(model, token_scorer(model), groups)
 
 
 def _in_one_row(model: PreTrainedModel, groups: Sequence[Group]) -> Tensor:

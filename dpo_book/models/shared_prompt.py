@@ -19,8 +19,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from dpo_book.data.pairs import Pair
+from dpo_book.models.batch import OnDevice
 from dpo_book.models.head import head_logp
-from dpo_book.models.logprobs import OnDevice
 
 Group = tuple[Sequence[int], Sequence[Sequence[int]]]  # token ids of a prompt, and of each of its completions
 

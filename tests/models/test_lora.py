@@ -7,13 +7,14 @@ import sys
 import pytest
 import torch
 from safetensors import safe_open
-from transformers import AutoModelForCausalLM, GPT2LMHeadModel
+from transformers import AutoModelForCausalLM, GPT2LMHeadModel, MambaConfig, MambaForCausalLM
 
 from dpo_book import DPOConfig, copy_policy, train_dpo
 from dpo_book.cli import app
 from dpo_book.models.lora import Lora
 from dpo_book.models.scoring import score_pairs
 from dpo_book.worlds.verdicts import verdicts
+from tests.models.families import build, naive_logits
 from tests.small_data import verdict_pairs
 
 pytest.importorskip("peft")
@@ -71,11 +72,57 @@ def test_a_bad_rank_is_refused(rank, reference):
         Lora(reference, rank)
 
 
+@pytest.mark.parametrize("family", ["mixtral", "deepseek_v3", "jetmoe", "llama4_text", "afmoe"])
+def test_no_layer_of_a_mixture_is_left_out(family):
+    """Experts stand in one stack, in layers of their own, or both; some layers only look like experts by name."""
+    model = build(family)
+    row = list(range(3, 15))
+    before = naive_logits(model, row)
+    weights = {name: weight.clone() for name, weight in model.named_parameters() if weight.dim() > 1}
+    lora = Lora(model, rank=2)
+    torch.testing.assert_close(naive_logits(model, row), before, rtol=0, atol=1e-5)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "lora_B" in name:
+                weight += 0.1
+    trained = naive_logits(model, row)
+    assert (trained - before).abs().max() > 0.1
+    with lora.off():
+        torch.testing.assert_close(naive_logits(model, row), before, rtol=0, atol=1e-5)
+
+    merged = lora.merge()
+    torch.testing.assert_close(naive_logits(merged, row), trained, rtol=1e-3, atol=1e-3)
+    after = {name: weight for name, weight in merged.named_parameters() if weight.dim() > 1}
+    assert after.keys() == weights.keys()
+    unmoved = {name.split(".")[-2] for name, weight in weights.items() if weight.equal(after[name])}
+    # Embeddings, the head, and who picks the experts.
+    assert unmoved <= {"embed_tokens", "lm_head", "gate", "router"}
+
+
+def test_a_family_that_peft_cannot_adapt_is_refused_in_one_line():
+    model = MambaForCausalLM(MambaConfig(vocab_size=16, hidden_size=16, num_hidden_layers=1))
+    with pytest.raises(ValueError, match="LoRA cannot adapt MambaForCausalLM") as error:
+        Lora(model, rank=2)
+    assert "\n" not in str(error.value)
+
+
+def test_a_layer_that_is_read_past_its_adapter_is_named():
+    with pytest.raises(ValueError, match=r"LoRA would leave \S+dt_proj of JambaForCausalLM as it is: train it whole"):
+        Lora(build("jamba"), rank=2)
+
+
+def test_a_policy_in_which_nothing_can_be_adapted_is_refused(reference):
+    for block in reference.transformer.h:
+        block.attn = block.mlp = torch.nn.Identity()
+    with pytest.raises(ValueError, match="has no linear layer that LoRA could adapt"):
+        Lora(reference, rank=2)
+
+
 def test_a_run_from_the_command_line_saves_a_plain_model_and_small_checkpoints(tmp_path, reference, monkeypatch):
     reference.save_pretrained(tmp_path / "start")
     verdicts().tokenizer.save_pretrained(tmp_path / "start")
     rows = [
-        {"prompt": "the acting", "chosen": f"very good {a}", "rejected": f"very bad {a}"} for a in ("but", "plot")
+        {"prompt": "the acting", "chosen": f" very good {a}", "rejected": f" very bad {a}"} for a in ("but", "plot")
     ]
     (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     command = ["dpo", "--policy", tmp_path / "start", "--data", tmp_path / "pairs.jsonl", "--out", tmp_path / "run"]

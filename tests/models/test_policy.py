@@ -350,7 +350,7 @@ def test_sampled_text_has_no_end_mark():
     policy = build_policy("nano", tokenizer)
     texts = sample(policy, tokenizer, ["w1"] * 20, 8)
     ids = sample_ids(policy, [[1]] * 20, 8)
-    assert texts == [" ".join(f"w{i}" for i in completion if i) for completion in ids]
+    assert texts == ["".join(f" w{i}" for i in completion if i) for completion in ids]
 
 
 def test_a_policy_without_eos_writes_on():

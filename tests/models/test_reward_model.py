@@ -15,8 +15,10 @@ from dpo_book import (
     train_reward_model,
 )
 from dpo_book.models.logprobs import Batch
-from dpo_book.models.reward_model import rewards_of
+from dpo_book.models.reward_model import rewards_of, token_values
 from dpo_book.worlds.verdicts import verdicts
+from tests.models.test_logprobs import blurred
+from tests.models.test_traits import LONG, rwkv
 
 
 @pytest.fixture
@@ -50,6 +52,26 @@ def test_the_reward_is_the_head_at_the_last_real_token_whatever_the_padding(mode
         right = torch.cat([ids, torch.zeros(1, 3, dtype=torch.long)], dim=1)  # the same row, padded on the right
         mask = torch.tensor([[True] * ids.shape[1] + [False] * 3])
         assert torch.allclose(sequence_reward(model, Batch(right, mask, mask))[0], direct, atol=1e-5)
+
+
+@pytest.mark.parametrize("rope", LONG)
+def test_a_row_whose_length_decides_is_worth_what_it_is_alone(rope):
+    model = build_reward_model(blurred(LONG[rope]()))
+    prompts, completions = [[1, 2, 3, 4, 5, 6], [7, 8]], [[9, 10, 11, 12], [13, 14]]
+    batch = collate(prompts, completions)
+    rewards, values = sequence_reward(model, batch), token_values(model, batch)
+    for row, (x, y) in enumerate(zip(prompts, completions, strict=True)):
+        fresh = build_reward_model(blurred(LONG[rope]()))
+        states = fresh.score(fresh.base_model(torch.tensor([x + y])).last_hidden_state[0]).squeeze(-1)
+        torch.testing.assert_close(rewards[row], states[-1], rtol=1e-5, atol=1e-5)
+        before = states[len(x) - 1 : -1]
+        torch.testing.assert_close(values[row, : len(y)], before, rtol=1e-5, atol=1e-5)
+        assert not values[row, len(y) :].any()
+
+
+def test_a_family_without_a_reward_model_is_refused_by_its_name():
+    with pytest.raises(ValueError, match="transformers has no reward model with the body of RwkvForCausalLM"):
+        build_reward_model(rwkv())
 
 
 def test_many_completions_are_scored_in_order(model):
