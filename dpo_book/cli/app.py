@@ -1,28 +1,43 @@
 """``python -m dpo_book ...``: training runs and the book's longer computations, without a notebook.
 
-A slip is answered in one line.
+A slip is answered in one line, and so is whatever is wrong with the user's files, models and options. A traceback
+means that the package itself is at fault.
 """
 
+import contextlib
 import io
+import os
 import sys
 import warnings
+from collections.abc import Iterator
 
 from dpo_book.cli import interrupt
+from dpo_book.cli.boundary import as_options, in_words, is_the_users, names_no_file
 from dpo_book.cli.commands import COMMANDS
-from dpo_book.cli.parsing import Slip, parse_one_of
+from dpo_book.cli.parsing import option_names, parse_one_of
 
 DESCRIPTION = "Training runs and the workbook's longer computations."
 BAD_USAGE = 2  # exit status
+NOBODY_READS = 141  # as a shell has it, 128 + SIGPIPE
+# Advice for a notebook, and what does the same here.
+ADVICE = {
+    'build_policy("mini", train_tokenizer(texts)) needs none': "sft --policy mini needs none",
+    'sentiment_reward("vader")': "--judge vader",
+}
 
 
 def main() -> None:
-    """The command line. Exit status 2 and one line for a slip, 130 when it is stopped."""
-    _write_utf8()
+    """The command line. Exit status 2 and one line for what cannot be used, 130 when it is stopped."""
+    _prepare_streams()
     try:
-        status = _run()
+        with _all_written():
+            status = _run()
     except KeyboardInterrupt:
         print(interrupt.SAYS, file=sys.stderr)
         status = interrupt.STATUS
+    except BrokenPipeError:  # as with "| head", which has read enough
+        _forget_output()
+        status = NOBODY_READS
     if "torch" in sys.modules:  # else no command has begun, and there are no other processes
         from dpo_book.system.processes import leave
 
@@ -31,15 +46,29 @@ def main() -> None:
         sys.exit(status)
 
 
-def _write_utf8() -> None:
-    """β and → are written as UTF-8 to a stream whose own encoding has no place for them, as a pipe on Windows."""
+def _prepare_streams() -> None:
+    """Nothing that is printed ends a command.
+
+    β and → are written as UTF-8 to a stream whose own encoding has no place for them, as a pipe on Windows; the name
+    of a file that is no text, with backslashes.
+    """
     for stream in (sys.stdout, sys.stderr):
         if not isinstance(stream, io.TextIOWrapper):
             continue  # somebody's own, who knows
+        stream.reconfigure(errors="backslashreplace")
         try:
             "β→".encode(stream.encoding or "ascii")
         except UnicodeEncodeError:
             stream.reconfigure(encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _all_written() -> Iterator[None]:
+    """Also help, after which Python ends: whether somebody reads shows when the last of it is written."""
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
 
 
 def _run() -> int:
@@ -50,20 +79,24 @@ def _run() -> int:
         try:
             command = parse_one_of(COMMANDS, "python -m dpo_book", DESCRIPTION)
             command()
-        except (Slip, ValueError, ImportError) as error:
-            return _said(str(error), BAD_USAGE)
-        except OSError as error:
-            return _said(
-                f"{error.filename or 'a file'}: {error.strerror}" if error.strerror else str(error), BAD_USAGE
-            )
-        except RuntimeError as error:
-            from dpo_book.training.checkpoints import CheckpointError
-            from dpo_book.training.updates import TrainingDiverged
-
-            if not isinstance(error, CheckpointError | TrainingDiverged):
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except Exception as error:
+            if not is_the_users(error):
                 raise
-            return _said(str(error), BAD_USAGE)
+            said = in_words(error)
+            if names_no_file(error):  # as files are named, see ``writing``
+                _forget_output()
+                said = f"what is printed cannot be written: {said}"
+            return _said(said, BAD_USAGE)
     return 0
+
+
+def _forget_output() -> None:
+    """What is left of the output goes nowhere, or Python would try again at its end, and complain."""
+    with contextlib.suppress(OSError, ValueError):  # a stream that is no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _warned(message: Warning | str, *_: object) -> None:
@@ -71,5 +104,8 @@ def _warned(message: Warning | str, *_: object) -> None:
 
 
 def _said(message: str, status: int) -> int:
-    print(f"dpo_book: {' '.join(message.split())}", file=sys.stderr)
+    line = " ".join(message.split())
+    for python, here in ADVICE.items():
+        line = line.replace(python, here)
+    print(f"dpo_book: {as_options(line, option_names(COMMANDS))}", file=sys.stderr)
     return status

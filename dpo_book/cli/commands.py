@@ -7,26 +7,22 @@ without torch.
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import Literal, get_args
 
 import tyro
 
-from dpo_book.cli.options import DataOptions, OutputOptions, require_lora
-from dpo_book.maths.require import require_beta, require_count
+from dpo_book.cli.boundary import Refused, entering, writing
+from dpo_book.cli.frontier import frontier
+from dpo_book.cli.options import DataOptions, Name, NameOrNone, OutputOptions, UserPathOrNone, require_lora
+from dpo_book.cli.prompts import read_prompts
+from dpo_book.maths.require import SettingError, require_beta, require_count, require_seed, require_temperature
 from dpo_book.training.config import DPOConfig, RewardConfig, SFTConfig, TrainConfig
-
-WorldName = Literal["verdicts", "tiny-reviews"]
-MethodName = Literal["sft", "preferred-ft", "unlikelihood", "dpo", "best-of-n", "ppo", "ppo-gt"]
-METHOD_NAMES: tuple[MethodName, ...] = get_args(MethodName)
 
 
 def sft(
     data: DataOptions,
     output: OutputOptions,
     config: SFTConfig,
-    policy: str = "mini",
+    policy: Name = "mini",
     lora_rank: int | None = None,
 ) -> None:
     """Teach a policy to imitate the chosen completions: where DPO starts.
@@ -38,25 +34,28 @@ def sft(
     require_lora(lora_rank)
     from dpo_book.cli.data import Data
 
-    preferences = Data(data)
+    preferences = Data(data, compares=False)
 
-    from dpo_book.cli.models import Trainee, load
-    from dpo_book.cli.run_folder import identity_of, open_run
+    from dpo_book.cli.models import Trainee, check_rank, load, room
+    from dpo_book.cli.run_folder import begun_on, identity_of, open_run
     from dpo_book.training.offline import train_sft
 
     model, tokenizer = load(policy, preferences)
-    examples = preferences.examples(model, tokenizer)
-    identity = identity_of("sft", config, model, examples, lora_rank=lora_rank)
-    with open_run(output, identity) as run:
+    check_rank(model, lora_rank)
+    date = begun_on(output.out)
+    examples = preferences.examples(tokenizer, room(model), date)
+    identity = identity_of("sft", config, model, tokenizer, examples, date, lora_rank=lora_rank)
+    with writing(output.out), open_run(output, identity) as run:
         if run.finished:
             return
         trainee = Trainee(model, lora_rank, config.seed)
-        records = train_sft(trainee.model, examples, config, run.checkpoints)
+        with entering("the policy", policy, ValueError):
+            records = train_sft(trainee.model, examples, config, run.checkpoints)
         run.follow(records, config.steps, _tokens_a_step(examples, config))
         run.save(trainee.trained(), tokenizer)
 
 
-def reward(data: DataOptions, output: OutputOptions, config: RewardConfig, policy: str = "mini") -> None:
+def reward(data: DataOptions, output: OutputOptions, config: RewardConfig, policy: Name = "mini") -> None:
     """Fit a reward model to preferences (eq. 2): the policy's body with a scalar head.
 
     Args:
@@ -66,22 +65,25 @@ def reward(data: DataOptions, output: OutputOptions, config: RewardConfig, polic
 
     preferences = Data(data)
 
-    from dpo_book.cli.models import Trainee, load
-    from dpo_book.cli.run_folder import identity_of, open_run
+    from dpo_book.cli.models import Trainee, load, room
+    from dpo_book.cli.run_folder import begun_on, identity_of, open_run
     from dpo_book.models.reward_model import build_reward_model
     from dpo_book.training.offline import train_reward_model
 
     base, tokenizer = load(policy, preferences)
-    pairs = preferences.pairs(base, tokenizer)
-    model = build_reward_model(base, config.seed)
+    date = begun_on(output.out)
+    pairs = preferences.pairs(base, tokenizer, room(base), date)
+    with entering("a reward model of the policy", policy):
+        model = build_reward_model(base, config.seed)
     if model.config.pad_token_id is None:  # without one transformers scores no batch of several rows
         model.config.pad_token_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
-    identity = identity_of("reward", config, model, pairs, lora_rank=None)
-    with open_run(output, identity) as run:
+    identity = identity_of("reward", config, model, tokenizer, pairs, date, lora_rank=None)
+    with writing(output.out), open_run(output, identity) as run:
         if run.finished:
             return
         trainee = Trainee(model)
-        records = train_reward_model(trainee.model, pairs, config, run.checkpoints)
+        with entering("a reward model of the policy", policy, ValueError):
+            records = train_reward_model(trainee.model, pairs, config, run.checkpoints)
         run.follow(records, config.steps, _tokens_a_step(pairs, config))
         run.save(trainee.trained(), tokenizer)
 
@@ -90,8 +92,8 @@ def dpo(
     data: DataOptions,
     output: OutputOptions,
     config: DPOConfig,
-    policy: str,
-    reference: str | None = None,
+    policy: Name,
+    reference: NameOrNone = None,
     lora_rank: int | None = None,
 ) -> None:
     """Train a policy on preferences by DPO (eq. 7).
@@ -102,37 +104,44 @@ def dpo(
         lora_rank: train an adapter of this rank instead of all weights (needs the package's extra lora).
     """
     require_lora(lora_rank)
+    if config.reference_free and reference is not None:
+        raise SettingError("--reference-free takes no --reference: leave one of them out")
     from dpo_book.cli.data import Data
 
     preferences = Data(data)
 
-    from dpo_book.cli.models import Trainee, load, load_reference
-    from dpo_book.cli.run_folder import identity_of, open_run
+    from dpo_book.cli.models import Trainee, check_rank, load, load_reference, room
+    from dpo_book.cli.run_folder import begun_on, identity_of, open_run
     from dpo_book.system.provenance import model_digest
     from dpo_book.training.offline import train_dpo
     from dpo_book.training.reference import compute_reference_logps
 
     model, tokenizer = load(policy, preferences)
-    pairs = preferences.pairs(model, tokenizer)
+    check_rank(model, lora_rank)
     near = model if reference is None else load_reference(reference, tokenizer)
-    identity = identity_of("dpo", config, model, pairs, lora_rank=lora_rank, reference=model_digest(near))
-    with open_run(output, identity) as run:
+    date = begun_on(output.out)
+    pairs = preferences.pairs(model, tokenizer, room(model, near), date)
+    near_digest = model_digest(near)
+    identity = identity_of("dpo", config, model, tokenizer, pairs, date, lora_rank=lora_rank, reference=near_digest)
+    with writing(output.out), open_run(output, identity) as run:
         if run.finished:
             return
         reference_logps = None
         if not config.reference_free:
-            reference_logps = compute_reference_logps(near, pairs, config, keep=True)
+            with entering("the reference", reference or policy, ValueError):
+                reference_logps = compute_reference_logps(near, pairs, config, keep=True)
         del near  # its log-probabilities are all that training needs
         trainee = Trainee(model, lora_rank, config.seed)
-        records = train_dpo(trainee.model, None, pairs, config, reference_logps, run.checkpoints)
+        with entering("the policy", policy, ValueError):
+            records = train_dpo(trainee.model, None, pairs, config, reference_logps, run.checkpoints)
         run.follow(records, config.steps, _tokens_a_step(pairs, config))
         run.save(trainee.trained(), tokenizer)
 
 
 def evaluate(
     data: DataOptions,
-    policy: str,
-    reference: str,
+    policy: Name,
+    reference: Name,
     beta: float = 0.1,
     samples: int = 64,
     max_new_tokens: int = 48,
@@ -151,20 +160,25 @@ def evaluate(
     require_beta(beta)
     require_count("samples", samples, least=2)
     require_count("max_new_tokens", max_new_tokens)
+    require_seed("seed", seed)
     from dpo_book.cli.data import Data
 
     preferences = Data(data)
 
-    from dpo_book.cli.models import load, load_reference
+    from dpo_book.cli.models import load, load_reference, room, with_room
     from dpo_book.evaluation.held_out import drift, held_out
 
     model, tokenizer = load(policy)
     near = load_reference(reference, tokenizer)
-    pairs = preferences.pairs(near, tokenizer)
+    context = room(model, near)
+    pairs = preferences.pairs(near, tokenizer, context)
+    if len(pairs) < 2:
+        raise Refused(f"{data.source or data.data} holds one pair: an interval needs two or more")
     distinct = dict.fromkeys(tuple(pair.prompt) for pair in pairs)
-    prompts = [list(prompt) for prompt in distinct]
-    measured = held_out(model, near, pairs, beta)
-    measured["KL to the reference, nats"] = drift(model, near, prompts, samples, max_new_tokens, seed)
+    prompts = with_room([list(prompt) for prompt in distinct], context, max_new_tokens)
+    with entering("the policy", policy, ValueError):
+        measured = held_out(model, near, pairs, beta)
+        measured["KL to the reference, nats"] = drift(model, near, prompts, samples, max_new_tokens, seed)
     print(f"{len(pairs)} pairs")
     for name, value in measured.items():
         print(f"{name}: {value}")
@@ -173,8 +187,8 @@ def evaluate(
 def sample(
     prompts: tyro.conf.Positional[tuple[str, ...]] = (),
     *,
-    policy: str,
-    file: Path | None = None,
+    policy: Name,
+    file: UserPathOrNone = None,
     max_new_tokens: int = 48,
     temperature: float = 1.0,
     seed: int = 0,
@@ -189,63 +203,21 @@ def sample(
         temperature: 1 draws from the policy itself, 0 takes the likeliest token.
         seed: of the draws.
     """
-    lines = file.read_text(encoding="utf-8").splitlines() if file else []
-    prompts = [*prompts, *(line for line in lines if line.strip())]
-    if not prompts:
-        raise ValueError("no prompt was given: write some in quotes, or name a --file with one a line")
+    asked = read_prompts(prompts, file)
     require_count("max_new_tokens", max_new_tokens)
-    from dpo_book.cli.models import load
+    require_temperature(temperature)
+    require_seed("seed", seed)
+    from dpo_book.cli.models import check_room, load
     from dpo_book.models.policy import sample as draw
 
     model, tokenizer = load(policy)
-    for start in range(0, len(prompts), 64):
-        batch = prompts[start : start + 64]
-        completions = draw(model, tokenizer, batch, max_new_tokens, temperature, seed + start)
+    check_room(model, tokenizer, asked, max_new_tokens)
+    for start in range(0, len(asked), 64):
+        batch = asked[start : start + 64]
+        with entering("the policy", policy, ValueError):
+            completions = draw(model, tokenizer, batch, max_new_tokens, temperature, seed + start)
         for prompt, completion in zip(batch, completions, strict=True):
             print(json.dumps({"prompt": prompt, "completion": completion}, ensure_ascii=False))
-
-
-def frontier(
-    world: tyro.conf.Positional[WorldName],
-    out: Path = Path("frontier"),
-    size: Literal["full", "small"] = "full",
-    methods: tuple[MethodName, ...] = METHOD_NAMES,
-    seeds: int = 5,
-    processes: int = 2,
-    budget: int | None = None,
-) -> None:
-    """Compute the reward–KL frontier of RLHF, DPO and their baselines in one world.
-
-    Results enter OUT/WORLD.csv run by run. Stop it at any time; the same command goes on where it stopped.
-
-    Args:
-        world: verdicts (every number exact) or tiny-reviews (sampled).
-        out: folder of the results.
-        size: full, or small as chapter 08 runs it live.
-        methods: which to run.
-        seeds: how many, from 0 on; each draws its own comparisons.
-        processes: how many runs at once, each on one thread.
-        budget: passes (sequences run forward and backward) that each run may spend; by default the plan's.
-    """
-    require_count("seeds", seeds)
-    require_count("processes", processes)
-    if budget is not None:
-        require_count("budget", budget)
-    from tqdm import tqdm
-
-    from dpo_book.frontier.plans import PLANS
-    from dpo_book.frontier.table import compute
-
-    plan = PLANS[size][world]
-    if budget is not None:
-        plan = replace(plan, budget=budget)
-    progress = compute(out, world, plan, methods, seeds, processes)
-    done, total, _ = next(progress)
-    with tqdm(total=total, initial=done, unit="run", desc=world) as bar:
-        for done, total, run in progress:  # noqa: B007
-            bar.set_postfix_str(f"{run.method} {run.strength:g}, seed {run.seed}", refresh=False)
-            bar.update()
-    print(f"{done} of {total} runs are in {out / world}.csv")
 
 
 COMMANDS = (sft, reward, dpo, evaluate, sample, frontier)

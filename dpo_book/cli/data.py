@@ -6,11 +6,12 @@ methods the policy they start from completes the reviews' first words, and a jud
 Reading comes without torch, so that a slip in a file is answered at once; what is made of it imports what it needs.
 """
 
-import json
+import datetime
 import warnings
 from typing import TYPE_CHECKING
 
-from dpo_book.cli.options import DataOptions
+from dpo_book.cli.boundary import Refused, entering
+from dpo_book.cli.options import PROMPTS, DataOptions
 from dpo_book.data.paper_sets import imdb_reviews
 from dpo_book.data.preferences import load_preferences
 
@@ -22,55 +23,107 @@ if TYPE_CHECKING:
 
 
 class Data:
-    """The preferences, or IMDb's reviews, that ``options`` name; read at once."""
+    """The preferences, or IMDb's reviews, that ``options`` name; read at once. Refused where they cannot be used.
 
-    def __init__(self, options: DataOptions):
+    compares: what reads them, and so which of the options count: see ``DataOptions.check_used``.
+    """
+
+    def __init__(self, options: DataOptions, compares: bool = True):
+        options.check_used(compares)
         self._options = options
         self._has_reviews = options.data == "imdb"
-        if self._has_reviews:
-            self._read = imdb_reviews(options.source, options.split)
-        else:
-            self._read = load_preferences(options.data, options.split, options.source)
+        with self._entering():
+            if self._has_reviews:
+                self._read = imdb_reviews(options.source, options.split, options.configuration)
+            else:
+                self._read = load_preferences(
+                    options.data,
+                    options.split,
+                    options.source,
+                    configuration=options.configuration,
+                    prompt_from=options.prompt_columns(),
+                )
 
     def texts(self) -> list[str]:
         """All that is written there, for a tokenizer to be made from."""
+        from dpo_book.data.conversations import as_lines
+
         if self._has_reviews:
             return self._read
         texts = []
         for preference in self._read:
             for text in (preference.prompt, preference.chosen, preference.rejected):
-                texts.append(json.dumps(text) if isinstance(text, list) else text)
+                texts.append(text if isinstance(text, str) else as_lines(text))
         return texts
 
-    def examples(self, policy: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> "list[Example]":
-        """What SFT imitates: the chosen completions, or IMDb's reviews."""
-        if self._has_reviews:
-            from dpo_book.worlds.imdb import imdb_examples
+    def examples(
+        self, tokenizer: "PreTrainedTokenizerBase", context: int | None, date: datetime.date
+    ) -> "list[Example]":
+        """What SFT imitates: the chosen completions, or IMDb's reviews.
 
-            return imdb_examples(self._read, tokenizer, self._max_length(policy))
-        return [(pair.prompt, pair.chosen) for pair in self.pairs(policy, tokenizer)]
+        context: tokens that the policy has room for. date: what chat templates are told.
+        """
+        if not self._has_reviews:
+            return [(pair.prompt, pair.chosen) for pair in self._tokenized(tokenizer, context, date)]
 
-    def pairs(self, policy: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> "list[Pair]":
-        """What the other methods learn from. policy: who writes the completions, where the data has none."""
+        from dpo_book.worlds.imdb import imdb_examples
+
+        max_length = self._max_length(context)
+        with self._entering():
+            return imdb_examples(self._read, tokenizer, max_length)
+
+    def pairs(
+        self,
+        policy: "PreTrainedModel",
+        tokenizer: "PreTrainedTokenizerBase",
+        context: int | None,
+        date: datetime.date | None = None,
+    ) -> "list[Pair]":
+        """What the other methods learn from.
+
+        policy: who writes the completions, where the data has none. context: tokens that all models have room for.
+        date: what chat templates are told, by default today.
+        """
+        if not self._has_reviews:
+            return self._tokenized(tokenizer, context, date)
+
+        from dpo_book.data.pairs import longer_lengths
+
+        with self._entering():
+            pairs = self._compared(policy, tokenizer)
+        longest = max(longer_lengths(pairs), default=0)
+        if not pairs:
+            raise Refused("imdb: the policy completed every review alike, which leaves nothing to compare")
+        if context is not None and longest > context:
+            raise Refused(f"imdb: a completed review has {longest} tokens, and the models' context is {context}")
+        return pairs
+
+    def _tokenized(
+        self, tokenizer: "PreTrainedTokenizerBase", context: int | None, date: datetime.date | None
+    ) -> "list[Pair]":
         from dpo_book.data.pairs import tokenize_pairs
 
-        if self._has_reviews:
-            return self._compared(policy, tokenizer)
-        return tokenize_pairs(self._read, tokenizer, self._max_length(policy), self._options.drop_long)
+        max_length = self._max_length(context)
+        with self._entering():
+            return tokenize_pairs(self._read, tokenizer, max_length, self._options.drop_long, date)
 
     def _compared(self, policy: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> "list[Pair]":
         from dpo_book.worlds.imdb import SENTIMENT_MODEL, RewardNotFoundError, imdb_pairs
 
-        judge, prompts = self._options.judge, self._options.prompts
+        judge, prompts = self._options.judge, self._options.prompts or PROMPTS
         try:
             return imdb_pairs(policy, tokenizer, self._read, prompts, judge or SENTIMENT_MODEL)
-        except RewardNotFoundError:
+        except RewardNotFoundError as error:
             if judge:
-                raise
+                raise Refused(str(error)) from error
             warnings.warn(f"{SENTIMENT_MODEL} cannot be had (no network?): VADER judges instead", stacklevel=2)
             return imdb_pairs(policy, tokenizer, self._read, prompts, "vader")
 
-    def _max_length(self, policy: "PreTrainedModel") -> int | None:
-        from dpo_book.models.policy import context_of
+    def _max_length(self, context: int | None) -> int | None:
+        asked = self._options.max_length
+        if asked is not None and context is not None and asked > context:
+            raise Refused(f"--max-length {asked} is more than the models' context of {context} tokens")
+        return context if asked is None else asked
 
-        return self._options.max_length or context_of(policy)
+    def _entering(self):
+        return entering("the data", self._options.source or self._options.data)

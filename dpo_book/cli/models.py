@@ -1,31 +1,84 @@
-"""The models of a command: loaded where they belong, and one of them made ready for training."""
+"""The models of a command: loaded where they belong, looked at, and one of them made ready for training."""
+
+from collections.abc import Sequence
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
+from dpo_book.cli.boundary import Refused, entering
 from dpo_book.cli.data import Data
+from dpo_book.data.tokens import prompt_ids
+from dpo_book.models.loading import load_policy
 from dpo_book.models.lora import Lora
-from dpo_book.models.policy import build_policy, load_policy, train_tokenizer
+from dpo_book.models.policy import build_policy, train_tokenizer
+from dpo_book.models.traits import context_of
 from dpo_book.system.processes import gather, join, shard
+from dpo_book.training.updates import not_finite
 
 
 def load(name: str, data: Data | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A policy and its tokenizer; "mini" is a new one whose tokenizer is made from ``data``, where that is given."""
+    """A policy and its tokenizer; "mini" is a new one whose tokenizer is made from ``data``, where that is given.
+
+    Refused, with its name, where it cannot be loaded or run, or its weights are not finite.
+    """
     logging.disable_progress_bar()  # of reading and writing weights; ours is the run's
-    device = join()
+    with entering("the GPUs of", "this machine", ValueError):
+        device = join()
     if name == "mini" and data is not None:
         tokenizer = train_tokenizer(data.texts())
         return build_policy("mini", tokenizer).to(device), tokenizer
-    model, tokenizer = load_policy(name)
-    return model.to(device), tokenizer
+    with entering("the policy", name):
+        model, tokenizer = load_policy(name)
+        model = model.to(device)
+    if tensor := not_finite(model):
+        raise Refused(f"the policy {name}: its tensor {tensor} holds what is not finite, NaN or an infinity")
+    return model, tokenizer
 
 
 def load_reference(name: str, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
-    """A second policy. ValueError unless its tokens are those of ``tokenizer``, the first one's."""
+    """A second policy. Refused unless its tokens are those of ``tokenizer``, the first one's."""
     model, theirs = load(name)
     if theirs.get_vocab() != tokenizer.get_vocab():
-        raise ValueError(f"the reference {name} has another tokenizer than the policy: their tokens must be the same")
+        raise Refused(f"the reference {name} has another tokenizer than the policy: their tokens must be the same")
     return model
+
+
+def room(*models: PreTrainedModel) -> int | None:
+    """The most tokens that a row may have in all of the models; None where they set no limit."""
+    contexts = [context_of(model) for model in models]
+    return min((context for context in contexts if context is not None), default=None)
+
+
+def with_room(prompts: Sequence[list[int]], context: int | None, max_new_tokens: int) -> list[list[int]]:
+    """The prompts that leave room for ``max_new_tokens`` in the models' context; Refused if none does."""
+    fitting = [prompt for prompt in prompts if context is None or len(prompt) + max_new_tokens <= context]
+    if not fitting:
+        raise Refused(
+            f"no prompt leaves room for --max-new-tokens {max_new_tokens} in the models' context of {context}"
+        )
+    return fitting
+
+
+def check_rank(model: PreTrainedModel, lora_rank: int | None) -> None:
+    """Refused for an adapter that is no smaller than what it stands beside."""
+    width = getattr(model.config.get_text_config(), "hidden_size", None)
+    if lora_rank is not None and width is not None and lora_rank > width:
+        raise Refused(f"lora_rank must be at most the policy's width, {width}; got {lora_rank}")
+
+
+def check_room(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], max_new_tokens: int
+) -> None:
+    """Refused, before anything is drawn, for a prompt that leaves no room for ``max_new_tokens``."""
+    context = context_of(model)
+    with entering("the prompts", "that were given"):
+        encoded = prompt_ids(tokenizer, prompts)
+    for number, ids in enumerate(encoded, start=1):
+        if context is not None and len(ids) + max_new_tokens - 1 > context:  # the last token is said and not read
+            raise Refused(
+                f"prompt {number} has {len(ids)} tokens, and with --max-new-tokens {max_new_tokens} it does not fit "
+                f"in the policy's {context} positions"
+            )
 
 
 class Trainee:

@@ -1,42 +1,129 @@
 """Options that several commands have. Light, as help is made of them: nothing here imports torch."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Annotated, TypeVar
 
-from dpo_book.maths.require import require_count
+from tyro.constructors import PrimitiveConstructorSpec
+
+from dpo_book.maths.require import SettingError, require_count
+from dpo_book.system.files import user_path
+
+T = TypeVar("T")
+
+PAPER_SETS = ("hh", "tldr", "imdb")
+PROMPTS = 1000  # of imdb, where nobody says otherwise
+
+
+def local_or_hub(text: str) -> str:
+    """A name of the hub as it is, or the path of a file or folder with ~ as the user's home. ValueError if empty."""
+    if text.startswith("~"):
+        return str(user_path(text))
+    if not text.strip():
+        raise ValueError("a name is needed, and it is empty")
+    return text
+
+
+def _read_by(read: Callable[[str], T], kind: type[T], metavar: str) -> PrimitiveConstructorSpec[T]:
+    """How tyro makes an option's value of its text."""
+
+    def of_texts(texts: list[str]) -> T:
+        return read(texts[0])
+
+    def to_texts(value: T) -> list[str]:
+        return [str(value)]
+
+    def is_one(value: object) -> bool:
+        return value is None or isinstance(value, kind)
+
+    return PrimitiveConstructorSpec(
+        nargs=1, metavar=metavar, instance_from_str=of_texts, is_instance=is_one, str_from_instance=to_texts
+    )
+
+
+UserPath = Annotated[Path, _read_by(user_path, Path, "PATH")]
+Name = Annotated[str, _read_by(local_or_hub, str, "STR")]
+# Each read as one thing: of two, "a path or None", tyro would say at length why an empty text is neither.
+UserPathOrNone = Annotated[Path | None, _read_by(user_path, Path, "PATH")]
+NameOrNone = Annotated[str | None, _read_by(local_or_hub, str, "STR")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataOptions:
     """Preferences to read."""
 
-    data: str
+    data: Name
     """preferences: a file (.jsonl, .json, .csv, .parquet), a folder, owner/name of the hub, hh, tldr or imdb"""
-    split: str = "train"
+    split: Name = "train"
     """which part of a folder or data set"""
-    source: str | None = None
+    configuration: NameOrNone = None
+    """which of a data set's configurations, where it has several"""
+    prompt_from: NameOrNone = None
+    """columns whose texts make the prompt, where no column prompt does; such as instruction,input"""
+    source: NameOrNone = None
     """a local copy of hh, tldr or imdb"""
     max_length: int | None = None
-    """most tokens of prompt and completion, by default the policy's context; longer completions are cut"""
+    """most tokens of prompt and completion, by default the models' context; longer completions are cut"""
     drop_long: bool = False
     """leave out prompts that fill max-length alone, instead of stopping at the first"""
-    judge: str | None = None
+    judge: NameOrNone = None
     """imdb only: who compares, a sentiment model's hub id or folder, or vader; by default the paper's, else vader"""
-    prompts: int = 1000
-    """imdb only: of how many reviews the first words are completed, by four samples that make six pairs"""
+    prompts: int | None = None
+    """imdb only: of how many reviews the first words are completed, by four samples that make six pairs; else 1000"""
 
     def __post_init__(self) -> None:
         if self.max_length is not None:
             require_count("max_length", self.max_length)
-        require_count("prompts", self.prompts)
+        if self.prompts is not None:
+            require_count("prompts", self.prompts)
+        if self.data not in PAPER_SETS and self.source is not None:
+            raise SettingError(
+                "--source is a local copy of hh, tldr or imdb: any other file or folder is --data itself"
+            )
+        if self.data in PAPER_SETS:
+            self._refuse("is for other data, whose columns nobody knows", prompt_from=self.prompt_from)
+        if self.data != "imdb":
+            self._refuse(
+                "is for --data imdb, whose comparisons are made here",
+                judge=self.judge,
+                prompts=self.prompts,
+            )
+
+    def prompt_columns(self) -> list[str] | None:
+        """The columns of ``prompt_from``, one by one."""
+        return None if self.prompt_from is None else [name.strip() for name in self.prompt_from.split(",")]
+
+    def check_used(self, compares: bool) -> None:
+        """SettingError for an option that a method would not read. compares: unlike SFT, which imitates."""
+        if self.data != "imdb":
+            return
+        if compares:
+            self._refuse(
+                "is not for imdb's comparisons, whose prompts and completions are a few words",
+                max_length=self.max_length,
+                drop_long=self.drop_long,
+            )
+        else:
+            self._refuse(
+                "is for methods that compare: sft imitates imdb's reviews, cut to --max-length",
+                judge=self.judge,
+                prompts=self.prompts,
+                drop_long=self.drop_long,
+            )
+
+    def _refuse(self, why: str, **given: object) -> None:
+        for name, value in given.items():
+            if value:
+                raise SettingError(f"--{name.replace('_', '-')} {why}: leave it out")
 
 
 @dataclass(frozen=True, kw_only=True)
 class OutputOptions:
     """Where a run lives, and what it keeps."""
 
-    out: Path
+    out: UserPath
     """folder of the run: metrics.jsonl, figures, a checkpoint, and at last model/. The same command goes on there"""
     checkpoint_every: int = 100
     """steps between checkpoints"""
@@ -50,13 +137,13 @@ class OutputOptions:
 
 
 def require_lora(rank: int | None) -> None:
-    """ValueError unless an adapter of this rank, or none, can be trained here."""
+    """SettingError unless an adapter of this rank, or none, can be trained here."""
     if rank is not None:
         require_count("lora_rank", rank)
         require_extra("peft", "lora", "--lora-rank")
 
 
 def require_extra(package: str, extra: str, option: str) -> None:
-    """ValueError, before anything is read or written, where the package that an option needs is not installed."""
+    """SettingError, before anything is read or written, where the package that an option needs is not installed."""
     if find_spec(package) is None:
-        raise ValueError(f'{option} needs an extra package: pip install "dpo-book[{extra}]"')
+        raise SettingError(f'{option} needs an extra package: pip install "dpo-book[{extra}]"')

@@ -1,11 +1,15 @@
 """What tyro makes of a command line: the command asked for with its options, or one line about the slip."""
 
 import contextlib
+import inspect
 import io
 import itertools
 import re
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from functools import partial, wraps
 
 import tyro
@@ -20,6 +24,7 @@ class Slip(Exception):
 
 def parse(command: Command, prog: str, arguments: Sequence[str] | None = None) -> Callable[[], None]:
     """``command`` with the options that ``arguments`` (or the program's own) give it, to be called. Or Slip."""
+    _refuse_repeated(arguments)
     with _slips():
         return tyro.cli(_later(command), prog=prog, args=arguments, config=OPTIONS)
 
@@ -31,8 +36,36 @@ def parse_one_of(
     app = tyro.extras.SubcommandApp()
     for command in commands:
         app.command(_later(command))
+    _refuse_repeated(arguments)
     with _slips():
         return app.cli(prog=prog, description=description, args=arguments, config=OPTIONS)
+
+
+def option_names(commands: Sequence[Command]) -> set[str]:
+    """The options of all commands, as Python writes them: parameters, and the fields of dataclasses among them."""
+    names = set()
+    for command in commands:
+        for name, parameter in inspect.signature(command).parameters.items():
+            if is_dataclass(parameter.annotation):
+                names.update(field.name for field in fields(parameter.annotation))
+            else:
+                names.add(name)
+    return names
+
+
+def _refuse_repeated(arguments: Sequence[str] | None) -> None:
+    """Slip for an option that is given twice, of which the last would count without a word."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = itertools.takewhile(_is_no_end, given)
+    names = [argument.split("=")[0].replace("_", "-") for argument in options if argument.startswith("--")]
+    for name, times in Counter(names).items():
+        if times > 1:
+            raise Slip(f"{name} is given {times} times: which of them is meant?")
+
+
+def _is_no_end(argument: str) -> bool:
+    """What follows a bare "--" is no option, whatever it looks like."""
+    return argument != "--"
 
 
 def _later(command: Command) -> Callable[..., Callable[[], None]]:
@@ -61,8 +94,11 @@ def _slips() -> Iterator[None]:
 def _in_one_line(box: str) -> str:
     """What stands in tyro's box up to its first rule."""
     lines = [line.strip("│ ") for line in box.splitlines()[1:]]
-    said = " ".join(itertools.takewhile(_is_text, lines))
-    return re.sub(r"^Error parsing \S*__tyro\S*: ", "", said)
+    said = " ".join(" ".join(itertools.takewhile(_is_text, lines)).split())
+    said = re.sub(r"^Error parsing \S*__tyro\S*: ", "", said)
+    # Of an option that may be left out, tyro says at length why a text is neither None nor a number.
+    either = r"no type matching \{None\}\|(\w+) could be instantiated from \[(.*?)\]\. Got errors: .*"
+    return re.sub(either, r"\1 wanted, not \2", said)
 
 
 def _is_text(line: str) -> bool:

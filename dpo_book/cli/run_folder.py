@@ -1,46 +1,84 @@
-"""A training run that lives in a folder: progress bar, metrics as they come, figures, the final model; and resuming.
+"""A training run that lives in a folder: progress bar, metrics as they come, the final model, figures; and resuming.
 
-run.json                 what the run is: its settings, and digests of its models and data
+run.json                 what the run is: its settings, and digests of its models, tokenizer and data
 metrics.jsonl            one record a step
 checkpoint.safetensors   the last state, from which the same command goes on
-*.png                    figures, at the end
-model/                   the trained model and its tokenizer as save_pretrained writes them, last of all
+model/                   the trained model and its tokenizer as save_pretrained writes them, and a manifest
+*.png                    figures, last of all
 """
 
+import datetime
 import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 
+import torch
 from filelock import FileLock, Timeout
-from matplotlib.figure import Figure
-from safetensors import SafetensorError
 from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dpo_book import plots
+from dpo_book.cli import run_figures
 from dpo_book.cli.options import OutputOptions
-from dpo_book.system.files import replace_whole, write_text
+from dpo_book.cli.run_model import damage_of, save_model
+from dpo_book.cli.run_records import Records
+from dpo_book.system.files import FileError, read_object, remove, scratch_of, write_text
 from dpo_book.system.processes import all_agree, this_process
-from dpo_book.system.provenance import data_digest, model_digest
-from dpo_book.training.checkpoints import CheckpointError, Checkpoints, Identity, differences
+from dpo_book.system.provenance import config_digest, data_digest, model_digest, tokenizer_digest, versions
+from dpo_book.training.checkpoints import Checkpoints, Identity, differences
 from dpo_book.training.config import TrainConfig
 from dpo_book.training.loop import Record
 
 SHOWN = {"loss": "loss", "margin": "margins", "accuracy": "accuracies"}  # on the bar: by name, or as "rewards/..."
+BEGUN_WITH = "begun_with"  # in run.json, and no part of the identity
+ELSEWHERE = "choose a new folder with --out"
 
 
 class RunError(ValueError):
     """A folder in which this run cannot be; the message says why."""
 
 
-def identity_of(method: str, config: TrainConfig, model: PreTrainedModel, rows: Sequence, **more: object) -> Identity:
-    """What decides a run's course: its settings, the model that it starts from and its data, and what is ``more``."""
-    settings = {"method": method, **asdict(config)}
-    return {**settings, "model": model_digest(model), "data": data_digest(rows), **more}
+def identity_of(
+    method: str,
+    config: TrainConfig,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence,
+    date: datetime.date,
+    **more: object,
+) -> Identity:
+    """What decides a run's course and what it leaves: its settings, the model that it starts from, and its data.
+
+    tokenizer: is saved with the model. date: when the run was begun, see ``begun_on``. more: what else counts.
+    """
+    identity = {
+        "method": method,
+        **asdict(config),
+        "model": model_digest(model),
+        "tokenizer": tokenizer_digest(tokenizer),
+        "data": data_digest(rows),
+        "date": date.isoformat(),
+    }
+    if generation := getattr(model, "generation_config", None):
+        identity["generation_config"] = config_digest(generation)
+    return {**identity, **more}
+
+
+def begun_on(folder: Path) -> datetime.date:
+    """The day on which the run in this folder was begun, today if there is none: chat templates may print it.
+
+    It has to be part of the run's identity, as ``date``. RunError for a run.json that is damaged.
+    """
+    about = _about_file(folder)
+    kept = _read_about(about).get("date") if about.exists() else None
+    if kept is None:
+        return datetime.date.today()
+    try:
+        return datetime.date.fromisoformat(kept)
+    except (TypeError, ValueError):
+        raise RunError(f"{about} is damaged (its date is {kept!r}, not such as 2026-01-31): {ELSEWHERE}") from None
 
 
 class Run:
@@ -49,9 +87,12 @@ class Run:
     def __init__(self, output: OutputOptions, identity: Identity, finished: bool, writes: bool):
         self.finished = finished
         self._folder, self._writes, self._tensorboard = output.out, writes, output.tensorboard
-        if not finished:
-            self.checkpoints = Checkpoints(checkpoint_file(output.out), identity, output.checkpoint_every, writes)
-            self._records = _kept_records(output.out / "metrics.jsonl", self.checkpoints.done) if writes else []
+        if finished:
+            return
+        self.checkpoints = Checkpoints(checkpoint_file(output.out), identity, output.checkpoint_every, writes)
+        if writes:
+            path = output.out / "metrics.jsonl"
+            self._records = Records(path, self.checkpoints.done, self.checkpoints.records_digest)
 
     def follow(self, training: Iterator[Record], steps: int, tokens_a_step: float) -> None:
         """Take a training of ``steps`` to its end, every record into metrics.jsonl, TensorBoard and the bar.
@@ -64,28 +105,23 @@ class Run:
             return
         done = self.checkpoints.done
         with ExitStack() as stack:
-            metrics = stack.enter_context(open(self._folder / "metrics.jsonl", "a", encoding="utf-8"))
             writer = _tensorboard(self._folder / "tensorboard", done, stack) if self._tensorboard else None
             bar = stack.enter_context(tqdm(total=steps, initial=done, unit="step", desc=self._folder.name))
             for record in training:
-                metrics.write(json.dumps(record) + "\n")
-                metrics.flush()
-                if self.checkpoints.due(record["step"]):
-                    os.fsync(metrics.fileno())  # no checkpoint may outlive the records before it
-                self._records.append(record)
+                step = record["step"]
+                self._records.add(record, durable=self.checkpoints.due(step) or step == steps)
+                self.checkpoints.records_digest = self._records.digest
                 for name in record if writer else ():
-                    writer.add_scalar(name, record[name], record["step"])
+                    writer.add_scalar(name, record[name], step)
                 rate = bar.format_dict["rate"] or 0
                 bar.set_postfix_str(_shown(record, tokens_a_step * rate), refresh=False)
                 bar.update()
 
     def save(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-        """The figures, then the trained model: the run is finished."""
-        if not self._writes:
-            return
-        for name, figure in _figures(self._records).items():
-            replace_whole(self._folder / f"{name}.png", partial(figure.savefig, format="png", dpi=150))
-        save_model(model_folder(self._folder), model, tokenizer)
+        """The trained model, with which the run is finished; then the figures, of which none is worth a model."""
+        if self._writes:
+            save_model(model_folder(self._folder), model, tokenizer)
+            run_figures.draw(self._folder, self._records.all)
 
 
 @contextmanager
@@ -93,7 +129,7 @@ def open_run(output: OutputOptions, identity: Identity) -> Iterator[Run]:
     """The run with this identity in its folder, for this command alone; a line says in the end where its model is.
 
     Of several processes, which all train, the first one writes. RunError, in each of them, if they have not the same
-    run before them; see ``lock_folder`` for others.
+    run before them; see ``lock_folder`` for others, and for a model that is there and not whole.
     """
     folder, checkpoint = output.out, checkpoint_file(output.out)
     finished = model_folder(folder).exists()
@@ -106,6 +142,11 @@ def open_run(output: OutputOptions, identity: Identity) -> Iterator[Run]:
         yield Run(output, identity, finished, writes=False)
         return
     with lock_folder(folder, identity):
+        if finished:
+            _check_model(model_folder(folder))
+            run_figures.draw_missing(folder)
+        else:
+            _compare_versions(_about_file(folder))
         yield Run(output, identity, finished, writes=True)
     print(f"{folder} holds this run already, finished" if finished else f"the trained model is in {folder / 'model'}")
 
@@ -114,21 +155,26 @@ def open_run(output: OutputOptions, identity: Identity) -> Iterator[Run]:
 def lock_folder(folder: Path, identity: Identity) -> Iterator[None]:
     """The folder of the run with this identity, for this process alone: made, or found as an earlier try left it.
 
-    RunError, with nothing touched, where it is something else's or another run's.
+    RunError, with nothing touched, where it is something else's or another run's. What a try that was killed was
+    about to write is swept away.
     """
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder} is a file; a run needs a folder")
-    about = folder / "run.json"
+    about = _about_file(folder)
     if not about.exists() and _holds_something(folder):
-        raise RunError(f"{folder} is not empty and holds no run: choose a new folder with --out")
+        raise RunError(f"{folder} is not empty and holds no run: {ELSEWHERE}")
     identity = json.loads(json.dumps(identity))  # as it reads after it was written
     if about.exists():
         _check_same_run(about, identity)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / ".lock", blocking=False):
-            if not about.exists():
-                write_text(about, json.dumps(identity, indent=2) + "\n")
+            if about.exists():
+                _check_same_run(about, identity)  # another process may have been quicker
+            else:
+                write_text(about, json.dumps({**identity, BEGUN_WITH: _machinery()}, indent=2) + "\n")
+            for path in (about, checkpoint_file(folder), model_folder(folder), *run_figures.files(folder)):
+                remove(scratch_of(path))
             yield
     except Timeout:
         raise RunError(f"{folder} is being written by another process") from None
@@ -136,16 +182,49 @@ def lock_folder(folder: Path, identity: Identity) -> Iterator[None]:
 
 def _holds_something(folder: Path) -> bool:
     """Anything but what a run that was killed at its very start leaves."""
-    return folder.exists() and any(path.name not in (".lock", "run.json.writing") for path in folder.iterdir())
+    passing = (".lock", scratch_of(_about_file(folder)).name)
+    return folder.exists() and any(path.name not in passing for path in folder.iterdir())
+
+
+def _read_about(about: Path) -> dict:
+    try:
+        return read_object(about)
+    except FileError as error:
+        raise RunError(f"{about} is damaged ({error}): {ELSEWHERE}") from None
 
 
 def _check_same_run(about: Path, identity: Identity) -> None:
-    try:
-        differing = differences(json.loads(about.read_text(encoding="utf-8")), identity)
-    except (ValueError, AttributeError) as error:
-        raise RunError(f"{about} is damaged ({error}): choose a new folder with --out") from None
-    if differing:
+    there = _read_about(about)
+    there.pop(BEGUN_WITH, None)
+    if differing := differences(there, identity):
         raise RunError(f"{about.parent} holds another run: {differing}. Choose a new folder with --out")
+
+
+def _compare_versions(about: Path) -> None:
+    """A warning, no more: other versions round otherwise, and who has upgraded may not lose what is done."""
+    before, now = _read_about(about).get(BEGUN_WITH), _machinery()
+    if before not in (None, now):
+        warnings.warn(
+            f"{about.parent} was begun with {before} and goes on with {now}: its numbers may end a little otherwise "
+            "than in one go",
+            stacklevel=3,
+        )
+
+
+def _machinery() -> str:
+    """What rounds a run's numbers, and does not decide which they are."""
+    return f"{versions()}, {'CUDA' if torch.cuda.is_available() else 'CPU'}"
+
+
+def _check_model(model: Path) -> None:
+    if damage := damage_of(model):
+        raise RunError(
+            f"{model} is not as this run saved it ({damage}): move it away, and the same command saves it again"
+        )
+
+
+def _about_file(folder: Path) -> Path:
+    return folder / "run.json"
 
 
 def checkpoint_file(folder: Path) -> Path:
@@ -156,37 +235,6 @@ def model_folder(folder: Path) -> Path:
     return folder / "model"
 
 
-def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Model and tokenizer as ``save_pretrained`` writes them, in a folder that is there whole or not at all."""
-
-    def write(scratch: Path) -> None:
-        model.save_pretrained(scratch)
-        tokenizer.save_pretrained(scratch)
-
-    try:
-        replace_whole(folder, write)
-    except SafetensorError as error:
-        raise CheckpointError(f"{folder} could not be saved; the last checkpoint is kept ({error})") from error
-
-
-def _kept_records(path: Path, done: int) -> list[Record]:
-    """The records up to the checkpoint, in which the file is cut; later ones will be written again."""
-    lines = path.read_bytes().splitlines(keepends=True)[:done] if path.exists() else []
-    try:
-        records = [json.loads(line) for line in lines]
-        whole = [record["step"] for record in records] == list(range(1, done + 1))
-    except (ValueError, KeyError, TypeError):
-        whole = False
-    if not whole:
-        raise CheckpointError(
-            f"{path} does not hold the records of steps 1 to {done}, up to which the checkpoint beside it goes: put "
-            "the file back, or begin anew in a new folder"
-        )
-    if path.exists():
-        os.truncate(path, sum(map(len, lines)))
-    return records
-
-
 def _shown(record: Record, tokens_a_second: float) -> str:
     parts = []
     for name, key in SHOWN.items():
@@ -194,16 +242,6 @@ def _shown(record: Record, tokens_a_second: float) -> str:
         if value is not None:
             parts.append(f"{name} {value:.3f}")
     return ", ".join([*parts, f"{tokens_a_second:,.0f} tokens/s"])
-
-
-def _figures(records: list[Record]) -> Mapping[str, Figure]:
-    if "rewards/margins" in records[0]:
-        return {
-            "reward_margins": plots.reward_margins(records),
-            "log_probabilities": plots.log_probabilities({"policy": records}),
-        }
-    names = [name for name in ("loss", "accuracy", "margin", "grad_norm") if name in records[0]]
-    return {"metrics": plots.learning_curves({"run": records}, names)}
 
 
 def _tensorboard(folder: Path, done: int, stack: ExitStack):

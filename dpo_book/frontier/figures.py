@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from dpo_book.frontier.methods import METHODS, Method
 from dpo_book.plots.labels import write_beside
-from dpo_book.plots.style import EXACT, REFERENCE, column, exact_line, new_figure, styled
+from dpo_book.plots.style import EXACT, REFERENCE, column, exact_line, literally, new_figure, styled
 
 KL_TO_REFERENCE = r"KL($\pi \Vert \pi_{ref}$), nats"
 TRUE_REWARD = r"E[$r^*$], nats"
@@ -84,7 +84,7 @@ def maximised_and_wanted(table: pd.DataFrame, title: str = "") -> Figure:
     _draw_methods(right, shown, "reward")
     _write_strengths(left, shown, "learned_reward")  # now that both panels have their common limits
     _write_strengths(right, shown, "reward")
-    left.set(title=f"{title}: learned reward", xlabel=KL_TO_REFERENCE, ylabel=r"gain of E[$r_\phi$], nats")
+    left.set(title=f"{literally(title)}: learned reward", xlabel=KL_TO_REFERENCE, ylabel=r"gain of E[$r_\phi$], nats")
     right.set(title="true reward", xlabel=KL_TO_REFERENCE, ylabel=r"gain of E[$r^*$], nats")
     right.legend(loc="lower right")
     return figure
@@ -245,7 +245,7 @@ def at_budget(
     axes = figure.add_axes((0.065, 0.11, 0.44, 0.82))
     if optimum is not None:
         axes.plot(*optimum, color=EXACT, linestyle="--", linewidth=1.2)
-    figure.text(0.53, 0.95, f"{prompt} …", fontweight="bold", va="top")
+    figure.text(0.53, 0.95, literally(f"{prompt} …"), fontweight="bold", va="top")
     furthest, highest = 0.0, start["reward"]
     for place, (name, strength) in enumerate(strengths.items()):
         method = METHODS[name]
@@ -260,7 +260,7 @@ def at_budget(
         heading = f"{method.label}, {now['reward']:.2f}, {when}"
         top = 0.88 - 0.145 * place
         figure.text(0.53, top, heading, color=method.colour, va="top", fontsize=9)
-        figure.text(0.53, top - 0.04, _answer(now, sample), va="top", fontsize=9)
+        figure.text(0.53, top - 0.04, literally(_answer(now, sample)), va="top", fontsize=9)
     axes.set(xlabel=KL_TO_REFERENCE, ylabel=TRUE_REWARD, title=f"after {budget:,.0f} passes")
     axes.set(xlim=(-0.1, 1.08 * furthest), ylim=(start["reward"] - 0.1, highest + 0.1))  # the same at every budget
     axes.legend(loc="lower right", fontsize=8)

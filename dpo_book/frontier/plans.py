@@ -15,7 +15,7 @@ VERDICTS = Plan(
     comparisons=20_000,
     budget=102_400,
     batch_size=128,
-    reward_model=RewardConfig(learning_rate=1e-3, batch_size=128, steps=150),
+    reward_model=RewardConfig(learning_rate=1e-3, batch_size=128, steps=150, warmup_steps=20),
     learning_rates={"preferred-ft": 1e-3, "unlikelihood": 1e-3, "dpo": 5e-4, "ppo": 1e-3, "ppo-gt": 1e-3},
     strengths={
         "sft": (0.0,),
@@ -33,7 +33,7 @@ TINY_REVIEWS = Plan(
     comparisons=5_000,
     budget=25_600,
     batch_size=64,
-    reward_model=RewardConfig(learning_rate=2e-3, batch_size=64, steps=100),
+    reward_model=RewardConfig(learning_rate=2e-3, batch_size=64, steps=100, warmup_steps=20),
     learning_rates={"preferred-ft": 3e-4, "unlikelihood": 1e-4, "dpo": 1e-4, "ppo": 3e-4, "ppo-gt": 3e-4},
     strengths={
         "sft": (0.0,),

@@ -28,7 +28,7 @@ import transformers
 from dpo_book.frontier.arena import ARENAS, Arena
 from dpo_book.frontier.methods import METHODS, Plan, trajectory
 from dpo_book.maths.require import require_count
-from dpo_book.system.files import write_text
+from dpo_book.system.files import FileError, read_object, write_text
 from dpo_book.system.provenance import processor, versions
 
 COLUMNS = {  # name → type; rewards and KL in nats, errors are standard errors, seconds of one thread
@@ -53,7 +53,8 @@ class Run(NamedTuple):
 def runs_of(plan: Plan, methods: Iterable[str] = tuple(METHODS), seeds: int = 1) -> list[Run]:
     """All runs of a frontier, seeds in turn, so that workers do not all wait for one seed's comparisons.
 
-    Raises FrontierError for what is no method, ValueError for what is no number of seeds.
+    A method that is named twice is run once. Raises FrontierError for what is no method, ValueError for what is no
+    number of seeds.
     """
     methods = list(methods)
     if unknown := [method for method in methods if method not in METHODS]:
@@ -62,7 +63,7 @@ def runs_of(plan: Plan, methods: Iterable[str] = tuple(METHODS), seeds: int = 1)
     runs = []
     for method in methods:
         runs += [Run(method, *rest) for rest in itertools.product(plan.strengths[method], range(seeds))]
-    return runs
+    return list(dict.fromkeys(runs))
 
 
 def measure_run(world: str, plan: Plan, run: Run) -> list[dict]:
@@ -167,10 +168,10 @@ def _resume(path: Path, plan: Plan) -> pd.DataFrame:
         write_text(about, json.dumps(ours, indent=2) + "\n")
         return table([])
     try:
-        theirs = json.loads(about.read_text(encoding="utf-8"))
-        differing = [name for name in ours if theirs.get(name) != ours[name]]
-    except (OSError, ValueError, AttributeError) as error:
+        theirs = read_object(about)
+    except FileError as error:
         raise FrontierError(f"{about} cannot be read: {error}. {_REPAIR}") from error
+    differing = [name for name in ours if theirs.get(name) != ours[name]]
     if differing:
         name = differing[0]
         raise FrontierError(

@@ -7,6 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dpo_book.maths.require import require_count, require_positive
+from dpo_book.maths.shapes import require_one_rank, require_tensors
+
 
 def preference_probability(reward_a: Tensor, reward_b: Tensor) -> Tensor:
     """Equation 1: p*(a ≻ b) = exp r_a / (exp r_a + exp r_b) = σ(r_a − r_b).
@@ -14,14 +17,17 @@ def preference_probability(reward_a: Tensor, reward_b: Tensor) -> Tensor:
     Rewards are in nats and of any shapes that broadcast; the result has the broadcast shape.
     Only the difference matters: one constant added to both rewards changes nothing (§3).
     """
+    require_tensors(reward_a=reward_a, reward_b=reward_b)
     return torch.sigmoid(reward_a - reward_b)
 
 
 def reward_model_loss(reward_chosen: Tensor, reward_rejected: Tensor) -> Tensor:
     """Equation 2 before its expectation: −log σ(r_w − r_l), one value a pair, in nats.
 
-    Both arguments of shape (B,); returns shape (B,).
+    Both arguments of shape (B,); returns shape (B,). All against all, (n, 1) and (1, n), gives (n, n); ValueError for
+    (B,) and (B, 1), which would pair every row with every other.
     """
+    require_one_rank(reward_chosen=reward_chosen, reward_rejected=reward_rejected)
     return -F.logsigmoid(reward_chosen - reward_rejected)
 
 
@@ -38,6 +44,9 @@ def fit_rewards(wins: Tensor, tolerance: float = 1e-10, max_iterations: int = 10
     Raises ValueError where no finite maximum exists: when the items split into two groups and no
     item of the one was ever preferred to an item of the other (Ford 1957).
     """
+    require_tensors(wins=wins)
+    require_positive("tolerance", tolerance)
+    require_count("max_iterations", max_iterations)
     if wins.ndim != 2 or wins.shape[0] != wins.shape[1]:
         raise ValueError(f"wins must be a square matrix, got shape {tuple(wins.shape)}")
     if len(wins) == 0:

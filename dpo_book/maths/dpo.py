@@ -4,7 +4,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dpo_book.maths.objective import implicit_reward
-from dpo_book.maths.require import require_beta
+from dpo_book.maths.require import require_beta, require_flag
+from dpo_book.maths.shapes import require_one_shape, require_probabilities
 
 
 def dpo_loss(
@@ -26,23 +27,23 @@ def dpo_loss(
     rewards returned are β log π. (In the authors' code the rewards still hold the reference; here loss
     and rewards always agree: loss = −log σ(chosen_rewards − rejected_rewards).)
 
-    Raises TypeError or ValueError if beta is not a number above 0 or the shapes differ.
+    Raises TypeError or ValueError if beta is not a number above 0 or the shapes differ. Values are not looked at: a
+    NaN makes its own pair's loss NaN.
     """
     require_beta(beta)
+    require_flag("reference_free", reference_free)
+    require_one_shape(policy_chosen_logps=policy_chosen_logps, policy_rejected_logps=policy_rejected_logps)
     if reference_free:
         reference_chosen_logps = policy_chosen_logps.new_zeros(policy_chosen_logps.shape)
         reference_rejected_logps = policy_rejected_logps.new_zeros(policy_rejected_logps.shape)
     elif reference_chosen_logps is None or reference_rejected_logps is None:
         raise ValueError("dpo_loss needs the reference's log-probabilities unless reference_free=True")
-    shapes = {
-        "policy_chosen_logps": policy_chosen_logps.shape,
-        "policy_rejected_logps": policy_rejected_logps.shape,
-        "reference_chosen_logps": reference_chosen_logps.shape,
-        "reference_rejected_logps": reference_rejected_logps.shape,
-    }
-    if len(set(shapes.values())) > 1:  # broadcasting would silently pair every row with every other
-        told = ", ".join(f"{name} {tuple(shape)}" for name, shape in shapes.items())
-        raise ValueError(f"the log-probabilities must have one shape, (batch,); got {told}")
+    require_one_shape(
+        policy_chosen_logps=policy_chosen_logps,
+        policy_rejected_logps=policy_rejected_logps,
+        reference_chosen_logps=reference_chosen_logps,
+        reference_rejected_logps=reference_rejected_logps,
+    )
 
     chosen_rewards = implicit_reward(policy_chosen_logps, reference_chosen_logps, beta)
     rejected_rewards = implicit_reward(policy_rejected_logps, reference_rejected_logps, beta)
@@ -63,13 +64,32 @@ def soft_dpo_loss(
 
     p · L(y_w, y_l) + (1 − p) · L(y_l, y_w): the cross-entropy between p and equation 6. At p = 1 it is
     equation 7. It is smallest where the implicit reward margin equals the log-odds of p, a finite margin.
-    Arguments and returns otherwise as ``dpo_loss``.
+    Arguments and returns otherwise as ``dpo_loss``; ValueError where p is outside [0, 1], for which it waits for the
+    device: ``checked_soft_dpo_loss`` does not.
     """
-    if chosen_probability.shape != policy_chosen_logps.shape:
-        raise ValueError(
-            f"chosen_probability must have the log-probabilities' shape, {tuple(policy_chosen_logps.shape)}; "
-            f"got {tuple(chosen_probability.shape)}"
-        )
+    require_probabilities(chosen_probability=chosen_probability)
+    return checked_soft_dpo_loss(
+        policy_chosen_logps,
+        policy_rejected_logps,
+        reference_chosen_logps,
+        reference_rejected_logps,
+        beta,
+        chosen_probability,
+        reference_free,
+    )
+
+
+def checked_soft_dpo_loss(
+    policy_chosen_logps: Tensor,
+    policy_rejected_logps: Tensor,
+    reference_chosen_logps: Tensor | None,
+    reference_rejected_logps: Tensor | None,
+    beta: float,
+    chosen_probability: Tensor,
+    reference_free: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """``soft_dpo_loss`` for a training's step: its probabilities were checked when the pairs came in."""
+    require_one_shape(policy_chosen_logps=policy_chosen_logps, chosen_probability=chosen_probability)
     as_labelled, chosen_rewards, rejected_rewards = dpo_loss(
         policy_chosen_logps,
         policy_rejected_logps,
@@ -86,5 +106,10 @@ def soft_dpo_loss(
         beta,
         reference_free,
     )
-    losses = chosen_probability * as_labelled + (1 - chosen_probability) * the_other_way
+    losses = _weighted(chosen_probability, as_labelled) + _weighted(1 - chosen_probability, the_other_way)
     return losses, chosen_rewards, rejected_rewards
+
+
+def _weighted(weight: Tensor, losses: Tensor) -> Tensor:
+    """What has no weight adds nothing, also where it is infinite: 0 · inf would be NaN."""
+    return weight * losses.where(weight != 0, 0.0)

@@ -4,6 +4,9 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from dpo_book.maths.require import require_count, require_share
+from dpo_book.maths.shapes import require_tensors
+
 Z95 = 1.959964  # 95 % of a normal distribution lie within so many standard deviations
 
 
@@ -18,7 +21,10 @@ class Estimate(NamedTuple):
 
 
 def estimate(values: Tensor) -> Estimate:
-    """The mean of independent samples (n,), n at least 2, and its standard error."""
+    """The mean of independent samples (n,), n at least 2, and its standard error; NaN if one is NaN."""
+    require_tensors(values=values)
+    if values.ndim != 1:
+        raise ValueError(f"values must be of shape (n,), one a sample; got {tuple(values.shape)}")
     if len(values) < 2:
         raise ValueError("at least two samples are needed for a standard error")
     values = values.double()
@@ -43,7 +49,12 @@ def interval(measured: Estimate) -> Interval:
 
 
 def share_interval(share: float, n: int) -> Interval:
-    """Of a share among n, by Wilson (1927): it stays within [0, 1], and does not shrink to nothing at 0 or n."""
+    """Of a share among n, by Wilson (1927): it stays within [0, 1], and does not shrink to nothing at 0 or n.
+
+    ValueError unless the share is in [0, 1], and n a whole number of at least 1.
+    """
+    require_share("share", share)
+    require_count("n", n)
     shrunk = 1 + Z95**2 / n
     middle = (share + Z95**2 / (2 * n)) / shrunk
     variance = share * (1 - share) / n + Z95**2 / (4 * n**2)

@@ -1,12 +1,15 @@
 """Exact measures of a policy where all responses are listed: KL, expected reward, win rate, best of n.
 
 Log-probabilities and rewards are of shape (..., N), all N responses to a prompt along the last dimension; in nats.
+Other shapes raise ValueError, but that (N,) stands for every prompt. A NaN goes on into the result; only where
+rewards are sorted, in ``win_rate`` and ``best_of_n_logp``, it would become an answer and raises ValueError.
 """
 
 import torch
 from torch import Tensor
 
 from dpo_book.maths.require import require_count
+from dpo_book.maths.shapes import require_no_nan, require_one_shape, require_same_responses
 
 
 def kl_divergence(logp: Tensor, other_logp: Tensor) -> Tensor:
@@ -15,12 +18,14 @@ def kl_divergence(logp: Tensor, other_logp: Tensor) -> Tensor:
     Both arguments (..., N) over all N responses; returns (...). A response of probability zero under π
     adds nothing, whatever π' says.
     """
+    require_same_responses(logp=logp, other_logp=other_logp)
     p = logp.exp()
     return (p * torch.where(p > 0, logp - other_logp, 0.0)).sum(dim=-1)
 
 
 def expected_reward(logp: Tensor, reward: Tensor) -> Tensor:
     """E_{y~π}[r(x,y)], exactly: (..., N) and (..., N) give (...)."""
+    require_same_responses(logp=logp, reward=reward)
     return (logp.exp() * reward).sum(dim=-1)
 
 
@@ -29,6 +34,8 @@ def win_rate(logp: Tensor, other_logp: Tensor, reward: Tensor) -> Tensor:
 
     Exact, from the rewards' sorted order: N log N work instead of N² comparisons.
     """
+    require_one_shape(logp=logp, other_logp=other_logp, reward=reward)
+    require_no_nan(reward=reward)
     return (logp.exp() * _midrank(other_logp, reward)).sum(dim=-1)
 
 
@@ -40,6 +47,8 @@ def best_of_n_logp(ref_logp: Tensor, reward: Tensor, n: int) -> Tensor:
     π_ref(y) (F^n − F⁻^n) / (F − F⁻) = π_ref(y) Σ_k F^(n−1−k) F⁻^k, a sum in which nothing cancels.
     """
     require_count("n", n)
+    require_one_shape(ref_logp=ref_logp, reward=reward)
+    require_no_nan(reward=reward)
     at_most, below = _distribution(ref_logp, reward)
     times_likelier = torch.zeros_like(at_most)
     for k in range(n):

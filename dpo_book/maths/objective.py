@@ -2,6 +2,7 @@
 
 Pure functions of log-probabilities, no model in sight. Where a sum over
 responses y stands in the paper, the last dimension holds *all* N responses. Everything is in nats.
+Other shapes raise ValueError, but that (N,) stands for every prompt; what is NaN makes the result NaN.
 """
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from dpo_book.maths.exact import expected_reward, kl_divergence
 from dpo_book.maths.require import require_beta
+from dpo_book.maths.shapes import require_same_responses, require_tensors
 
 
 def kl_regularized_objective(logp: Tensor, ref_logp: Tensor, reward: Tensor, beta: float) -> Tensor:
@@ -17,6 +19,7 @@ def kl_regularized_objective(logp: Tensor, ref_logp: Tensor, reward: Tensor, bet
     logp, ref_logp, reward: (..., N) over all N responses; returns (...), one value a prompt.
     """
     require_beta(beta)
+    require_same_responses(logp=logp, ref_logp=ref_logp, reward=reward)
     return expected_reward(logp, reward) - beta * kl_divergence(logp, ref_logp)
 
 
@@ -25,6 +28,7 @@ def log_partition(ref_logp: Tensor, reward: Tensor, beta: float) -> Tensor:
 
     ref_logp, reward: (..., N) over all N responses; returns (...).
     """
+    require_same_responses(ref_logp=ref_logp, reward=reward)
     return torch.logsumexp(ref_logp + reward / require_beta(beta), dim=-1)
 
 
@@ -33,7 +37,8 @@ def optimal_logp(ref_logp: Tensor, reward: Tensor, beta: float) -> Tensor:
 
     ref_logp, reward: (..., N) over all N responses; returns (..., N), whose exp sums to 1.
     """
-    return ref_logp + reward / require_beta(beta) - log_partition(ref_logp, reward, beta).unsqueeze(-1)
+    log_z = log_partition(ref_logp, reward, beta).unsqueeze(-1)
+    return ref_logp + reward / require_beta(beta) - log_z
 
 
 def implicit_reward(logp: Tensor, ref_logp: Tensor, beta: float) -> Tensor:
@@ -42,6 +47,7 @@ def implicit_reward(logp: Tensor, ref_logp: Tensor, beta: float) -> Tensor:
     Any shapes that broadcast. It differs from the reward that π is optimal for by β log Z(x), a constant
     a prompt, which no comparison of two responses to one prompt can see.
     """
+    require_tensors(logp=logp, ref_logp=ref_logp)
     return require_beta(beta) * (logp - ref_logp)
 
 

@@ -3,6 +3,13 @@
 import math
 from numbers import Real
 
+MOST = 10**9  # of anything that is counted: more never ends, or fits into no memory
+SEEDS = 2**32  # as NumPy has it; torch's own end at int64, and some are multiplied on the way
+
+
+class SettingError(ValueError):
+    """A setting, an option or an argument cannot be used; the message names it and says what it has to be."""
+
 
 def require_beta(beta: float) -> float:
     """beta itself if it is a finite number above zero; TypeError or ValueError otherwise.
@@ -11,28 +18,56 @@ def require_beta(beta: float) -> float:
     """
     if not _is_number(beta):
         raise TypeError(f"beta must be a number above 0, such as 0.1; got {beta!r}")
-    if not (math.isfinite(beta) and beta > 0):
-        raise ValueError(f"beta must be a finite number above 0, such as 0.1; got {beta!r}")
+    if not (_is_finite(beta) and beta > 0):
+        raise SettingError(f"beta must be a finite number above 0, such as 0.1; got {beta!r}")
     return float(beta)
 
 
-def require_count(name: str, value: int, least: int = 1) -> None:
-    """ValueError unless ``value`` is a whole number of at least ``least``."""
+def require_count(name: str, value: int, least: int = 1, most: int = MOST) -> None:
+    """ValueError unless ``value`` is a whole number from ``least`` to ``most``."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+        raise SettingError(f"{name} must be a whole number of at least {least}, got {value!r}")
+    if value > most:
+        raise SettingError(f"{name} must be a whole number of at most {most:,}, got {value!r}")
+
+
+def require_seed(name: str, value: int) -> None:
+    """ValueError unless ``value`` is a whole number from 0 that every generator takes."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < SEEDS:
+        raise SettingError(f"{name} must be a whole number from 0 to {SEEDS - 1} (2^32 - 1), got {value!r}")
 
 
 def require_positive(name: str, value: float) -> None:
     """ValueError unless ``value`` is a finite number above zero."""
-    if not (_is_number(value) and math.isfinite(value) and value > 0):
-        raise ValueError(f"{name} must be a finite number above 0, got {value!r}")
+    if not (_is_number(value) and _is_finite(value) and value > 0):
+        raise SettingError(f"{name} must be a finite number above 0, got {value!r}")
 
 
 def require_share(name: str, value: float) -> None:
     """ValueError unless ``value`` is a number from 0 to 1."""
     if not (_is_number(value) and 0 <= value <= 1):
-        raise ValueError(f"{name} must be in [0, 1], got {value!r}")
+        raise SettingError(f"{name} must be in [0, 1], got {value!r}")
+
+
+def require_flag(name: str, value: bool) -> None:
+    """ValueError unless ``value`` is True or False: the text "no" would count as true."""
+    if not isinstance(value, bool):
+        raise SettingError(f"{name} must be True or False, got {value!r}")
+
+
+def require_temperature(value: float) -> None:
+    """ValueError unless ``value`` is a finite number of at least 0, where 0 takes the likeliest token."""
+    if not (_is_number(value) and _is_finite(value) and value >= 0):
+        raise SettingError(f"temperature must be a finite number of at least 0, got {value!r}")
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _is_finite(value: Real) -> bool:
+    """Also of a whole number or fraction that no float can hold, which isfinite does not take."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False

@@ -1,6 +1,7 @@
 """Files and folders that are there whole, or not at all, whenever a run is killed or the disk is full."""
 
 import contextlib
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -8,28 +9,70 @@ from functools import partial
 from pathlib import Path
 
 
+class FileError(ValueError):
+    """A path, or what a file holds, cannot be used; the message says why."""
+
+
+def user_path(text: str) -> Path:
+    """The path that a user wrote, with ~ as a home folder. FileError for an empty text, or ~ of nobody."""
+    if not text.strip():
+        raise FileError("a path is needed, and it is empty")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise FileError(f"{text}: there is no such user here, or no home folder of theirs") from None
+
+
+def read_object(path: Path) -> dict:
+    """The one object that a file of JSON holds. FileError, which does not name the file, for anything else."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FileError(error.strerror or str(error)) from None
+    except UnicodeDecodeError:
+        raise FileError("it is not text in UTF-8") from None
+    except RecursionError:
+        raise FileError("it is nested too deeply") from None
+    except ValueError as error:
+        raise FileError(f"it is not JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise FileError(f"it holds {json.dumps(content)[:40]}, and not an object such as {{...}}")
+    return content
+
+
+def scratch_of(path: Path) -> Path:
+    """The folder in which ``path`` is made before it gets its name. Left only by a process that was killed."""
+    return path.with_name(f"{path.name}.writing")
+
+
 def replace_whole(path: Path, write: Callable[[Path], None]) -> None:
     """``write(scratch)`` a file or folder that then takes ``path``'s name: at any moment it is there whole, or not.
 
-    It is on the disk before it gets its name. A folder cannot replace another one: then OSError.
+    It is on the disk before it gets its name, and as open to others as its folder is. A folder cannot replace another
+    one: then OSError.
     """
-    scratch = path.with_name(f"{path.name}.writing")
-    remove(scratch)  # of a try that was killed
+    room = scratch_of(path)  # a folder, for libraries write under names of their own beside the one they are given
+    scratch = room / path.name
     try:
+        remove(room)
+        room.mkdir()
         write(scratch)
         for part in [*scratch.rglob("*"), scratch]:
+            _open_as(part, room)
             _sync(part)
         os.replace(scratch, path)
         _sync(path.parent)
-    except BaseException:
+    finally:
         with contextlib.suppress(OSError):
-            remove(scratch)  # a full disk needs the room
-        raise
+            remove(room)  # a full disk needs it
 
 
 def remove(path: Path) -> None:
     """Delete a file, or a folder with what is in it; nothing if there is none."""
-    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -39,6 +82,12 @@ def write_text(path: Path, text: str) -> None:
 
 def _write_text(text: str, path: Path) -> None:
     path.write_text(text, encoding="utf-8")
+
+
+def _open_as(part: Path, folder: Path) -> None:
+    """A file's permissions as the user's umask has them, seen in a new folder: safetensors' own are private."""
+    if part.is_file() and not part.is_symlink():
+        part.chmod(folder.stat().st_mode & 0o666)
 
 
 def _sync(path: Path) -> None:

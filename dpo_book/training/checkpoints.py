@@ -29,15 +29,20 @@ class CheckpointError(RuntimeError):
 class Checkpoints:
     """The last state of the run with this ``identity``, in the file ``path``, replaced ``every`` so many steps.
 
-    done: the updates after which it was kept, 0 where there is none yet. CheckpointError for a file that is
-    damaged, or that another run has left. writes: False in all but one of several processes.
+    done: the updates after which it was kept, 0 where there is none yet. records_digest: of the records up to there,
+    where whoever writes them sets it; kept with the state, so that they can be held against it. CheckpointError for
+    a file that is damaged, or that another run has left. writes: False in all but one of several processes.
     """
 
     def __init__(self, path: Path, identity: Identity, every: int, writes: bool = True):
         require_count("checkpoint_every", every)
         self._path, self._every, self._writes = path, every, writes
         self._identity = json.loads(json.dumps(identity))  # as it reads after it was written
-        self.done, self._state = self._read() if path.exists() else (0, {})
+        self.done = 0
+        self.records_digest: str | None = None
+        self._state: dict[str, Tensor] = {}
+        if path.exists():
+            self._read()
 
     def restore(self, updates: Updates) -> int:
         """Bring ``updates`` and their model to the kept state, if there is one; the number of updates done."""
@@ -62,8 +67,9 @@ class Checkpoints:
         self.done = updates.done
 
     def _write(self, step: int, state: dict[str, Tensor]) -> None:
-        about = json.dumps({"step": step, "identity": self._identity}, sort_keys=True)
-        metadata = {"about": about, "sha256": digest(about, state)}
+        about = {"step": step, "identity": self._identity, "records": self.records_digest}
+        text = json.dumps(about, sort_keys=True)
+        metadata = {"about": text, "sha256": digest(text, state)}
         try:
             replace_whole(self._path, partial(save_file, state, metadata=metadata))
         except (OSError, SafetensorError) as error:
@@ -71,7 +77,8 @@ class Checkpoints:
             reason = getattr(error, "strerror", None) or error
             raise CheckpointError(f"{self._path}: step {step} could not be saved; {kept} ({reason})") from error
 
-    def _read(self) -> tuple[int, dict[str, Tensor]]:
+    def _read(self) -> None:
+        """Take the state, and what is said about it, from the file."""
         try:
             with safe_open(self._path, framework="pt") as file:
                 metadata = file.metadata() or {}
@@ -79,21 +86,28 @@ class Checkpoints:
             if metadata["sha256"] != digest(metadata["about"], state):
                 raise ValueError("its content does not match its digest")
             about = json.loads(metadata["about"])
-        except OSError:
-            raise
+            done, identity = about["step"], about["identity"]
+        except OSError as error:  # as safetensors raises it, without the file's name
+            raise CheckpointError(f"{self._path} cannot be read ({error})") from error
         except (SafetensorError, ValueError, KeyError) as error:
             why = f"no {error}" if isinstance(error, KeyError) else error
             raise CheckpointError(
                 f"{self._path} is damaged, or no checkpoint of this book ({why}). To begin anew, delete it"
             ) from error
-        if differing := differences(about["identity"], self._identity):
+        if differing := differences(identity, self._identity):
             raise CheckpointError(f"{self._path} is the checkpoint of another run: {differing}")
-        return about["step"], state
+        self.done, self._state = done, state
+        self.records_digest = about.get("records")  # None also where an earlier version wrote it
 
 
 def differences(there: Identity, here: Identity) -> str:
-    """What differs between two runs' identities, for an error message; empty if nothing does."""
-    names = [name for name in {**there, **here} if there.get(name) != here.get(name)]
-    return "; ".join(
-        f"{name} is {there.get(name, 'not set')} there, {here.get(name, 'not set')} here" for name in names
-    )
+    """What differs between two runs' identities, for an error message; empty if nothing does.
+
+    What one of them does not have differs, also from None: an earlier version did not know it.
+    """
+    differing = []
+    for name in {**there, **here}:
+        both = there.get(name, "not set"), here.get(name, "not set")
+        if both[0] != both[1]:
+            differing.append(f"{name} is {both[0]} there, {both[1]} here")
+    return "; ".join(differing)

@@ -1,8 +1,19 @@
 """What a training run is told: a frozen dataclass a method, checked when it is made. The command line reads it."""
 
+import math
 from dataclasses import dataclass
 
-from dpo_book.maths.require import require_beta, require_count, require_positive, require_share
+from dpo_book.maths.require import (
+    SettingError,
+    require_beta,
+    require_count,
+    require_flag,
+    require_positive,
+    require_seed,
+    require_share,
+)
+
+WARMUP_STEPS = 20  # where nobody says otherwise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,8 +28,8 @@ class TrainConfig:
     """how many of them a process computes at once, by default its whole part; fewer need less memory"""
     steps: int = 300
     """updates; the data is gone through as often as they need"""
-    warmup_steps: int = 20
-    """updates in which the learning rate rises in a line"""
+    warmup_steps: int | None = None
+    """updates in which the learning rate rises in a line, by default 20, and no more than half of a short run"""
     max_grad_norm: float = 10.0
     """gradients longer than this are scaled down to it"""
     seed: int = 0
@@ -30,8 +41,31 @@ class TrainConfig:
         if self.micro_batch_size is not None:
             require_count("micro_batch_size", self.micro_batch_size)
         require_count("steps", self.steps)
-        require_count("warmup_steps", self.warmup_steps, least=0)
         require_positive("max_grad_norm", self.max_grad_norm)
+        require_seed("seed", self.seed)
+        if self.warmup_steps is not None:
+            require_count("warmup_steps", self.warmup_steps, least=0)
+            self._check_warmup(self.warmup_steps)
+
+    @property
+    def updates(self) -> int:
+        """How many updates there are in the run, over which the learning rate rises and falls."""
+        return self.steps
+
+    @property
+    def warmup_updates(self) -> int:
+        """In how many of them it rises."""
+        if self.warmup_steps is None:
+            return min(WARMUP_STEPS, self.updates // 2)
+        return self.warmup_steps
+
+    def _check_warmup(self, warmup_steps: int) -> None:
+        """SettingError for a warm-up that is longer than the run, whose learning rate nobody would ever see."""
+        if warmup_steps > self.updates:
+            raise SettingError(
+                f"warmup_steps = {warmup_steps} is longer than the run of {self.updates} updates, which would never "
+                f"reach its learning rate. Take fewer, or leave it out for {WARMUP_STEPS} or half of the run"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +92,7 @@ class DPOConfig(TrainConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_beta(self.beta)
+        require_flag("reference_free", self.reference_free)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,17 +126,22 @@ class PPOConfig(TrainConfig):
     max_new_tokens: int = 64
 
     def __post_init__(self) -> None:
+        require_count("epochs", self.epochs)
+        require_count("minibatch_size", self.minibatch_size)
         super().__post_init__()
         require_beta(self.beta)
         if self.micro_batch_size is not None:
-            raise ValueError("micro_batch_size is not PPO's: its minibatch_size says how many are computed at once")
+            raise SettingError("micro_batch_size is not PPO's: its minibatch_size says how many are computed at once")
         if self.batch_size < 2:
-            raise ValueError("batch_size must be at least 2: one rollout has nothing to be compared with")
+            raise SettingError("batch_size must be at least 2: one rollout has nothing to be compared with")
         if self.target_kl is not None:
             require_positive("target_kl", self.target_kl)
-        require_count("epochs", self.epochs)
-        require_count("minibatch_size", self.minibatch_size)
         require_positive("clip", self.clip)
         require_share("gae_lambda", self.gae_lambda)
         require_positive("value_learning_rate", self.value_learning_rate)
         require_count("max_new_tokens", self.max_new_tokens)
+
+    @property
+    def updates(self) -> int:
+        """How many updates there are in the run: some in every step."""
+        return self.steps * self.epochs * math.ceil(self.batch_size / self.minibatch_size)

@@ -12,14 +12,14 @@ from transformers import PreTrainedModel
 
 from dpo_book.data.pairs import Pair, check_pairs, longer_lengths, pair_lengths
 from dpo_book.maths.bradley_terry import reward_model_loss
-from dpo_book.maths.dpo import soft_dpo_loss
+from dpo_book.maths.dpo import checked_soft_dpo_loss
 from dpo_book.models.logprobs import Batch, collate
 from dpo_book.models.policy import context_of
 from dpo_book.models.reward_model import sequence_reward
 from dpo_book.models.scoring import pair_scorer, row_scorer
 from dpo_book.training.checkpoints import Checkpoints
 from dpo_book.training.config import DPOConfig, RewardConfig, SFTConfig, UnlikelihoodConfig
-from dpo_book.training.loop import Record, train
+from dpo_book.training.loop import Record, rows_reached, train
 from dpo_book.training.reference import compute_reference_logps
 from dpo_book.training.updates import Measured
 
@@ -116,7 +116,8 @@ def train_dpo(
     ``logps/rejected``, and ``step``, ``grad_norm``, ``learning_rate``.
 
     Raises ValueError before the first step if policy and reference are one object (the margin would stay
-    zero), or a pair does not fit the policy's context; TrainingDiverged at the step whose loss is not finite.
+    zero), a pair does not fit the policy's context, or a log-probability of the reference that the run needs is not
+    finite; TrainingDiverged at the step whose loss is not finite.
     """
     _check_policy_and_reference(policy, reference)
     check_pairs(pairs)
@@ -127,15 +128,16 @@ def train_dpo(
         raise ValueError("train_dpo needs a reference, or its reference_logps, unless reference_free=True")
     elif reference_logps is None:
         reference_logps = compute_reference_logps(reference, pairs, config)
-    if any(len(logps) != len(pairs) for logps in reference_logps):
+    if any(logps.shape != (len(pairs),) for logps in reference_logps):
         raise ValueError(f"reference_logps must hold one value for each of the {len(pairs)} pairs")
+    _check_reference_logps(reference_logps, rows_reached(pair_lengths(pairs), config))
     reference_chosen, reference_rejected = (logps.to(policy.device) for logps in reference_logps)
     label = torch.tensor([pair.chosen_probability for pair in pairs], device=policy.device)
     score = pair_scorer(policy, pairs)
 
     def loss_of(rows: list[int]) -> Measured:
         policy_chosen, policy_rejected = score([pairs[i] for i in rows])
-        losses, chosen_rewards, rejected_rewards = soft_dpo_loss(
+        losses, chosen_rewards, rejected_rewards = checked_soft_dpo_loss(
             policy_chosen,
             policy_rejected,
             reference_chosen[rows],
@@ -173,6 +175,19 @@ def _check_policy_and_reference(policy: PreTrainedModel, reference: PreTrainedMo
     sizes = [model.config.get_text_config().vocab_size for model in models.values()]
     if len(set(sizes)) > 1:
         raise ValueError(f"policy and reference have vocabularies of {sizes[0]} and {sizes[1]}: they must be one")
+
+
+def _check_reference_logps(logps: tuple[Tensor, Tensor], rows: Sequence[int]) -> None:
+    """ValueError unless the reference's log-probabilities of the pairs that the run comes by are finite."""
+    chosen, rejected = logps
+    finite = (chosen.isfinite() & rejected.isfinite()).tolist()  # one wait for the device
+    for row in rows:
+        if not finite[row]:
+            raise ValueError(
+                f"row {row + 1}: the reference's log-probabilities must be finite, and they are {chosen[row]:g} and "
+                f"{rejected[row]:g}: look at the reference's weights, or compute reference_logps for the seed, steps "
+                "and batch_size of this config"
+            )
 
 
 def _accuracy(margins: Tensor) -> Tensor:

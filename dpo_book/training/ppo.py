@@ -168,9 +168,8 @@ def train_ppo(
     policy.eval()  # dropout off: the ratio must start at 1
     models = Models(policy, reference, config.seed)
     updates_a_step = config.epochs * math.ceil(config.batch_size / config.minibatch_size)
-    total = config.steps * updates_a_step
-    policy_updates = Updates(policy, config, total)
-    value_updates = Updates(models.value_model, config, total, config.value_learning_rate)
+    policy_updates = Updates(policy, config, config.updates)
+    value_updates = Updates(models.value_model, config, config.updates, config.value_learning_rate)
     order = batches_by_length([len(prompt) for prompt in prompts], 1, config.seed)
     beta = config.beta
 

@@ -6,6 +6,7 @@ memory, and a second run on the same data starts at once.
 
 import gc
 import math
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from transformers import PreTrainedModel
 
 from dpo_book.data.pairs import Pair, pair_lengths
 from dpo_book.models.scoring import score_pairs
-from dpo_book.system.cache import cached, find_cached
+from dpo_book.system.cache import CacheError, cached, find_cached
 from dpo_book.system.processes import all_reduce_sum, any_process, shard, this_process
 from dpo_book.system.provenance import data_digest, model_digest
 from dpo_book.training.config import DPOConfig
@@ -51,7 +52,6 @@ def _kept_scores(reference: PreTrainedModel, pairs: Sequence[Pair], batch_size: 
     """
     depends_on = {
         "model": model_digest(reference),
-        "config": reference.config.to_json_string(),  # rope, activations: not all that decides is in the weights
         "data": data_digest([pair[:3] for pair in pairs]),
         "batch_size": batch_size,
         "device": [reference.device.type, torch.cuda.is_available()],  # shards may compute where it does not lie
@@ -67,12 +67,19 @@ def _kept_scores(reference: PreTrainedModel, pairs: Sequence[Pair], batch_size: 
         logps = _scores_in_shards(reference, pairs, batch_size)
         gc.collect()  # a copy in shards refers to itself in circles, and training needs the room
         if first:
-            cached("reference-logps", depends_on, partial(_save, logps))
+            _keep(logps, depends_on)
     return logps[0], logps[1]
 
 
 def _scores_in_shards(reference: PreTrainedModel, pairs: Sequence[Pair], batch_size: int) -> Tensor:
     return torch.stack(score_pairs(shard(reference), pairs, batch_size, progress="reference"))
+
+
+def _keep(logps: Tensor, depends_on: dict) -> None:
+    try:
+        cached("reference-logps", depends_on, partial(_save, logps))
+    except CacheError as error:  # this run needs no cache: it has them
+        warnings.warn(f"the next run computes the reference's log-probabilities again: {error}", stacklevel=2)
 
 
 def _save(logps: Tensor, folder: Path) -> None:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
 from dpo_book.models.policy import autocast
@@ -20,11 +21,8 @@ from dpo_book.training.config import TrainConfig
 class TrainingDiverged(RuntimeError):
     """A loss or gradient was not finite. The policy is back in its last good state; ``step`` says when."""
 
-    def __init__(self, step: int, what: str):
-        super().__init__(
-            f"step {step}: the {what} is not finite. The policy holds the weights of the last step whose loss "
-            "was finite. The usual cause is a learning rate that is too high"
-        )
+    def __init__(self, step: int, what: str, cause: str):
+        super().__init__(f"step {step}: the {what} is not finite. {cause}")
         self.step = step
 
 
@@ -53,7 +51,8 @@ class Updates:
         self._named = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
         self._parameters = list(self._named.values())
         self._peak = learning_rate or config.learning_rate
-        self._share = partial(_schedule, warmup_steps=config.warmup_steps, total=total)
+        warmup_steps = config.warmup_updates
+        self._share = partial(_schedule, warmup_steps=warmup_steps, total=total)
         self.done = 0
         self._optimizer = torch.optim.AdamW(
             self._parameters,
@@ -74,6 +73,8 @@ class Updates:
         memory one at a time. Raises TrainingDiverged, with the parameters set back, if the loss or its gradient is
         not finite.
         """
+        if torch.is_inference_mode_enabled():  # which, unlike no_grad, cannot be left for a while
+            raise RuntimeError("under torch.inference_mode() nothing can be trained; under torch.no_grad() it can")
         measured = []
         for number, part in enumerate(parts, start=1):
             last = number == len(parts)
@@ -130,7 +131,30 @@ class Updates:
                         parameter.copy_(before)
             reshard(self._model)
             self._optimizer.zero_grad()
-            raise TrainingDiverged(step, what)
+            raise TrainingDiverged(step, what, self._cause())
+
+    def _cause(self) -> str:
+        """What most likely made a number not finite, for an error message."""
+        if self.done:
+            return (
+                "The policy holds the weights of the last step whose loss was finite. The usual cause is a learning "
+                "rate that is too high"
+            )
+        if name := not_finite(self._model):
+            return f"No update was made yet: it is the model's own weights that are not finite, first in {name}"
+        return (
+            "No update was made yet, so it is not the learning rate, and the model's weights are finite: look at "
+            "what else the loss is made of, such as a beta too large for float32 or a reward that is not finite"
+        )
+
+
+def not_finite(model: PreTrainedModel) -> str | None:
+    """The name of the first of the model's tensors that holds NaN or an infinity, in this process's part of it."""
+    for name, parameter in model.named_parameters():
+        local = parameter.to_local() if isinstance(parameter, DTensor) else parameter
+        if not local.isfinite().all():
+            return name
+    return None
 
 
 def _schedule(done: int, warmup_steps: int, total: int) -> float:

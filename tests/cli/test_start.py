@@ -4,11 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import get_args
 
 import pytest
 
-from dpo_book.cli import commands, interrupt
+from dpo_book.cli import app, frontier, interrupt
 from dpo_book.frontier.arena import ARENAS
 from dpo_book.frontier.methods import METHODS
 from tests.patience import PATIENCE
@@ -48,6 +49,16 @@ LIGHT = {
     "frontier mars": 2,
     "frontier verdicts --methods grpo": 2,
     "frontier verdicts --seeds 0": 2,
+    "dpo --policy gpt2 --data x.jsonl --out x --steps 5 --steps=6": 2,
+    "dpo --policy gpt2 --data x.jsonl --out x --steps 5 --warmup-steps 6": 2,
+    "dpo --policy gpt2 --data x.jsonl --out x --seed 4294967296": 2,
+    "dpo --policy gpt2 --data x.jsonl --out=": 2,
+    "dpo --policy gpt2 --data ~nobody-of-this-name/x.jsonl --out x": 2,
+    "dpo --policy gpt2 --data x.jsonl --out x --judge vader": 2,
+    "dpo --policy gpt2 --data imdb --out x --max-length 3": 2,
+    "dpo --policy gpt2 --data x.jsonl --out x --reference b --reference-free": 2,
+    "sample --policy gpt2 One --temperature -1": 2,
+    "sample --policy gpt2 One --file none.txt": 2,
 }
 
 
@@ -63,8 +74,8 @@ def test_help_and_the_answer_to_a_slip_need_no_torch():
 
 
 def test_the_command_line_knows_every_method_and_world_by_name():
-    assert tuple(METHODS) == commands.METHOD_NAMES
-    assert get_args(commands.WorldName) == tuple(ARENAS)
+    assert tuple(METHODS) == frontier.METHOD_NAMES
+    assert get_args(frontier.WorldName) == tuple(ARENAS)
 
 
 @pytest.mark.parametrize("library", ["tyro", "pyarrow.lib", "torch._C", "torch.nn.functional", "transformers.utils"])
@@ -94,3 +105,24 @@ def test_output_is_utf8_where_the_stream_cannot_write_beta(encoding):
         env=os.environ | {"PYTHONIOENCODING": encoding}, capture_output=True, timeout=PATIENCE, check=True,
     )  # fmt: skip
     assert "β, how strongly" in done.stdout.decode("utf-8")
+
+
+def command_line(*arguments: str, **to: object) -> subprocess.Popen:
+    """A command that prints more than a pipe's reader takes, or a slip of it."""
+    return subprocess.Popen([sys.executable, "-m", "dpo_book", *arguments], stderr=subprocess.PIPE, text=True, **to)
+
+
+def test_a_reader_who_has_read_enough_ends_a_command_without_a_word():
+    process = command_line("dpo", "--help", stdout=subprocess.PIPE)
+    process.stdout.close()  # as "| head" does
+    said = process.stderr.read()
+    assert (process.wait(PATIENCE), said) == (app.NOBODY_READS, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="a disk that is full at once, as Linux has it")
+def test_output_that_cannot_be_written_is_one_line():
+    with open("/dev/full", "w") as full:
+        process = command_line("dpo", "--help", stdout=full)
+        said = process.stderr.read()
+    assert process.wait(PATIENCE) == 2
+    assert said == "dpo_book: what is printed cannot be written: No space left on device\n"

@@ -14,6 +14,7 @@ from dpo_book.frontier import figures
 from dpo_book.frontier.methods import METHODS
 from dpo_book.frontier.table import read
 from tests.plots.test_plots import (  # noqa: F401  what holds of every figure, here of this file's
+    picture,
     test_a_figure_has_alt_text_and_a_picture,
     test_axes_are_named,
     test_nothing_is_drawn_on_the_outermost_pixels,
@@ -68,7 +69,7 @@ FIGURES = {
 }
 
 
-@pytest.fixture(params=FIGURES, ids=str)
+@pytest.fixture(params=FIGURES, ids=str, scope="module")
 def figure(request):
     return FIGURES[request.param]()
 

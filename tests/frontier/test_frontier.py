@@ -154,6 +154,13 @@ def test_a_finished_table_has_all_it_should_and_is_not_computed_again(finished):
     assert (finished / "verdicts.csv").read_bytes() == before
 
 
+def test_a_method_named_twice_is_run_once(tmp_path, finished):
+    assert runs_of(PLAN, ["dpo", "sft", "dpo"]) == runs_of(PLAN, ["dpo", "sft"])
+    assert finish(tmp_path, methods=("sft", "sft"))[-1][:2] == (1, 1)
+    assert finish(tmp_path, methods=("sft", "dpo", "sft"))[-1][:2] == (3, 3)  # the table is whole, and goes on
+    assert_same_table(tmp_path / "verdicts.csv", finished / "verdicts.csv")
+
+
 KILLED = """
 import sys, pathlib, time
 from tests.frontier.test_frontier import PLAN
@@ -219,9 +226,10 @@ def test_results_of_another_configuration_are_refused_and_left_alone(tmp_path, f
     before = path.read_bytes()
     with pytest.raises(FrontierError, match=r"another configuration: budget was 640 there and is 1280 now"):
         finish(tmp_path, plan=replace(PLAN, budget=1280))
-    about.write_text("{")
-    with pytest.raises(FrontierError, match=r"verdicts\.json cannot be read"):
-        finish(tmp_path)
+    for content in (b"{", b"[]", b"null", b"\xff", b"[" * 100_000):
+        about.write_bytes(content)
+        with pytest.raises(FrontierError, match=r"verdicts\.json cannot be read"):
+            finish(tmp_path)
     about.unlink()
     with pytest.raises(FrontierError, match=r"has no verdicts\.json beside it"):
         finish(tmp_path)

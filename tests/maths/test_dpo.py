@@ -190,6 +190,37 @@ def test_a_probability_of_another_shape_is_refused():
         soft_dpo_loss(*random_logps(), BETA, random_probability()[:, None])
 
 
+@pytest.mark.parametrize("wrong", [1.5, -0.5, math.nan, math.inf])
+def test_what_is_no_probability_is_refused(wrong):
+    probability = random_probability()
+    probability[2] = wrong
+    with pytest.raises(ValueError, match=r"chosen_probability must be in \[0, 1\]"):
+        soft_dpo_loss(*random_logps(), BETA, probability)
+
+
+@pytest.mark.parametrize("reference_free", ["no", 0, None])
+def test_reference_free_is_true_or_false(reference_free):
+    with pytest.raises(ValueError, match="reference_free must be True or False"):
+        dpo_loss(*random_logps(), BETA, reference_free)
+
+
+@pytest.mark.parametrize("probability", [0.0, 1.0])
+def test_a_sure_label_keeps_to_its_loss_where_the_other_is_infinite(probability):
+    """A completion that the policy never says: one of the two losses is 0 there, and the other infinite."""
+    chosen, rejected, *reference = random_logps()
+    never = torch.full_like(rejected, -math.inf)
+    said, unsaid = chosen.clone().requires_grad_(), chosen.clone().requires_grad_()
+    label = torch.full_like(chosen, probability)
+    pair, hard_pair = ((said, never), (unsaid, never)) if probability == 1 else ((never, said), (unsaid, never))
+    hard_reference = reference if probability == 1 else reference[::-1]
+    losses, *_ = soft_dpo_loss(*pair, *reference, BETA, label)
+    expected, *_ = dpo_loss(*hard_pair, *hard_reference, BETA)
+    assert torch.equal(losses, expected) and (losses == 0).all()
+    losses.sum().backward()
+    expected.sum().backward()
+    assert torch.equal(said.grad, unsaid.grad) and said.grad.isfinite().all()
+
+
 # ------------------------------------------------------------------ limits
 
 

@@ -1,21 +1,27 @@
 """The cache: built once, rebuilt when damaged, and safe when builds fail, are killed or run side by side."""
 
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+import warnings
 from pathlib import Path
 
 import platformdirs
 import pytest
 
 import dpo_book.system.cache
-from dpo_book.system.cache import MANIFEST, cache_root, cached
+from dpo_book.system.cache import CacheError, cache_root, cached, find_cached
+from dpo_book.system.manifest import MANIFEST
 from dpo_book.system.provenance import versions
 from tests.patience import PATIENCE, next_line
 
 INGREDIENTS = {"size": "nano", "seed": 0}
+SOMEBODY = 54321  # a user of no name
 
 # A process that builds an artefact slowly. It reads cache.py alone, as its path is at hand.
 SLOW_BUILD = f"""
@@ -225,3 +231,153 @@ def test_who_waits_for_a_killed_build_takes_it_over(tmp_path, start_slow_build):
     out, _ = second.communicate(timeout=PATIENCE)
     assert (Path(out.splitlines()[-1]) / "whole.txt").exists()
     assert (tmp_path / "counter").read_text() == "built\nbuilt\n"
+
+
+# ------------------------------------------------------------------ a cache of others, or none
+
+# Somebody else on this machine, who has no home and may write nothing. The first artefact is made to import all that
+# there is, as the interpreter may be another user's too.
+AS_SOMEBODY = f"""
+import os, sys, tempfile
+from dpo_book.system.cache import cached
+
+place, seed, cache = sys.argv[1:]
+
+def build(folder):
+    (folder / "weights.txt").write_text("0.25")
+
+with tempfile.TemporaryDirectory() as folder:
+    os.environ["DPO_BOOK_CACHE"] = folder
+    cached("policy", {{}}, build)
+    cached("policy", {{}}, build)
+os.environ["DPO_BOOK_CACHE"] = cache
+for name in ("HOME", "XDG_CACHE_HOME"):
+    os.environ.pop(name, None)
+os.setgroups([])
+os.setgid({SOMEBODY})
+os.setuid({SOMEBODY})
+tempfile.tempdir = place
+print(cached("policy", {{"size": "nano", "seed": int(seed)}}, build) / "weights.txt")
+"""
+
+
+@pytest.fixture
+def open_to_all():
+    """A folder that anybody may look into, which pytest's own are not."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def as_somebody(place, seed, cache=""):
+    """Where another user finds the artefact of this seed, and what they are told."""
+    process = subprocess.run(
+        [sys.executable, "-c", AS_SOMEBODY, str(place), str(seed), str(cache)],
+        capture_output=True, text=True, timeout=PATIENCE,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    return Path(process.stdout.strip()), process.stderr
+
+
+@pytest.fixture
+def temporary(open_to_all):
+    """A temporary folder, as every system has one for all."""
+    folder = open_to_all / "tmp"
+    folder.mkdir()
+    folder.chmod(0o1777)
+    return folder
+
+
+only_root = pytest.mark.skipif(
+    getattr(os, "getuid", int)() != 0 or os.name == "nt", reason="root becomes another user"
+)
+
+
+@only_root
+def test_a_whole_artefact_of_another_user_is_read_without_a_lock(open_to_all, temporary, build, monkeypatch):
+    shared = open_to_all / "cache"
+    monkeypatch.setenv("DPO_BOOK_CACHE", str(shared))
+    folder = cached("policy", INGREDIENTS, build)
+    found, said = as_somebody(temporary, seed=0, cache=shared)
+    assert (found, said) == (folder / "weights.txt", "")
+    (shared / f"{folder.name}.lock").unlink(missing_ok=True)
+    assert as_somebody(temporary, seed=0, cache=shared) == (folder / "weights.txt", "")
+    assert not list(temporary.iterdir())
+
+
+@only_root
+def test_what_a_shared_cache_lacks_is_kept_in_a_temporary_folder(open_to_all, temporary, build, monkeypatch):
+    shared = open_to_all / "cache"
+    monkeypatch.setenv("DPO_BOOK_CACHE", str(shared))
+    cached("policy", INGREDIENTS, build)
+    before = sorted(shared.iterdir())
+    found, said = as_somebody(temporary, seed=1, cache=shared)
+    assert found.parents[1] == temporary / f"dpo_book-{SOMEBODY}" and found.read_text() == "0.25"
+    assert f"{shared}" in said and "DPO_BOOK_CACHE" in said and "Permission denied" in said
+    assert as_somebody(temporary, seed=1, cache=shared) == (found, "")  # found there, nothing is made
+    assert sorted(shared.iterdir()) == before
+
+
+@only_root
+def test_a_user_without_a_home_has_a_temporary_cache_and_no_folder_named_tilde(temporary):
+    found, said = as_somebody(temporary, seed=1)
+    assert found.read_text() == "0.25" and "no home folder" in said
+    assert not Path("~").exists()
+
+
+@pytest.fixture
+def no_cache(tmp_path, monkeypatch):
+    """A cache that nobody can write, root neither: it would be within a file."""
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.setenv("DPO_BOOK_CACHE", str(tmp_path / "file" / "cache"))
+    return tmp_path / "file" / "cache"
+
+
+@pytest.fixture
+def own_temporary(tmp_path, monkeypatch):
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    return tmp_path / "tmp"
+
+
+def test_where_the_cache_cannot_be_written_a_warning_names_the_variable(no_cache, own_temporary, build):
+    with pytest.warns(UserWarning, match=f"{no_cache}.*DPO_BOOK_CACHE"):
+        folder = cached("policy", INGREDIENTS, build)
+    assert own_temporary in folder.parents and read(folder) == ("0.5", "ok")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert cached("policy", INGREDIENTS, build) == find_cached("policy", INGREDIENTS) == folder
+    assert build.count == 1
+
+
+def test_where_nothing_can_be_written_one_sentence_names_the_variable(no_cache, tmp_path, build, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
+    with pytest.raises(CacheError, match=r"nothing can be kept: .*DPO_BOOK_CACHE") as error:
+        cached("policy", INGREDIENTS, build)
+    assert "\n" not in str(error.value) and build.count == 0
+    assert find_cached("policy", INGREDIENTS) is None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="temporary folders are a user's own")
+def test_a_temporary_folder_that_others_can_write_is_not_trusted(no_cache, own_temporary, build):
+    with pytest.warns(UserWarning):
+        folder = cached("policy", INGREDIENTS, build)
+    folder.parent.chmod(0o777)  # whoever made it so can have put anything there
+    assert find_cached("policy", INGREDIENTS) is None
+    with pytest.raises(CacheError, match="another user's"):
+        cached("policy", INGREDIENTS, build)
+
+
+def test_the_cache_of_an_unknown_user_is_named(monkeypatch, own_temporary, build):
+    monkeypatch.setenv("DPO_BOOK_CACHE", "~nobody-of-this-name/cache")
+    with pytest.raises(CacheError, match="DPO_BOOK_CACHE is ~nobody-of-this-name/cache: there is no such user"):
+        cache_root()
+    with pytest.warns(UserWarning, match="DPO_BOOK_CACHE is ~nobody"):
+        assert own_temporary in cached("policy", INGREDIENTS, build).parents
+
+
+def test_a_tilde_in_the_variable_is_the_home_folder(monkeypatch, tmp_path, build):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("DPO_BOOK_CACHE", "~/cache")
+    assert cached("policy", INGREDIENTS, build).parent == tmp_path / "cache"

@@ -6,15 +6,13 @@ import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from dpo_book import DPOConfig, build_policy, copy_policy, train_dpo
-from dpo_book.cli import app, run_folder
-from dpo_book.system.files import replace_whole
+from dpo_book.cli import app
 from dpo_book.training.checkpoints import CheckpointError, Checkpoints
 from dpo_book.worlds.verdicts import verdicts
 from tests.patience import PATIENCE, next_line
@@ -113,17 +111,25 @@ def test_checkpoints_need_a_whole_number_of_steps(every, tmp_path):
         Checkpoints(tmp_path / "kept", IDENTITY, every)
 
 
-def test_what_cannot_be_written_leaves_what_was_there(tmp_path):
-    path = tmp_path / "kept"
-    path.write_text("good")
+def test_a_key_that_one_of_two_runs_does_not_have_differs_even_from_none(checkpoint):
+    with pytest.raises(CheckpointError, match="lora_rank is not set there, None here"):
+        Checkpoints(checkpoint, IDENTITY | {"lora_rank": None}, 3)
+    with pytest.raises(CheckpointError, match="seed is 0 there, not set here"):
+        Checkpoints(checkpoint, {"method": "dpo"}, 3)
 
-    def write(scratch: Path) -> None:
-        scratch.write_text("half")
-        raise OSError(28, "No space left on device")
 
-    with pytest.raises(OSError, match="No space"):
-        replace_whole(path, write)
-    assert path.read_text() == "good" and list(tmp_path.iterdir()) == [path]
+def test_a_folder_in_a_checkpoint_s_place_is_named(tmp_path):
+    (tmp_path / "kept").mkdir()
+    with pytest.raises(CheckpointError, match="kept cannot be read"):
+        Checkpoints(tmp_path / "kept", IDENTITY, 3)
+
+
+def test_a_checkpoint_keeps_the_digest_of_the_records_that_it_was_told(reference, pairs, tmp_path):
+    checkpoints = Checkpoints(tmp_path / "kept", IDENTITY, 1)
+    config = DPOConfig(learning_rate=1e-3, batch_size=4, steps=2)
+    for record in train_dpo(copy_policy(reference), reference, pairs, config, checkpoints=checkpoints):
+        checkpoints.records_digest = f"of {record['step']}"
+    assert Checkpoints(tmp_path / "kept", IDENTITY, 1).records_digest == "of 2"
 
 
 # ------------------------------------------------------------------ whole runs, killed or out of room
@@ -156,7 +162,7 @@ def arguments(tmp_path_factory):
     build_policy("nano", world.tokenizer, seed=3).save_pretrained(folder / "start")
     world.tokenizer.save_pretrained(folder / "start")
     rows = [
-        {"prompt": "the acting", "chosen": f"very good {a} but", "rejected": f"very bad {a} but"}
+        {"prompt": "the acting ", "chosen": f"very good {a} but", "rejected": f"very bad {a} but"}
         for a in ("acting", "plot")
     ]
     (folder / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows * 20))
@@ -233,10 +239,3 @@ def test_a_checkpoint_that_cannot_be_used_stops_the_command_in_one_line(
         app.main()
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "checkpoint.safetensors is damaged" in said
-
-
-def test_lost_metrics_are_noticed(arguments, undisturbed, tmp_path):
-    for name in ("run.json", "checkpoint.safetensors"):
-        (tmp_path / name).write_bytes((undisturbed / name).read_bytes())
-    with pytest.raises(CheckpointError, match=r"metrics\.jsonl does not hold the records of steps 1 to 12"):
-        run_folder._kept_records(tmp_path / "metrics.jsonl", 12)

@@ -126,9 +126,16 @@ def test_the_way_back_and_gradients_are_not_in_memory_together(reference):
     assert held and not any(held)
 
 
-def test_a_training_may_be_iterated_under_no_grad(reference):
-    config = DPOConfig(beta=0.5, **SHAPE)
-    pairs = uneven_pairs()
-    expected = list(train_dpo(copy_policy(reference), reference, pairs, config))
+def test_under_inference_mode_training_says_what_to_do(reference):
+    training = train_dpo(copy_policy(reference), reference, uneven_pairs(), DPOConfig(beta=0.5, **SHAPE))
+    with torch.inference_mode(), pytest.raises(RuntimeError, match=r"inference_mode\(\) nothing can be trained"):
+        next(training)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_training_may_be_iterated_under_no_grad(method, reference, pairs):
+    _, expected = METHODS[method](reference, pairs, **SHAPE)
+    expected = list(expected)
     with torch.no_grad():
-        assert list(train_dpo(copy_policy(reference), reference, pairs, config)) == expected
+        _, records = METHODS[method](reference, pairs, **SHAPE)
+        assert list(records) == expected

@@ -168,6 +168,48 @@ def test_a_reference_with_another_vocabulary_is_refused(reference, pairs):
         next(train_dpo(copy_policy(reference), other, pairs, small()))
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_weights_that_are_not_finite_are_named_and_not_blamed_on_the_learning_rate(reference, pairs, value):
+    policy = copy_policy(reference)
+    with torch.no_grad():
+        policy.transformer.ln_f.weight[3] = value
+    with pytest.raises(
+        TrainingDiverged, match=r"step 1: .*No update was made yet.* first in transformer\.ln_f\.weight"
+    ):
+        next(train_dpo(policy, reference, pairs, small()))
+    with pytest.raises(TrainingDiverged, match=r"step 1: .* first in transformer\.ln_f\.weight"):
+        next(train_sft(policy, [(pair.prompt, pair.chosen) for pair in pairs], SFTConfig(steps=2)))
+
+
+def test_a_reference_whose_values_are_not_finite_is_refused_with_the_first_row(reference, pairs):
+    broken = copy_policy(reference)
+    with torch.no_grad():
+        broken.transformer.ln_f.weight[3] = math.nan
+    with pytest.raises(ValueError, match=r"row 1: the reference's log-probabilities must be finite, .* nan and nan"):
+        train_dpo(copy_policy(reference), broken, pairs, small())
+
+
+def test_reference_logps_of_another_run_are_refused_where_this_one_needs_more(reference, pairs):
+    given = compute_reference_logps(reference, pairs, small(steps=1))
+    with pytest.raises(ValueError, match=r"row \d+: .* nan and nan: .* seed, steps and batch_size"):
+        train_dpo(copy_policy(reference), None, pairs, small(steps=6), given)
+    missing = given[0].isnan().nonzero()[0].item()
+    given[0][missing] = -math.inf
+    with pytest.raises(ValueError, match=rf"row {missing + 1}: .* -inf and nan"):
+        train_dpo(copy_policy(reference), None, pairs, small(steps=6), given)
+
+
+def test_reference_logps_of_another_shape_are_refused(reference, pairs):
+    chosen, rejected = score_pairs(reference, pairs)
+    with pytest.raises(ValueError, match="16 pairs"):
+        train_dpo(copy_policy(reference), None, pairs, small(), (chosen[:, None], rejected[:, None]))
+
+
+def test_a_beta_that_float32_cannot_bear_is_not_blamed_on_the_learning_rate(reference, pairs):
+    with pytest.raises(TrainingDiverged, match=r"No update was made yet, so it is not the learning rate, .* a beta "):
+        next(train_dpo(copy_policy(reference), reference, pairs, small(beta=1e30)))
+
+
 def test_a_last_update_that_breaks_the_policy_is_undone(reference, pairs):
     policy = copy_policy(reference)
     with pytest.raises(TrainingDiverged, match="step 1: the loss after the last update is not finite"):

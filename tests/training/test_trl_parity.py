@@ -31,8 +31,6 @@ DRIFT = 10
 BETA = 0.1
 STEPS = 5
 
-# Completions begin with a space, so that a token never spans the end of the prompt: TRL tokenises prompt and
-# completion together, this book apart.
 ROWS = [
     ("The acting", " was very good", " was dull"),
     ("The ending", " came too late and was not very good", " is great"),
@@ -40,6 +38,7 @@ ROWS = [
     ("A film", " to see", " to forget before the ending, and then once more after it"),
     ("What do you say of the music?", " Great.", " It is not good, but not bad."),
     ("Très", " bien, très drôle", " ennuyeux"),
+    ("The film was ", "good", "not good"),  # the space goes with the completion's first word
 ]
 REWARDS = ["rewards/chosen", "rewards/rejected", "rewards/margins"]
 METRICS = [*REWARDS, "rewards/accuracies", "logps/chosen", "logps/rejected"]

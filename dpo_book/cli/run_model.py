@@ -1,0 +1,78 @@
+"""A run's trained model in its folder: saved whole, with a manifest by which it is known to be whole."""
+
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from dpo_book.system.files import FileError, read_object, replace_whole
+from dpo_book.system.manifest import MANIFEST, file_digests, read_manifest, write_manifest
+from dpo_book.training.checkpoints import CheckpointError
+
+
+def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Model and tokenizer as ``save_pretrained`` writes them, in a folder that is there whole or not at all.
+
+    CheckpointError where there is no room, or something else is in its place.
+    """
+
+    def write(scratch: Path) -> None:
+        model.save_pretrained(scratch)
+        tokenizer.save_pretrained(scratch)
+        write_manifest(scratch)
+
+    try:
+        replace_whole(folder, write)
+    except Exception as error:
+        if not _is_of_the_disk(error):
+            raise
+        reason = getattr(error, "strerror", None) or error
+        raise CheckpointError(
+            f"{folder} could not be saved; the last checkpoint is kept, and the same command goes on from there "
+            f"({reason})"
+        ) from error
+
+
+def _is_of_the_disk(error: Exception) -> bool:
+    """The libraries in Rust have errors of their own for a full disk, tokenizers none but a plain Exception."""
+    return isinstance(error, OSError | SafetensorError) or type(error) is Exception
+
+
+def damage_of(folder: Path) -> str | None:
+    """What is wrong with a folder that ``save_model`` is to have written; None if it is whole.
+
+    Files that were put there besides do no harm.
+    """
+    if not folder.is_dir():
+        return "it is a file"
+    if not (folder / MANIFEST).exists():
+        return _unreadable(folder)
+    try:
+        kept = read_manifest(folder)
+    except FileError as error:
+        return f"{MANIFEST}: {error}"
+    there = file_digests(folder)
+    for name, digest in kept.items():
+        if name not in there:
+            return f"{name} is missing"
+        if there[name] != digest:
+            return f"{name} has changed"
+    return None
+
+
+def _unreadable(folder: Path) -> str | None:
+    """What can be told of a model that an earlier version saved, without a manifest: its files can be opened."""
+    try:
+        read_object(folder / "config.json")
+    except FileError as error:
+        return f"config.json: {error}"
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        return "there is no model.safetensors"
+    for path in weights:
+        try:
+            with safe_open(path, framework="pt"):  # reads the header, and the file must be as long as that says
+                pass
+        except (OSError, SafetensorError) as error:
+            return f"{path.name}: {error}"
+    return None

@@ -1,0 +1,69 @@
+"""A run's records in its metrics.jsonl: one a line, as they come; cut at a checkpoint, and held against it."""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from dpo_book.training.checkpoints import CheckpointError
+from dpo_book.training.loop import Record
+
+
+class Records:
+    """The records of steps 1 to ``done``, up to which a checkpoint goes, and those that are added.
+
+    Later ones are cut off the file: they will be written again. CheckpointError unless the file holds them, and, if
+    the checkpoint has a ``digest`` of their lines, holds them byte for byte.
+    """
+
+    def __init__(self, path: Path, done: int, digest: str | None):
+        lines = path.read_bytes().splitlines(keepends=True)[:done] if path.exists() else []
+        self._path = path
+        self._sha256 = hashlib.sha256(b"".join(lines))
+        if digest not in (None, self.digest):
+            raise CheckpointError(
+                f"{path} has changed: its records of steps 1 to {done} are not those of the checkpoint beside it. "
+                "Put the file back, or begin anew in a new folder"
+            )
+        try:
+            self.all = _parsed(lines, done)
+        except (ValueError, RecursionError):
+            raise CheckpointError(
+                f"{path} does not hold the records of steps 1 to {done}, up to which the checkpoint beside it goes. "
+                "Put the file back, or begin anew in a new folder"
+            ) from None
+        if path.exists():
+            os.truncate(path, sum(map(len, lines)))
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of all lines so far."""
+        return self._sha256.hexdigest()
+
+    def add(self, record: Record, durable: bool) -> None:
+        """Write a record's line; ``durable``, wait until it is on the disk: no checkpoint may outlive its records."""
+        line = f"{json.dumps(record)}\n".encode()
+        with open(self._path, "ab") as file:
+            file.write(line)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        self._sha256.update(line)
+        self.all.append(record)
+
+
+def read_records(path: Path) -> list[Record]:
+    """The records of a run that is finished. OSError or ValueError where they cannot be read."""
+    lines = path.read_bytes().splitlines()
+    return _parsed(lines, len(lines))
+
+
+def _parsed(lines: Sequence[bytes], done: int) -> list[Record]:
+    """ValueError unless they are the records of steps 1 to ``done``."""
+    records = [json.loads(line) for line in lines]
+    if not all(isinstance(record, dict) for record in records):
+        raise ValueError("a line is no record")
+    if [record.get("step") for record in records] != list(range(1, done + 1)):
+        raise ValueError(f"the steps are not 1 to {done}")
+    return records
