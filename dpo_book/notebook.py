@@ -10,7 +10,7 @@ from IPython import get_ipython
 from matplotlib.figure import Figure
 from transformers.utils import logging
 
-from dpo_book.plots import png
+from dpo_book.plots import html_image, png
 
 
 def setup(seed: int = 0) -> None:
@@ -30,12 +30,18 @@ def setup(seed: int = 0) -> None:
     logging.disable_progress_bar()
     shell = get_ipython()
     if shell is not None:
-        formatter = shell.display_formatter.formatters["image/png"]
-        formatter.for_type(Figure, _png_with_alt)
+        shell.display_formatter.mimebundle_formatter.for_type(Figure, figure_output)
 
 
-def _png_with_alt(figure: Figure) -> tuple[bytes, dict]:
-    return png(figure), {"alt": figure.get_label()}
+def figure_output(figure: Figure) -> tuple[dict, dict]:
+    """What a cell shows of a figure, and the metadata: a PNG, and where it has a label the same in HTML.
+
+    The label is its alt text, which JupyterLab and nbconvert would not show beside a PNG; print needs the PNG.
+    """
+    picture, alt = png(figure), figure.get_label()
+    if not alt:
+        return {"image/png": picture}, {}
+    return {"image/png": picture, "text/html": html_image(picture, alt)}, {"image/png": {"alt": alt}}
 
 
 def stored(name: str) -> Path:

@@ -1,7 +1,7 @@
 """Sliders over figures, and training that one can watch and stop. Thin: the figures are ``plots``' own.
 
 A picture is an ``ipywidgets.Image`` that holds a PNG. The Output widget is not used: notebooks that have one hang
-at random when they are executed without a browser.
+at random when they are executed without a browser. Every widget also has HTML for a page without a kernel.
 """
 
 import threading
@@ -10,27 +10,79 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
 
 import ipywidgets
+import traitlets
 from matplotlib.figure import Figure
 
-from dpo_book.plots import png
+from dpo_book.plots import html_image, png
 
 
-def _picture() -> ipywidgets.Image:
-    """An empty picture that keeps its shape: a box would stretch it to its own width."""
-    return ipywidgets.Image(format="png", layout=ipywidgets.Layout(max_width="100%", align_self="flex-start"))
+class Picture(ipywidgets.Image):
+    """A figure that can be drawn anew, with its alt text; empty at first.
+
+    An Image of ipywidgets has no alt text, but a tooltip, which screen readers read where there is none. Browsers
+    show it only beside a description, be it empty, and Image has none of its own.
+    """
+
+    description = traitlets.Unicode("").tag(sync=True)
+
+    def __init__(self):
+        # Not stretched: a box would give it its own width.
+        super().__init__(format="png", layout=ipywidgets.Layout(max_width="100%", align_self="flex-start"))
+
+    def show(self, figure: Figure) -> None:
+        """Draw ``figure`` in place of what is there."""
+        self.value = png(figure)
+        self.tooltip = figure.get_label()
 
 
-def slider_figure(figure: Callable[..., Figure], **sliders: ipywidgets.Widget) -> ipywidgets.VBox:
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _in_a_line(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def slider_figure(figure: Callable[..., Figure], **sliders: ipywidgets.Widget) -> "SliderFigure":
     """``figure(name=value, ...)`` redrawn whenever one of the ``sliders`` (by the same names) moves."""
-    image = _picture()
+    return SliderFigure(figure, sliders)
 
-    def redraw(_change: object = None) -> None:
-        image.value = png(figure(**{name: slider.value for name, slider in sliders.items()}))
 
-    for slider in sliders.values():
-        slider.observe(redraw, names="value")
-    redraw()
-    return ipywidgets.VBox([*sliders.values(), image])
+class SliderFigure(ipywidgets.VBox):
+    """Sliders above the figure that they redraw. What the figure raises stands in its place, in one line.
+
+    Without a kernel, on a static page, the figure stands there as it was when the cell was run.
+    """
+
+    def __init__(self, figure: Callable[..., Figure], sliders: Mapping[str, ipywidgets.Widget]):
+        self._figure, self._sliders = figure, sliders
+        self.image = Picture()
+        self.error = ipywidgets.Label()
+        self._draw()  # what this raises is the cell's own error
+        for slider in sliders.values():
+            slider.observe(self._redraw, names="value")
+        super().__init__([*sliders.values(), self.image])
+
+    def _draw(self) -> None:
+        settings = {name: slider.value for name, slider in self._sliders.items()}
+        self.image.show(self._figure(**settings))
+        self._drawn = settings
+
+    def _redraw(self, _change: object) -> None:
+        try:
+            self._draw()
+            below = self.image
+        except (Exception, SystemExit) as error:  # a kernel would write it where nobody looks
+            self.error.value = _in_a_line(error)
+            below = self.error
+        self.children = [*self._sliders.values(), below]
+
+    def _repr_mimebundle_(self, **kwargs: object) -> dict:
+        names = {name: slider.description or name for name, slider in self._sliders.items()}
+        settings = ", ".join(f"{names[name]} = {_short(value)}" for name, value in self._drawn.items())
+        sentence = f"<p>{escape(settings)}. Once the cell has run in JupyterLab, sliders redraw this figure.</p>"
+        page = html_image(self.image.value, self.image.tooltip) + sentence
+        return super()._repr_mimebundle_(**kwargs) | {"text/html": page}
 
 
 class LiveRun(ipywidgets.VBox):
@@ -60,7 +112,7 @@ class LiveRun(ipywidgets.VBox):
         self.stop = ipywidgets.Button(description="Stop", icon="stop", disabled=True)
         self.progress = ipywidgets.IntProgress(min=0, max=1, layout=ipywidgets.Layout(width="200px"))
         self.status = ipywidgets.Label("Choose, then press Run.")
-        self.image = _picture()
+        self.image = Picture()
         self.run.on_click(self._begin)
         self.stop.on_click(self._request_stop)
         row = ipywidgets.HBox([self.run, self.stop, self.progress, self.status])
@@ -95,23 +147,27 @@ class LiveRun(ipywidgets.VBox):
                 if time.monotonic() - drawn > self.redraw_every:
                     self._show("training")
                     drawn = time.monotonic()
-        except Exception as error:  # an error in a thread would otherwise vanish unseen
-            outcome = f"{type(error).__name__}: {error}"
+        except BaseException as error:  # exit() too: whatever ends a thread would otherwise vanish unseen
+            outcome = _in_a_line(error)
         try:
             self._show(outcome)
-        except Exception as error:  # of the figure; the thread's end would hide it
-            self.status.value = f"{type(error).__name__}: {error}"
+        except BaseException as error:  # of the figure
+            self.status.value = _in_a_line(error)
         finally:
             self.run.disabled, self.stop.disabled = False, True
 
     def _show(self, state: str) -> None:
         self.progress.value = len(self.records)
         if self.records:
-            self.image.value = png(self._figure(self.records))  # before the words that speak of it
+            self.image.show(self._figure(self.records))  # before the words that speak of it
             last = self.records[-1]
             self.status.value = f"{state}: step {int(last['step'])}, loss {last['loss']:.4f}"
         else:
             self.status.value = state
+
+    def _repr_mimebundle_(self, **kwargs: object) -> dict:
+        page = "<p>Once the cell has run in JupyterLab, Run trains here, and a figure grows with the run.</p>"
+        return super()._repr_mimebundle_(**kwargs) | {"text/html": page}
 
 
 class Quiz(ipywidgets.VBox):

@@ -1,8 +1,10 @@
 """Widgets without a browser: sliders redraw at both ends, a live run runs, stops, and shows its errors."""
 
+import base64
 import threading
 
 import ipywidgets
+import matplotlib
 import pytest
 
 from dpo_book import plots
@@ -51,6 +53,70 @@ def test_a_slider_redraws_at_both_ends():
         pictures.append(bytes(picture.value))
     assert seen == [1.0, 0.0, 10.0]
     assert all(p.startswith(b"\x89PNG") for p in pictures) and len(set(pictures)) == 3
+
+
+def bars(height):
+    return plots.probability_mass(["a", "b"], [0.5, 0.5], [1 / height, 1 - 1 / height])
+
+
+def test_what_a_figure_raises_stands_in_its_place_until_it_can_be_drawn():
+    slider = ipywidgets.IntSlider(value=2, min=0, max=4)
+    box = slider_figure(bars, height=slider)
+    before = bytes(box.image.value)
+    slider.value = 0
+    assert box.children == (slider, box.error)
+    assert box.error.value == "ZeroDivisionError: division by zero"
+    slider.value = 4
+    assert box.children == (slider, box.image)
+    assert bytes(box.image.value) not in (b"", before)
+
+
+@pytest.mark.parametrize("error", [ValueError("two\n  lines"), SystemExit("two lines")], ids=["error", "exit"])
+def test_an_error_of_several_lines_is_shown_in_one(error):
+    def figure(height):
+        if height == 0:
+            raise error
+        return bars(height)
+
+    slider = ipywidgets.IntSlider(value=2, min=0, max=4)
+    box = slider_figure(figure, height=slider)
+    slider.value = 0
+    assert box.error.value == f"{type(error).__name__}: two lines"
+
+
+def test_a_figure_that_cannot_be_drawn_at_first_is_an_error_of_the_cell():
+    with pytest.raises(ZeroDivisionError):
+        slider_figure(bars, height=ipywidgets.IntSlider(value=0))
+
+
+def test_a_picture_has_its_figures_alt_text():
+    slider = ipywidgets.IntSlider(value=2, min=1, max=4)
+    box = slider_figure(bars, height=slider)
+    for height in (2, 4):
+        slider.value = height
+        assert box.image.tooltip == bars(height).get_label()
+        assert box.image.get_state()["description"] == ""  # without one, browsers fail to show the tooltip
+
+
+def test_a_readers_style_does_not_reach_the_pictures_of_sliders():
+    with matplotlib.style.context("dark_background"):
+        dark = slider_figure(bars, height=ipywidgets.IntSlider(value=2))
+    assert bytes(dark.image.value) == plots.png(bars(2))
+
+
+def test_sliders_can_be_seen_without_a_kernel():
+    slider = ipywidgets.FloatSlider(value=2.0, min=0, max=4, description="height <h>")
+    box = slider_figure(bars, height=slider)
+    page = box._repr_mimebundle_()["text/html"]
+    assert f'alt="{bars(2).get_label()}"' in page
+    assert base64.b64encode(plots.png(bars(2))).decode() in page
+    assert "<p>height &lt;h&gt; = 2. Once the cell has run" in page
+    slider.value = 0  # cannot be drawn: the page stays with the last picture
+    assert box._repr_mimebundle_()["text/html"] == page
+
+
+def test_a_live_run_says_without_a_kernel_how_to_start_it():
+    assert "Once the cell has run in JupyterLab" in live(lambda **_: iter(()))._repr_mimebundle_()["text/html"]
 
 
 def test_run_draws_every_record_and_run_can_be_pressed_again():
@@ -113,16 +179,17 @@ def test_pressing_run_twice_starts_one_run():
     assert started == [1]
 
 
+@pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt])
 @pytest.mark.parametrize("good_steps", [0, 2])
-def test_an_error_in_a_run_is_shown_and_run_works_again(good_steps):
+def test_whatever_ends_a_run_is_shown_and_run_works_again(good_steps, error):
     def start(beta, steps):
         yield from (record(step) for step in range(1, good_steps + 1))
-        raise ValueError("the loss is not finite")
+        raise error("the loss is not finite")
 
     widget = live(start)
     widget.run.click()
     wait_for_the_end(widget)
-    assert "the loss is not finite" in widget.status.value
+    assert widget.status.value.startswith(f"{error.__name__}: the loss is not finite")
     assert not widget.run.disabled and widget.stop.disabled
 
 
@@ -177,13 +244,15 @@ def test_a_run_without_a_steps_slider_is_refused():
         LiveRun(lambda beta: iter(()), plots.live_margins, beta=ipywidgets.FloatSlider())
 
 
-def test_a_figure_that_fails_is_shown_and_run_works_again():
-    widget = LiveRun(
-        lambda steps: iter([record(1)]), lambda records: 1 / 0, steps=ipywidgets.IntSlider(value=1, min=1)
-    )
+@pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt])
+def test_whatever_a_figure_raises_is_shown_and_run_works_again(error):
+    def figure(records):
+        raise error("no figure")
+
+    widget = LiveRun(lambda steps: iter([record(1)]), figure, steps=ipywidgets.IntSlider(value=1, min=1))
     widget.run.click()
     wait_for_the_end(widget)
-    assert "ZeroDivisionError" in widget.status.value and not widget.run.disabled
+    assert widget.status.value == f"{error.__name__}: no figure" and not widget.run.disabled
 
 
 def test_margins_are_drawn_without_a_distance_to_the_optimum():

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from nbformat import NotebookNode
 
 LOCAL_PATH = re.compile(r"(?<![\w.:/])/(?:root|home|tmp|work|Users|usr|var|opt|mnt)/|\b[A-Z]:\\\\?\w|file://")
-ALT = "a picture without alt text: give its output the metadata {'image/png': {'alt': '...'}}"
+INSIDE_A_PICTURE = re.compile(r"(?<=data:image/png;base64,)[\w+/=]*")
+WITH_ALT = re.compile(r'<img alt="[^"]')
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def problems(notebook: NotebookNode) -> Iterator[str]:
@@ -34,9 +36,14 @@ def _output_problems(output: NotebookNode, tags: list[str]) -> Iterator[str]:
     if output.get("name") == "stderr":
         yield f"writes to stderr: {output.text.strip()[:200]}"
     data = output.get("data", {})
-    if "image/png" in data and not output.metadata.get("image/png", {}).get("alt"):
-        yield ALT
+    page = data.get("text/html", "")
+    images = page.count("<img")
+    if images > len(WITH_ALT.findall(page)) or ("image/png" in data and not images):
+        yield "a picture without alt text: after setup(), a Figure shows its label as such"
+    if WIDGET in data:
+        yield "a widget without HTML, which is all that a page without a kernel can show"
     text = "\n".join([output.get("text", ""), *(str(v) for k, v in data.items() if k.startswith("text/"))])
+    text = INSIDE_A_PICTURE.sub("", text)
     if found := LOCAL_PATH.search(text):
         yield f"names a place on one machine: {_around(found)}"
     if "\x1b[" in text:

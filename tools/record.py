@@ -9,6 +9,7 @@ import os
 import sys
 import tempfile
 import time
+import tomllib
 from functools import partial
 from pathlib import Path
 
@@ -19,10 +20,13 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 
 from dpo_book.system.files import replace_whole
 from tools.kernel_env import KERNEL_ENV
-from tools.notebook_rules import problems
+from tools.notebook_rules import WIDGET, problems
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+PAIRING = tomllib.loads((NOTEBOOKS / "jupytext.toml").read_text(encoding="utf-8"))
 METADATA = {
+    # JupyterLab adds it with the first save: so that saving an unchanged chapter changes nothing
+    "jupytext": {name: PAIRING[name] for name in ("cell_metadata_filter", "notebook_metadata_filter")},
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
@@ -50,10 +54,25 @@ def build(script: Path) -> nbformat.NotebookNode:
     seen: dict[str, int] = {}
     for cell in notebook.cells:
         cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k in CELL_METADATA})
-        digest = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:12]
+        digest = digest_of(cell)
         seen[digest] = seen.get(digest, 0) + 1
         cell.id = digest if seen[digest] == 1 else f"{digest}-{seen[digest]}"
     return notebook
+
+
+def digest_of(cell: nbformat.NotebookNode) -> str:
+    """What a recorded cell's id starts with: who edits the cell leaves the id as it is."""
+    return hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:12]
+
+
+def written_by_hand(path: Path, script: Path) -> list[str]:
+    """Sources of the cells that somebody wrote into a notebook and that its script lacks."""
+    if not path.exists():
+        return []
+    kept = {cell.source for cell in jupytext.read(script).cells}
+    cells = nbformat.read(path, as_version=4).cells
+    edited = [cell.source for cell in cells if not cell.get("id", "").startswith(digest_of(cell))]
+    return [source for source in edited if source.strip() and source not in kept]
 
 
 def run(notebook: nbformat.NotebookNode) -> None:
@@ -71,9 +90,10 @@ def run(notebook: nbformat.NotebookNode) -> None:
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = joined(cell.outputs)
-        for number, output in enumerate(cell.get("outputs", [])):
-            if widget := output.get("data", {}).get("application/vnd.jupyter.widget-view+json"):
-                widget["model_id"] = f"{cell.id}-{number}"  # the kernel's own is random, and gone with it
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if "text/html" in data:
+                data.pop(WIDGET, None)  # gone with its kernel; pages show the HTML instead
 
 
 def joined(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
@@ -115,6 +135,13 @@ def main(names: list[str]) -> None:
         sys.exit("notebooks/py is empty: nothing to record")
     if missing := [script.name for script in scripts if not script.exists()]:
         sys.exit(f"notebooks/py has no {', '.join(missing)}")
+    for script in scripts:
+        if found := written_by_hand(NOTEBOOKS / f"{script.stem}.ipynb", script):
+            first = found[0].strip().splitlines()[0]
+            sys.exit(
+                f"{script.stem}.ipynb holds {len(found)} cells that py/{script.name} lacks, and recording would lose "
+                f"them; the first starts {first!r}. Write into the script what is to stay, then delete the notebook."
+            )
     os.environ |= KERNEL_ENV
     with tempfile.TemporaryDirectory(prefix="dpo-book-") as cache:
         os.environ["DPO_BOOK_CACHE"] = cache

@@ -11,7 +11,7 @@ from dpo_book.plots.optimum import climbs, optimal_curve
 from dpo_book.plots.responses import pipelines, probability_mass, top_responses
 from dpo_book.plots.reward import learned_rewards, noisy_labels, promised_and_gained
 from dpo_book.plots.scale import growth, levers, loss_differences
-from dpo_book.plots.style import CHOSEN, EXACT, POLICY, REFERENCE, REJECTED, png
+from dpo_book.plots.style import CHOSEN, EXACT, POLICY, REFERENCE, REJECTED, html_image, png
 from dpo_book.plots.training import (
     learning_curves,
     live_margins,
@@ -32,6 +32,7 @@ __all__ = [
     "fitted_words",
     "gradient_estimates",
     "growth",
+    "html_image",
     "kl_estimators",
     "learned_rewards",
     "learning_curves",

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from dpo_book.plots.style import CHOSEN, EXACT, POLICY, REFERENCE, REJECTED, new_figure, styled
+from dpo_book.plots.style import CHOSEN, EXACT, POLICY, REFERENCE, REJECTED, literally, new_figure, styled
 
 
 @styled
@@ -57,7 +57,7 @@ def fitted_words(
     left.hlines(place, 0, values, color=POLICY, alpha=0.4)
     left.plot(values, place, "o", color=POLICY, markersize=5)
     left.axvline(0, color=REFERENCE, linewidth=0.8)
-    left.set_yticks(place, [words[i] for i in order])
+    left.set_yticks(place, [literally(words[i]) for i in order])
     left.set(xlabel=r"fitted reward $r_\phi$, nats (mean 0)", title="what the comparisons say")
     ends = [0, 1.04 * max(np.max(expected), np.max(observed))]
     right.plot(ends, ends, color=EXACT, linestyle="--", label="expected = observed")
@@ -88,9 +88,10 @@ def win_tables(tables: Mapping[str, tuple[Sequence[str], Sequence[Sequence[float
                 colour, strength = (CHOSEN, 0.1 + 0.5 * share) if wins[i][j] else (REJECTED, 0.35)
                 axes.add_patch(_cell(j, i, colour, strength))
                 axes.text(j, i, f"{wins[i][j]:g}", ha="center", va="center", fontsize=9)
-        axes.set(xlim=(-0.5, n - 0.5), ylim=(n - 0.5, -0.5), aspect="equal", title=title)
-        axes.set_xticks(range(n), words, rotation=30, ha="right")
-        axes.set_yticks(range(n), words)
+        axes.set(xlim=(-0.5, n - 0.5), ylim=(n - 0.5, -0.5), aspect="equal", title=literally(title))
+        names = [literally(word) for word in words]
+        axes.set_xticks(range(n), names, rotation=30, ha="right")
+        axes.set_yticks(range(n), names)
         axes.set(xlabel="loser", ylabel="winner")
         axes.grid(visible=False)
     return figure
@@ -121,7 +122,7 @@ def calibration(panels: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
         axes.set(
             xlabel="predicted on five raters",
             ylabel="observed on the other five",
-            title=title,
+            title=literally(title),
             xlim=(0.49, 1.01),
             ylim=(0.1, 1.03),
         )

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from dpo_book.plots.style import CHOSEN, EXACT, POLICY, REFERENCE, new_figure, styled
+from dpo_book.plots.style import CHOSEN, EXACT, POLICY, REFERENCE, literally, new_figure, styled
 
 REWARD = "#CC79A7"  # a reward as such, of no response chosen or rejected
 TOWARDS_CHOSEN = LinearSegmentedColormap.from_list("chosen", ["white", CHOSEN])
@@ -37,8 +37,9 @@ def shifted_rewards(
     figure.set_layout_engine("none")  # fixed places as well as fixed scales, and twice as fast to draw
     for axes, place, width in ((left, 0.06, 0.28), (middle, 0.41, 0.25), (right, 0.73, 0.255)):
         axes.set_position((place, 0.13, width, 0.7))
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(literally(title), fontsize=11)
     place = np.arange(len(labels))
+    names = [literally(label) for label in labels]
     left.bar(place, shifted, 0.7, color=REWARD, label="$r + f$")
     left.bar(place, reward, 0.7, facecolor="none", edgecolor=EXACT, linestyle="--", label="$r$")
     left.plot(place, implicit, "D", color=POLICY, markeredgecolor="white", label=r"$\beta \log(\pi^*/\pi_{ref})$")
@@ -50,7 +51,7 @@ def shifted_rewards(
     middle.imshow(preferences, vmin=0, vmax=1, cmap=TOWARDS_CHOSEN, aspect="auto")
     for (i, j), p in np.ndenumerate(preferences):
         middle.text(j, i, f"{p:.2f}", ha="center", va="center", fontsize=8, color="white" if p > 0.6 else EXACT)
-    middle.set_yticks(place, labels)
+    middle.set_yticks(place, names)
     middle.grid(visible=False)
     middle.set(xlabel="response y' (column)", title=r"p(row $\succ$ column)")
 
@@ -59,7 +60,7 @@ def shifted_rewards(
     right.set(xlabel="response y", ylabel="probability", title="optimal policy", ylim=(0, 1.15), yticks=(0, 0.5, 1))
     right.legend(loc="upper right", ncols=2, fontsize=8)
     for axes in (left, middle, right):
-        axes.set_xticks(place, labels, fontsize=8)
+        axes.set_xticks(place, names, fontsize=8)
     for axes in (left, right):
         axes.grid(axis="x", visible=False)
     return figure
@@ -94,7 +95,7 @@ def reward_read_back(
             (0, offsets[prompt]), (0.97, 0.05), textcoords="axes fraction", ha="right",
             arrowprops={"arrowstyle": "-", "color": EXACT, "linewidth": 0.7},
         )  # fmt: skip
-        axes.set(xlabel="true reward $r^*(x, y)$, nats", title=prompt, xlim=(-2.1, 2.1), ylim=(-4.2, 2.6))
+        axes.set(xlabel="true reward $r^*(x, y)$, nats", title=literally(prompt), xlim=(-2.1, 2.1), ylim=(-4.2, 2.6))
     axes_list[0].set_ylabel(r"implicit reward $\hat r(x, y)$, nats")
     return figure
 

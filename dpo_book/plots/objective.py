@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from dpo_book.plots.style import EXACT, POLICY, REFERENCE, SHADES, column, exact_line, new_figure, styled
+from dpo_book.plots.style import EXACT, POLICY, REFERENCE, SHADES, column, exact_line, literally, new_figure, styled
 
 KL_TO_REFERENCE = r"KL($\pi \Vert \pi_{ref}$), nats"
 
@@ -55,7 +55,7 @@ def ascents(runs: Mapping[str, Sequence[Mapping[str, float]]], exact: Mapping[st
     figure, (objective, kl, likeliest) = new_figure(10.2, 3.4, 3, alt)
     for (label, records), colour in zip(runs.items(), SHADES, strict=False):
         for axes, name in ((objective, "objective"), (kl, "kl"), (likeliest, "likeliest")):
-            axes.plot(column(records, "step"), column(records, name), color=colour, label=label)
+            axes.plot(column(records, "step"), column(records, name), color=colour, label=literally(label))
         if label in exact:
             exact_line(objective, exact[label])
     objective.set(xlabel="step", ylabel="objective J, nats", title="objective")
@@ -88,15 +88,15 @@ def gradient_estimates(
         shift = 0.3 * (i + 0.5) / len(estimates) - 0.15
         axes.errorbar(
             np.asarray(mean), place + 1.4 * shift, xerr=2 * np.asarray(error), fmt="os"[i % 2], color=colour,
-            label=label, capsize=3, markersize=5,
+            label=literally(label), capsize=3, markersize=5,
         )  # fmt: skip
     axes.vlines(exact, place - 0.35, place + 0.35, color=EXACT, linestyle="--", label="exact")
     if limit is not None:
         axes.set_xlim(-limit, limit)
-    axes.set_yticks(place, names)
+    axes.set_yticks(place, [literally(name) for name in names])
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
-    axes.set(xlabel=r"derivative of J by the response's logit $\theta_y$, nats", title=title)
+    axes.set(xlabel=r"derivative of J by the response's logit $\theta_y$, nats", title=literally(title))
     figure.legend(loc="outside right upper")
     return figure
 
@@ -114,7 +114,7 @@ def kl_estimators(
     kl = np.asarray(kl)
     exact_line(bias, 1.0, "true value (exact)")
     for label, colour, marker in zip(means, SHADES, "os^D", strict=False):
-        style = {"color": colour, "marker": marker, "markersize": 4, "label": label}
+        style = {"color": colour, "marker": marker, "markersize": 4, "label": literally(label)}
         bias.plot(kl, np.asarray(means[label]) / kl, **style)
         spread.plot(kl, np.asarray(deviations[label]) / kl, **style)
     for axes in (bias, spread):

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dpo_book.plots.style import EXACT, POLICY, REFERENCE, SHADES, exact_line, new_figure, styled
+from dpo_book.plots.style import EXACT, POLICY, REFERENCE, SHADES, exact_line, literally, new_figure, styled
 from dpo_book.plots.training import KL_TO_OPTIMUM
 
 Points = tuple[Sequence[float], Sequence[float]]  # KL to the reference, expected reward
@@ -25,14 +25,14 @@ def climbs(runs: Mapping[str, Points], value: float, title: str = "") -> Figure:
     figure, (left, right) = new_figure(9.2, 3.4, 2, alt)
     for (label, (objective, kl)), colour in zip(runs.items(), SHADES, strict=False):
         steps = np.arange(len(objective))
-        left.plot(steps, objective, color=colour, label=label)
-        right.plot(steps, np.maximum(kl, 1e-16), color=colour, label=label)  # below it lies rounding only
+        left.plot(steps, objective, color=colour, label=literally(label))
+        right.plot(steps, np.maximum(kl, 1e-16), color=colour, label=literally(label))  # below it lies rounding only
     exact_line(left, value, r"$\beta \log Z$ (exact)")
     left.set_xscale("symlog", linthresh=10)  # most of the rise is in the first steps
     ticks = [tick for tick in (0, 5, 10, 30, 100, 300, 1000) if tick < len(objective)]
     left.set_xticks(ticks, [str(tick) for tick in ticks])
     left.set_xlim(0, len(objective) - 1)
-    left.set(xlabel="step", ylabel=r"objective $J_\beta(\pi_\theta)$, nats", title=title)
+    left.set(xlabel="step", ylabel=r"objective $J_\beta(\pi_\theta)$, nats", title=literally(title))
     right.set(xlabel="step", ylabel=KL_TO_OPTIMUM, yscale="log", title="distance to the formula's policy")
     left.legend(loc="lower right")
     return figure
@@ -67,7 +67,7 @@ def optimal_curve(
     figure.subplots_adjust(0.025 + 0.0078 * max(map(len, responses)), 0.13, 0.985, 0.91, wspace=0.22)
     _bars(left, responses, reference, star)
     for (label, (x, y)), colour in zip((others or {}).items(), SHADES[::-1], strict=False):
-        right.scatter(x, y, s=9, color=colour, label=label, linewidths=0)
+        right.scatter(x, y, s=9, color=colour, label=literally(label), linewidths=0)
     right.plot(*curve, color=EXACT, linestyle="--", linewidth=1.2, label="optima of all β (exact)")
     reach = min(2 * kl + 0.3, max(curve[0]))
     right.plot([0, reach], [value, value + beta * reach], color=EXACT, linestyle=":", linewidth=1.2, label="slope β")
@@ -89,7 +89,7 @@ def _bars(axes: Axes, responses: Sequence[str], reference: Sequence[float], star
     place = np.arange(len(responses))
     axes.barh(place, reference, 0.7, color=REFERENCE, label="π_ref")
     axes.barh(place, star, 0.86, facecolor="none", edgecolor=EXACT, linestyle="--", label="π* (exact)")
-    axes.set_yticks(place, responses)
+    axes.set_yticks(place, [literally(response) for response in responses])
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     axes.set(xlabel="probability of the whole response", title="the reference, tilted by the reward")

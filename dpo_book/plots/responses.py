@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-from dpo_book.plots.style import EXACT, POLICY, REFERENCE, new_figure, styled
+from dpo_book.plots.style import EXACT, POLICY, REFERENCE, literally, new_figure, styled
 
 
 @styled
@@ -66,16 +66,16 @@ def top_responses(
     height = 0.8 / len(bars)
     place = np.arange(count)
     for i, ((label, p), colour) in enumerate(zip(bars.items(), (REFERENCE, POLICY), strict=False)):
-        axes.barh(place + i * height, np.asarray(p)[top], height, color=colour, label=label)
+        axes.barh(place + i * height, np.asarray(p)[top], height, color=colour, label=literally(label))
     if exact is not None:
         axes.barh(
             place + 0.4 - height / 2, np.asarray(exact)[top], 0.86,
             facecolor="none", edgecolor=EXACT, linestyle="--", label="π* (exact)",
         )  # fmt: skip
-    axes.set_yticks(place + 0.4 - height / 2, [responses[i] for i in top])
+    axes.set_yticks(place + 0.4 - height / 2, [literally(responses[i]) for i in top])
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
-    axes.set(xlabel="probability of the whole response", title=title)
+    axes.set(xlabel="probability of the whole response", title=literally(title))
     axes.legend(loc="lower right")
     return figure
 
@@ -90,7 +90,7 @@ def probability_mass(labels: Sequence[str], before: Sequence[float], after: Sequ
     place = np.arange(len(labels))
     axes.barh(place - 0.2, before, 0.4, color=REFERENCE, label="before")
     axes.barh(place + 0.2, after, 0.4, color=POLICY, label="after")
-    axes.set_yticks(place, labels)
+    axes.set_yticks(place, [literally(label) for label in labels])
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     axes.set(xlabel="probability")

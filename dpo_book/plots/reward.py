@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from dpo_book.plots.style import EXACT, POLICY, REFERENCE, SHADES, new_figure, styled
+from dpo_book.plots.style import EXACT, POLICY, REFERENCE, SHADES, literally, new_figure, styled
 
 Curve = tuple[Sequence[float], Sequence[float], Sequence[float]]  # KL, learned gain, true gain
 
@@ -33,7 +33,7 @@ def learned_rewards(
         axes.scatter(true[said], learned[said], s=14, color=POLICY, alpha=0.8, linewidths=0, label="often said")
         ends = [true.min(), true.max()]
         axes.plot(ends, ends, color=EXACT, linestyle="--", linewidth=1.2, label="learned = true")
-        axes.set(xlabel="true reward r*, nats", title=label)
+        axes.set(xlabel="true reward r*, nats", title=literally(label))
     panes[0].set_ylabel("learned reward, shifted, nats")
     low, high = min(a.get_ylim()[0] for a in panes), max(a.get_ylim()[1] for a in panes)
     for axes in panes:
@@ -121,7 +121,7 @@ def promised_and_gained(panels: Mapping[str, Curve], frontier: tuple[Sequence[fl
         axes.plot(kl, true, color=SHADES[1], linewidth=2, label="true gain")
         style = {"color": EXACT, "linestyle": "--", "linewidth": 1.2}
         axes.plot(np.asarray(frontier[0])[inside], np.asarray(frontier[1])[inside], **style, label="best possible")
-        axes.set(xlabel=r"KL($\pi \Vert \pi_{ref}$), nats", title=label, xlim=(0, reach), ylim=(0, top))
+        axes.set(xlabel=r"KL($\pi \Vert \pi_{ref}$), nats", title=literally(label), xlim=(0, reach), ylim=(0, top))
     panes[0].set_ylabel("gain in expected reward, nats")
     panes[0].legend(loc="lower right")
     return figure

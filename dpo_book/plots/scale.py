@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dpo_book.plots.style import POLICY, REFERENCE, SHADES, exact_line, new_figure, styled
+from dpo_book.plots.style import POLICY, REFERENCE, SHADES, exact_line, literally, new_figure, styled
 
 SIDES = {"dpo_book": (POLICY, "o-", "this book"), "TRL": (REFERENCE, "s-", "TRL")}
 MODELS = {"nano": "nano", "mini": "mini", "small": "6 blocks,\n384 wide"}
@@ -32,15 +32,17 @@ def levers(table: pd.DataFrame) -> Figure:
     figure, panels = new_figure(10.2, 3.6, 2, alt)
     panels[1].sharey(panels[0])
     names = list(rows["what"].unique())
+    first = literally(names[0])
     place = np.arange(len(names))[::-1]
     for axes, column, label in (
-        (panels[0], "pairs_per_cpu_second", f"pairs a CPU second, {names[0]} = 1"),
-        (panels[1], "peak_mb", f"peak memory, {names[0]} = 1"),
+        (panels[0], "pairs_per_cpu_second", f"pairs a CPU second, {first} = 1"),
+        (panels[1], "peak_mb", f"peak memory, {first} = 1"),
     ):
         for i, (case, colour) in enumerate(zip(cases, SHADES[1:], strict=False)):
             values = rows[rows["case"] == case].set_index("what")[column].loc[names]
-            axes.barh(place + 0.2 - 0.4 * i, values / values.iloc[0], height=0.38, color=colour, label=case)
-        axes.set_yticks(place, names)
+            shares = values / values.iloc[0]
+            axes.barh(place + 0.2 - 0.4 * i, shares, height=0.38, color=colour, label=literally(case))
+        axes.set_yticks(place, [literally(name) for name in names])
         axes.grid(axis="y", visible=False)
         axes.set(xlabel=label)
     panels[1].tick_params(labelleft=False)
@@ -112,7 +114,8 @@ def loss_differences(losses: pd.DataFrame, within: float) -> Figure:
     for case, colour, marker in zip(cases, SHADES, "os^D", strict=False):
         rows = losses[losses["case"] == case]
         values = rows["relative_difference"].clip(lower=1e-8)
-        axes.plot(rows["step"], values, marker, color=colour, markeredgecolor=SHADES[0], label=case, alpha=0.9)
+        style = {"color": colour, "markeredgecolor": SHADES[0], "alpha": 0.9}
+        axes.plot(rows["step"], values, marker, label=literally(case), **style)
     exact_line(axes, within, "the goal")
     axes.set(xlabel="step", ylabel="relative difference of the losses", yscale="log", ylim=(6e-9, 4 * within))
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=9)

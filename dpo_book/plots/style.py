@@ -2,17 +2,20 @@
 
 One meaning a colour, from a palette that colour-blind readers can tell apart (Okabe and Ito): chosen blue,
 rejected orange, reference grey, the policy green, anything exact a dashed black line. The figure's label is its
-alt text.
+alt text. A reader's own matplotlib settings change nothing in it: on a black ground the exact line would be gone.
 """
 
+import base64
 import io
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import wraps
+from html import escape
 
 import numpy as np
 import pandas as pd
-from matplotlib import rc_context
+from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -32,22 +35,44 @@ STYLE = {
 _drawing = threading.RLock()  # matplotlib's settings belong to all threads, and a live run draws in its own
 
 
+@contextmanager
+def book_style() -> Iterator[None]:
+    """The book's settings over matplotlib's defaults; afterwards the reader's own are back."""
+    with _drawing, style.context(["default", STYLE]):
+        yield
+
+
 def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     """Draw in the book's style, and leave the reader's own matplotlib settings alone."""
 
     @wraps(draw)
     def drawn(*args: object, **kwargs: object) -> Figure:
-        with _drawing, rc_context(STYLE):
+        with book_style():
             return draw(*args, **kwargs)
 
     return drawn
 
 
-def png(figure: Figure) -> bytes:
-    """The figure as PNG bytes, at 100 dots an inch."""
+def png(figure: Figure, dpi: int = 100) -> bytes:
+    """The figure as PNG bytes, at ``dpi`` dots an inch, whatever the reader's own settings say of saving."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100)
+    with book_style():  # matplotlib asks for some settings only now: fonts of formulas, transparency, margins
+        figure.savefig(buffer, format="png", dpi=dpi)
     return buffer.getvalue()
+
+
+def html_image(picture: bytes, alt: str) -> str:
+    """A PNG as an HTML ``<img>`` that holds it, with its alt text."""
+    return f'<img alt="{escape(alt)}" src="data:image/png;base64,{base64.b64encode(picture).decode()}">'
+
+
+def literally(text: object) -> str:
+    """A caller's words so that matplotlib shows them as they are.
+
+    It would read what stands between dollars as a formula, and leave a name that starts with _ out of a legend.
+    """
+    written = str(text).replace("$", r"\$")
+    return "\u200b" + written if written.startswith("_") else written
 
 
 def new_figure(width: float, height: float, columns: int, alt: str) -> tuple[Figure, list[Axes]]:

@@ -13,6 +13,7 @@ from dpo_book.plots.style import (
     SHADES,
     column,
     exact_line,
+    literally,
     new_figure,
     smooth,
     styled,
@@ -91,12 +92,13 @@ def to_the_optimum(
     figure, (kl, reward, drift) = new_figure(10.2, 3.5, 3, alt)
     longest = max(records[-1]["step"] for records in runs.values())
     for (label, records), colour in zip(runs.items(), SHADES, strict=False):
+        shown = literally(label)
         measured = [record for record in records if "kl_to_optimum" in record]
         for axes, name in ((kl, "kl_to_optimum"), (reward, "reward"), (drift, "kl_to_reference")):
-            axes.plot(column(measured, "step"), column(measured, name), color=colour, label=label, marker=".")
+            axes.plot(column(measured, "step"), column(measured, name), color=colour, label=shown, marker=".")
         for axes, value in zip((reward, drift), optima[label], strict=True):
             exact_line(axes, value)
-            axes.annotate(label, (1.04 * longest, value), xytext=(0, 2), textcoords="offset points", fontsize=8)
+            axes.annotate(shown, (1.04 * longest, value), xytext=(0, 2), textcoords="offset points", fontsize=8)
             axes.set_xlim(right=1.3 * longest)
     kl.axhline(0.05, color=REFERENCE, linewidth=0.8)
     kl.annotate(
@@ -127,10 +129,10 @@ def learning_curves(
             values = column(measured, name)
             every_step = len(measured) == len(records)
             values = smooth(values) if every_step else values
-            axes.plot(column(measured, "step"), values, style, color=colour, label=label, linewidth=1.8)
+            axes.plot(column(measured, "step"), values, style, color=colour, label=literally(label), linewidth=1.8)
         if exact and name in exact:
             exact_line(axes, exact[name])
-        axes.set(**({"xlabel": "step", "title": name} | LABELS.get(name, {})))
+        axes.set(**({"xlabel": "step", "title": literally(name)} | LABELS.get(name, {})))
     if len(runs) > 1:
         panels[0].legend(loc="best", fontsize=8)
     return figure
@@ -148,6 +150,6 @@ def log_probabilities(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> Figu
             logps = column(records, f"logps/{name}")
             axes.plot(column(records, "step"), logps, color=colour, label=name)
             axes.axhline(logps[0], color=colour, linewidth=0.8, alpha=0.5)
-        axes.set(xlabel="step", ylabel=r"$\log \pi_\theta(y|x)$, nats", title=title)
+        axes.set(xlabel="step", ylabel=r"$\log \pi_\theta(y|x)$, nats", title=literally(title))
         axes.legend(loc="best")
     return figure

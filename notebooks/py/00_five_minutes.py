@@ -1,11 +1,3 @@
-# ---
-# jupyter:
-#   kernelspec:
-#     display_name: Python 3 (ipykernel)
-#     language: python
-#     name: python3
-# ---
-
 # %% [markdown]
 # # 00 · What does DPO do, in five minutes?
 #
@@ -188,12 +180,12 @@ records = list(train_dpo(policy, reference, pairs, config, ref_logps))
 print(f"first loss = {records[0]['loss']:.4f}")
 assert abs(records[0]["loss"] - 0.693147) < 1e-4
 
+
 # %% [markdown]
 # ## What happened
 #
 # On the left, look for the two curves that part. On the right, the dashed line is how often somebody who knows the
 # true rewards would name the winner: look at how near the policy comes.
-
 
 # %%
 def true_gap(pair):
@@ -275,6 +267,7 @@ of_dpo, of_star = (implicit_reward(lp, ref_logp, beta)[x, y_w].mean() for lp in 
 print(f"mean implicit reward of the chosen: DPO ≈ {of_dpo:.2f}, π* ≈ {of_star:.2f}")
 assert of_star < 0 and abs(of_dpo - of_star) < 0.15
 
+
 # %% [markdown]
 # No fault: the best policy makes them less likely by about as much. A response can win its comparison and still be worse than
 # most of what π* would say.
@@ -286,7 +279,6 @@ assert of_star < 0 and abs(of_dpo - of_star) < 0.15
 #
 # $\beta$ is the price of straying. The figure shows the exact optimum for one prompt at $\beta = 1$; the slider below
 # it redraws it for any other. Before you move it: which verdicts will lead at $\beta = 0.05$? And at $\beta = 10$?
-
 
 # %%
 def optimum_at(beta, prompt="the acting"):
@@ -336,6 +328,7 @@ print(f"step 1: loss {records[0]['loss']:.4f}, gradient norm ≈ {records[0]['gr
 print(f"last 50 steps: loss ≈ {late:.2f}")
 assert records[0]["grad_norm"] > 0.1 and 0.45 < late < 0.65
 
+
 # %% [markdown]
 # **"The rewards are negative, so the model got worse."** $\hat r$ is relative to the reference: below zero means "less likely
 # than before". The loss asks for a difference, and π* has negative ones, too.
@@ -346,7 +339,6 @@ assert records[0]["grad_norm"] > 0.1 and 0.45 < late < 0.65
 # ## Try it
 #
 # `experiment` repeats the chapter with other settings, and leaves what stands above alone. As an example, $\beta = 0.5$.
-
 
 # %%
 def experiment(beta=1.0, swap=False, size=steps * batch_size):
@@ -369,6 +361,7 @@ def experiment(beta=1.0, swap=False, size=steps * batch_size):
 
 experiment(beta=0.5)
 
+
 # %% [markdown]
 # 1. ★ At $\beta = 0.5$ the margin ends about where it ended at $\beta = 1$, though the policy has moved farther. Why? (The
 #    margin that the loss asks for is $r^*(x, y_w) - r^*(x, y_l)$. Where is β in it?)
@@ -380,7 +373,6 @@ experiment(beta=0.5)
 #
 # The loss of each pair from the ratios $\pi_\theta/\pi_{\text{ref}}$ of its winner and its loser, both of shape (B,), as in
 # the example by hand. (3 minutes)
-
 
 # %%
 def loss_of_ratios(chosen_ratio, rejected_ratio, beta):

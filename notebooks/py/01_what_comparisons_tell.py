@@ -1,11 +1,3 @@
-# ---
-# jupyter:
-#   kernelspec:
-#     display_name: Python 3 (ipykernel)
-#     language: python
-#     name: python3
-# ---
-
 # %% [markdown]
 # # 01 · What can comparisons tell us?
 #
@@ -164,9 +156,9 @@ for d in (-2.0, 0.0, 1.0, difference.item()):
     print(f"d = {d:7.4f}   integral {integral:.4f}   σ(d) {torch.sigmoid(d):.4f}")
     assert torch.isclose(integral, preference_probability(d, torch.tensor(0.0)), rtol=0, atol=1e-9)
 
+
 # %% [markdown]
 # And by throwing dice: 100,000 simulated people, asked about each difference. The share should lie within four standard errors.
-
 
 # %%
 def gumbel(*shape, generator):
@@ -241,6 +233,7 @@ L_R = (losses * w[winner, loser]).sum() / w.sum()
 print(f"{len(words)} words, {w.sum():.0f} comparisons: L = {L:.2f}, L / comparisons = {L_R:.4f}")
 assert torch.isclose(L / w.sum(), L_R, rtol=0, atol=1e-12)
 
+
 # %% [markdown]
 # Where is $L$ smallest? Where its gradient is zero.
 #
@@ -251,7 +244,6 @@ assert torch.isclose(L / w.sum(), L_R, rtol=0, atol=1e-12)
 #
 # So at the fit **every word is expected to win exactly as often as it did**. First the formula against PyTorch's
 # automatic derivative, at random rewards:
-
 
 # %%
 def expected_wins(rewards, w):
@@ -363,6 +355,7 @@ for alpha in (1.0, 0.1, 0.01, 0.001):
 print(f"the last step adds {gaps[3] - gaps[2]:.2f} = ln 10")
 assert abs(gaps[3] - gaps[2] - math.log(10)) < 0.01
 
+
 # %% [markdown]
 # Divide $\alpha$ by ten and the gap grows by $\ln 10$: it is a statement about $\alpha$, not about people. Keep this in
 # mind for DPO. A pair of long texts is usually compared once, so it stands in the data as 1 : 0. If each text
@@ -372,7 +365,6 @@ assert abs(gaps[3] - gaps[2] - math.log(10)) < 0.01
 #
 # A fit can always describe the people it was fitted to. So we fit on raters 0 to 4 and compare with raters 5 to 9.
 # The model is **calibrated** if, among pairs for which it says 0.85, the first word wins in 85 %.
-
 
 # %%
 def predict(train):
@@ -390,10 +382,10 @@ print(f"mean |predicted − observed| = {(predicted - observed).abs().mean():.3f
 print(f"the same for a coin:          {(0.5 - observed).abs().mean():.3f}")
 assert 0.05 < (predicted - observed).abs().mean() < 0.1
 
+
 # %% [markdown]
 # Six points off on average, where a coin is off by 38. Now in groups by the predicted probability. (We look at
 # predictions above one half: each pair occurs in both orders, so the rest is the mirror image.)
-
 
 # %%
 def grouped(predicted, **columns):
@@ -512,7 +504,6 @@ def fit_draw(i, j, noise_difference, s):
 # derivatives, which are sums of $p_{ij}(1 - p_{ij})$. We state the error relative to the spread of $r^*/s$, so that 0.1 means
 # "off by a tenth of what there is to see".
 
-
 # %%
 def theory(count, s):
     """Relative root-mean-square error of the fit to many comparisons of random pairs."""
@@ -537,7 +528,6 @@ assert abs(simulated / theory(2000, 1.0) - 1) < 0.1
 # %% [markdown]
 # Theory and simulation agree. Every fit that the slider will need is computed now, so that moving it only draws.
 
-
 # %%
 drawn = draw(max(counts), generator)
 fits = {(n, s): fit_draw(*(x[:n] for x in drawn), s) for n in counts for s in noises}
@@ -550,11 +540,11 @@ def error(fit, s):
 errors = {s: [error(fits[n, s], s) for n in counts] for s in noises}
 limits = {s: [theory(n, s) for n in counts] for s in noises}
 
+
 # %% [markdown]
 # In the figure, look left at how close the points come to the dashed line, and right for
 # the slope of the dashed line: a hundred times the comparisons, a tenth of the error. Green is a single draw, and
 # a lucky one from 2,000 comparisons on; the dashed line is what to expect.
-
 
 # %%
 def recovered_at(comparisons, noise):
@@ -590,6 +580,7 @@ best = min(in_theory, key=in_theory.get)
 print("least error at s =", best)
 assert noises[0] < best < noises[-1] and fits[100, 0.25] is None
 
+
 # %% [markdown]
 # Less noise is not always better. With much noise every comparison is nearly a coin. With hardly any, the better one
 # always wins: you learn the order and not the distances, or have no finite fit at all. Sizes are measured by how often
@@ -605,7 +596,6 @@ assert noises[0] < best < noises[-1] and fits[100, 0.25] is None
 #
 # The last factor is 1, since one response is left. With $K = 2$ the first factor is equation 1. Check that, and that
 # the six rankings of three have total probability 1.
-
 
 # %% tags=["eq-1"]
 def ranking_probability(r):
@@ -700,6 +690,7 @@ gap = (z.sigmoid() - torch.special.ndtr(z / 1.702)).abs().max()
 print(f"largest difference: {gap:.4f}")
 assert gap < 0.01
 
+
 # %% [markdown]
 # ## Exercises
 #
@@ -707,7 +698,6 @@ assert gap < 0.01
 #
 # Write equation 1. `reward_a` and `reward_b` have shape (B,). Return the probability that each $a$ is preferred to its
 # $b$, shape (B,). Do not call `preference_probability`.
-
 
 # %%
 def win_probability(reward_a, reward_b):
@@ -719,6 +709,7 @@ def win_probability(reward_a, reward_b):
 # %%
 check_win_probability(win_probability)
 
+
 # %% [markdown]
 # ### Exercise ★★ · reward_gradient
 #
@@ -726,7 +717,6 @@ check_win_probability(win_probability)
 # of shape (B,): in comparison $b$, item `winners[b]` beat item `losers[b]`. Return the gradient of
 # $-\sum_b \log \sigma(r_{\text{winner}} - r_{\text{loser}})$ with respect to `rewards`, shape (n,), by hand: no
 # autograd. An item can occur in many comparisons.
-
 
 # %%
 def reward_gradient(rewards, winners, losers):
@@ -738,6 +728,7 @@ def reward_gradient(rewards, winners, losers):
 # %%
 check_reward_gradient(reward_gradient)
 
+
 # %% [markdown]
 # ### Exercise ★★★ · ranking_logp
 #
@@ -745,7 +736,6 @@ check_reward_gradient(reward_gradient)
 # each row holds K different item numbers, best first; an item that is not in a row was not shown. Return the
 # log-probability of each row, shape (B,). Work with logarithms throughout, so that no exponential overflows.
 # (`torch.logcumsumexp` and `flip` make it two lines; a loop over K is fine.)
-
 
 # %%
 def ranking_logp(rewards, rankings):

@@ -1,11 +1,3 @@
-# ---
-# jupyter:
-#   kernelspec:
-#     display_name: Python 3 (ipykernel)
-#     language: python
-#     name: python3
-# ---
-
 # %% [markdown]
 # # 02 · What does a reward model learn?
 #
@@ -196,6 +188,7 @@ for seed, name in names.items():
     learned[name], losses[name] = learn(pairs, seed)
 learned["500 pairs"], losses["500 pairs"] = learn(pairs[:500])
 
+
 # %% [markdown]
 # Three models: one; the same once more, with another random start of the head and the same pairs in another order; and one
 # that sees only the first 500 pairs, in as many steps. Before we ask how good they are, we ask what "good" can mean.
@@ -205,7 +198,6 @@ learned["500 pairs"], losses["500 pairs"] = learn(pairs[:500])
 # The judge throws coins. Even someone who knows $r^*$ and always names the likelier winner is right only with
 # probability $\max(p, 1 - p)$. The average of that over pairs is the **Bayes ceiling**: no model can be expected to do better. We
 # compute it over *all* pairs, and the floor of line 12 with it.
-
 
 # %%
 def over_all_pairs(f):
@@ -517,6 +509,7 @@ difference = (batched[1] - alone[0]).abs().item()
 print(f"second text, padded against alone: difference {difference:.4f}")
 assert difference < 1e-5
 
+
 # %% [markdown]
 # **"Prompt A has more reward than prompt B, so its answers are better."** Rewards of different prompts are shifted by different,
 # arbitrary $f(x)$. Only differences within a prompt mean something.
@@ -528,7 +521,6 @@ assert difference < 1e-5
 # Write equation 2 before its average. `reward_chosen` and `reward_rejected` have shape (B,), one entry a pair. Return
 # shape (B,), in nats.
 
-
 # %%
 def pair_loss(reward_chosen, reward_rejected):
     """Rewards (B,) and (B,) to losses in nats, (B,)."""
@@ -539,12 +531,12 @@ def pair_loss(reward_chosen, reward_rejected):
 # %%
 check_pair_loss(pair_loss)
 
+
 # %% [markdown]
 # ### Exercise ★★ · accuracy_ceiling
 #
 # Write the Bayes ceiling of a list of pairs. `reward_a` and `reward_b` are the *true* rewards of their responses, shape
 # (B,) each. A judge decides by equation 1. Return one number: the expected accuracy of someone who knows the true rewards.
-
 
 # %%
 def accuracy_ceiling(reward_a, reward_b):
@@ -556,12 +548,12 @@ def accuracy_ceiling(reward_a, reward_b):
 # %%
 check_accuracy_ceiling(accuracy_ceiling)
 
+
 # %% [markdown]
 # ### Exercise ★★★ · noisy_margin
 #
 # A share `noise` of labels is flipped. `margin` holds true margins $r^*(x, y_1) - r^*(x, y_2)$, shape (B,). Return the margins
 # that minimise the expected loss under these labels, shape (B,). Try it without looking at `with_flips` above.
-
 
 # %%
 def noisy_margin(margin, noise):

@@ -1,11 +1,3 @@
-# ---
-# jupyter:
-#   kernelspec:
-#     display_name: Python 3 (ipykernel)
-#     language: python
-#     name: python3
-# ---
-
 # %% [markdown]
 # # 03 · What does RLHF maximise?
 #
@@ -47,13 +39,13 @@ from dpo_book.worlds.verdicts import verdicts
 
 setup(seed=0)
 
+
 # %% [markdown]
 # ## Five responses
 #
 # A **policy** $\pi(y \mid x)$ gives every response $y$ to a prompt $x$ a probability. Here is a world with one prompt and
 # five responses, its numbers made up so that you can do the sums by hand: a **reference policy** $\pi_{\text{ref}}$, a
 # **reward** $r$, and a policy $\pi$ that has moved probability to where the reward is.
-
 
 # %%
 def vector(*values):
@@ -251,6 +243,7 @@ assert 0.25 < kept.exp().mean() < 0.4
 assert torch.allclose(kl_divergence(kind, ref_logp), -kept)
 assert torch.allclose(kl_divergence(ref_logp, salad), vector(-math.log(0.9)), atol=1e-3)
 
+
 # %% [markdown]
 # Reverse KL lets the policy drop two thirds of all that the critics say, for $-\log(\text{probability kept})$, a little over
 # one nat. And it takes almost as much for one single odd verdict in ten. Forward KL would charge $-\log 0.9$, a tenth of a nat,
@@ -265,7 +258,6 @@ assert torch.allclose(kl_divergence(ref_logp, salad), vector(-math.log(0.9)), at
 # multiply each probability by $e^{t\, r(x, y)}$ and rescale, $\pi_t(y \mid x) \propto \pi_{\text{ref}}(y \mid x)\,
 # e^{t\, r(x, y)}$. At $t = 0$ that is the reference; as $t$ grows, the response with the most reward takes all.
 
-
 # %%
 def along(t):
     return (ref_logp + t * world.rewards).log_softmax(-1)
@@ -278,10 +270,10 @@ path_kl = torch.stack([kl_divergence(lp, ref_logp).mean() for lp in path])
 assert torch.allclose(along(0.0), ref_logp)
 assert along(3000.0).exp().gather(1, best[:, None]).min() > 0.999999
 
+
 # %% [markdown]
 # Each point of the curves is a policy of the path, placed by its KL. On the left, look at the two shapes: the green curve
 # flattens, the grey line does not. On the right is their difference.
-
 
 # %%
 def pull(beta):
@@ -317,6 +309,7 @@ widgets.slider_figure(
     ),
 )
 
+
 # %% [markdown]
 # Cheap nats send the maximum to the right, towards "but great great great"; dear ones hold it near the reference. Each
 # policy of the path but the reference itself is the path's best for some price.
@@ -335,7 +328,6 @@ widgets.slider_figure(
 #
 # A response's logit should rise if its reward after the price, $A$, is above the average. And the average is the
 # objective itself, $\mathbb{E}_\pi[A] = J$. Three ways to the same numbers:
-
 
 # %%
 def exact_gradient(logits, ref_logp, reward, beta):
@@ -516,6 +508,7 @@ for name, g in sampled.items():
 shorter = sampled["with baseline J"].std(0) < sampled["without baseline"].std(0)
 assert shorter.sum() == 4 and not shorter[0]
 
+
 # %% [markdown]
 # This is the engine of RLHF: sample, score, step, again. The samples go stale with each step, and the noise stays. DPO
 # climbs the same hill without it, from pairs collected once; chapters 04 to 06 say how.
@@ -530,7 +523,6 @@ assert shorter.sum() == 4 and not shorter[0]
 # - $k_3 = \rho - 1 - \log \rho$. Never negative, as $\log z \le z - 1$ told us, and unbiased: $\mathbb{E}_\pi[\rho] = \sum_y \pi(y) \frac{\pi_{\text{ref}}(y)}{\pi(y)} = 1$, so $\rho - 1$ adds zero on average. (This needs $\pi(y) > 0$ wherever $\pi_{\text{ref}}(y) > 0$, as a softmax of finite logits gives.)
 #
 # Enumeration gives mean and standard deviation exactly. Look at a policy near the reference, then at ours.
-
 
 # %%
 def estimators(logp, other_logp):
@@ -665,6 +657,7 @@ assert gradients[0].abs().max() < 1e-12
 assert torch.allclose(gradients[1], of_reverse, atol=1e-12)
 assert torch.allclose(gradients[2], of_forward, atol=1e-12)
 
+
 # %% [markdown]
 # $k_1$ gives no signal at all, $k_3$ follows the *forward* KL, and only the biased $k_2$ has the right gradient. That is why the KL
 # stood inside $A$ above, as a number that multiplies $\partial \log \pi$. ([Tang and Munos
@@ -680,7 +673,6 @@ assert torch.allclose(gradients[2], of_forward, atol=1e-12)
 # $\mathrm{KL}[\pi \Vert \pi_{\text{ref}}]$ for each prompt, from `logp` and `ref_logp`, the log-probabilities of all
 # responses, each of shape (P, N). Return shape (P,). (5 minutes)
 
-
 # %%
 def kl_to_reference(logp, ref_logp):
     """KL[π‖π_ref] in nats: shape (P,)."""
@@ -691,12 +683,12 @@ def kl_to_reference(logp, ref_logp):
 # %%
 check_kl_to_reference(kl_to_reference)
 
+
 # %% [markdown]
 # ### Exercise ★★ · objective
 #
 # Equation 3 for each prompt, from `logp`, `ref_logp` and `reward` of shape (P, N) and a number `beta`. You may use your
 # `kl_to_reference`. Return shape (P,). (5 minutes)
-
 
 # %%
 def objective(logp, ref_logp, reward, beta):
@@ -708,12 +700,12 @@ def objective(logp, ref_logp, reward, beta):
 # %%
 check_objective(objective)
 
+
 # %% [markdown]
 # ### Exercise ★★ · k3_estimate
 #
 # $k_3$ for each of B samples drawn from $\pi$. `logp` and `ref_logp` are $\log \pi(y \mid x)$ and
 # $\log \pi_{\text{ref}}(y \mid x)$ of the samples, each of shape (B,). Return shape (B,). (5 minutes)
-
 
 # %%
 def k3_estimate(logp, ref_logp):
@@ -725,13 +717,13 @@ def k3_estimate(logp, ref_logp):
 # %%
 check_k3_estimate(k3_estimate)
 
+
 # %% [markdown]
 # ### Exercise ★★★ · objective_gradient
 #
 # The exact gradient of equation 3 by the logits $\theta$ of a table, $\pi = \mathrm{softmax}(\theta)$, without autograd and
 # without looking up. `logits`, `ref_logp`, `reward` have shape (P, N); the logits are not normalised. Each prompt has its own
 # objective. Return shape (P, N). (15 minutes)
-
 
 # %%
 def objective_gradient(logits, ref_logp, reward, beta):

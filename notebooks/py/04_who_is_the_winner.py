@@ -1,11 +1,3 @@
-# ---
-# jupyter:
-#   kernelspec:
-#     display_name: Python 3 (ipykernel)
-#     language: python
-#     name: python3
-# ---
-
 # %% [markdown]
 # # 04 · Who is the winner?
 #
@@ -166,6 +158,7 @@ print(
 print(f"KL(π*‖π*) = {kl_divergence(star.log(), star.log()):.4f}")
 assert (distances > 0).all() and abs(kl_divergence(star.log(), star.log())) < 1e-12
 
+
 # %% [markdown]
 # So the winner is $\pi^*$, alone, for every $\beta > 0$. With the prompt back in its place this is **equation 4**:
 #
@@ -180,7 +173,6 @@ assert (distances > 0).all() and abs(kl_divergence(star.log(), star.log())) < 1e
 #
 # A derivation can have a hole. So forget the formula and climb. Give every response a free number, a **logit**
 # $\theta_y$, let $\pi_\theta = \mathrm{softmax}(\theta)$, and follow the gradient of $J_\beta$ upwards.
-
 
 # %%
 def climb(start, ref_logp, reward, beta, rate, steps, optimizer=torch.optim.SGD):
@@ -248,6 +240,7 @@ print(f"Adam:  J ≈ {adam[0][-1]:.2f}, KL(π_θ‖π*) below 10^-8: {adam[1][-1
 assert adam[1][-1] < 1e-8 and abs(adam[0][-1] - value) < 1e-8
 assert 0.01 < plain[1][-1] < 0.1
 
+
 # %% [markdown]
 # Adam, which gives every logit a step size of its own, arrives: 14,641 free numbers, and all end where the formula
 # says. The plain gradient comes near and then crawls. The reason stands in the gradient, which gives a second
@@ -264,7 +257,6 @@ assert 0.01 < plain[1][-1] < 0.1
 #
 # Line 14 is equation 4 again, and since probabilities sum to 1, $J/\beta$ can only be $\log Z$. So there is one place
 # where the climb can stop. Look at $A$ there, and at a place where it goes on.
-
 
 # %%
 def after_price(logp):
@@ -431,6 +423,7 @@ assert abs(slope(log_Z_s) - earned) < 1e-10 and abs(slope(earned) - variance) < 
 assert abs(slope(earned) / slope(strayed) - 0.5) < 1e-10
 assert abs(strayed - kl_divergence(p.log(), ref)) < 1e-10
 
+
 # %% [markdown]
 # A variance is never below zero. So with falling $\beta$ reward and KL only grow, and the curve rises. Its slope at the
 # winner of $\beta$ *is* $\beta$: there one more nat of straying buys $\beta$ of reward, which is its price. That is why
@@ -440,7 +433,6 @@ assert abs(strayed - kl_divergence(p.log(), ref)) < 1e-10
 # \pi_{\text{ref}}]$ for every policy and every $\beta$: in the plot that is a straight line of slope $\beta$, starting at
 # $\beta \log Z$ on the axis. It touches the curve at the winner of $\beta$. On the left of the figure stand $\pi_{\text{ref}}$ (grey) and $\pi^*$ (dashed), on the right the curve.
 # Look for the line (dotted), and for a random policy above the curve.
-
 
 # %%
 def trace(ref_logp, reward):
@@ -580,6 +572,7 @@ naive = (ref32.exp() * (r32 / 0.01).exp()).sum().log()
 print(f"log of the sum of exp: {naive:.4f}   logsumexp: {log_partition(ref32, r32, 0.01):.4f}")
 assert naive.isinf() and abs(log_partition(ref, reward, 0.01) - (200 + math.log(0.05))) < 1e-8
 
+
 # %% [markdown]
 # ## Exercises
 #
@@ -587,7 +580,6 @@ assert naive.isinf() and abs(log_partition(ref, reward, 0.01) - (200 + math.log(
 #
 # Write $\log Z(x)$ for P prompts at once. `ref_logp` is $\log \pi_{\text{ref}}(y \mid x)$, shape (P, N): P prompts, N
 # responses each. `reward` has the same shape, `beta` is a number. Return shape (P,).
-
 
 # %%
 def my_log_partition(ref_logp, reward, beta):
@@ -599,12 +591,12 @@ def my_log_partition(ref_logp, reward, beta):
 # %%
 check_log_partition(my_log_partition)
 
+
 # %% [markdown]
 # ### Exercise ★★ · my_optimal_logp
 #
 # Write equation 4 in logarithms: $\log \pi^*(y \mid x)$. Arguments as before, all of shape (P, N). Return shape (P, N); every
 # row's exponentials sum to 1.
-
 
 # %%
 def my_optimal_logp(ref_logp, reward, beta):
@@ -616,6 +608,7 @@ def my_optimal_logp(ref_logp, reward, beta):
 # %%
 check_optimal_logp(my_optimal_logp)
 
+
 # %% [markdown]
 # ### Exercise ★★★ · beta_for_kl
 #
@@ -624,7 +617,6 @@ check_optimal_logp(my_optimal_logp)
 # with $s = 1/\beta$, so it only falls as $\beta$ grows. So search by halving: keep `low, high = 1e-3, 1e3` around the answer, try
 # `middle = (low * high) ** 0.5`, and replace one of the two, sixty times. `ref_logp` and `reward` have shape (N,), `target` is
 # a number, and so is the result. `optimal_logp` and `kl_divergence` are there to be used.
-
 
 # %%
 def beta_for_kl(ref_logp, reward, target):

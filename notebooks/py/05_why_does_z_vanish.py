@@ -1,11 +1,3 @@
-# ---
-# jupyter:
-#   kernelspec:
-#     display_name: Python 3 (ipykernel)
-#     language: python
-#     name: python3
-# ---
-
 # %% [markdown]
 # # 05 · Why does Z vanish?
 #
@@ -198,12 +190,12 @@ f = torch.logit(against_y0) - world.rewards
 print("r*(x, y) recovered for every y, up to f(x) =", f[:, 0])
 assert torch.allclose(f, f[:, :1].expand_as(f), atol=1e-10)
 
+
 # %% [markdown]
 # That $f(x)$ is $-r^*(x, y_0)$, which no comparison can tell.
 #
 # The paper states Lemma 1 for rankings as well (Plackett–Luce: pick the best by softmax of the rewards, then the best
 # of the rest, and so on). Each pick is a softmax, and a softmax does not change when all its inputs rise by $f(x)$.
-
 
 # %%
 def ranking_probability(rewards):
@@ -309,10 +301,10 @@ five_ref = torch.tensor([0.1, 0.3, 0.3, 0.2, 0.1], dtype=torch.float64)
 for label, reward, p in zip(labels, five, five_ref):
     print(f"{label:8} r = {reward:4.1f}   π_ref = {p:.1f}")
 
+
 # %% [markdown]
 # In the figure, left: the rewards after a shift $f$ in pink, before it dashed, and the implicit reward of the optimal
 # policy in green. Middle: the preferences. Right: the optimal policy. Both are computed from the *shifted* rewards.
-
 
 # %%
 def shifted(f, beta):
@@ -393,7 +385,6 @@ plots.reward_read_back(panels, offsets)
 # Compare with your prediction. There is a line, its slope is about 1, it misses zero, and it misses it by another amount
 # for every prompt. In numbers: a straight line fitted to the dots, each counting by its probability, and the distance
 # between $\hat r$ and $r^*$ averaged in the same way.
-
 
 # %%
 def fitted_slope(true, implicit, probability):
@@ -477,10 +468,10 @@ for i, prompt in enumerate(world.prompts):
     )
 assert (mean < beta * log_z).all() and (beta * log_z < most).all()
 
+
 # %% [markdown]
 # How often does that turn a ranking around? Draw one response to each of two prompts from the reference and ask which
 # has more reward. Even the exact optimum gets some of them wrong.
-
 
 # %%
 def draw(i):
@@ -559,6 +550,7 @@ for i, prompt in enumerate(world.prompts):
     )
     assert slopes[1] < slopes[0] - 0.05
 
+
 # %% [markdown]
 # ## Exercises
 #
@@ -568,7 +560,6 @@ for i, prompt in enumerate(world.prompts):
 #
 # Write the implicit reward $\hat r(x, y) = \beta \log(\pi(y \mid x)/\pi_{\text{ref}}(y \mid x))$, the part of equation 5
 # that needs no $Z$. `logp` and `ref_logp` are log-probabilities of N responses to one prompt, shape (N,); `beta` is a number. Return shape (N,).
-
 
 # %%
 def reward_of_policy(logp, ref_logp, beta):
@@ -580,12 +571,12 @@ def reward_of_policy(logp, ref_logp, beta):
 # %%
 check_reward_of_policy(reward_of_policy)
 
+
 # %% [markdown]
 # ### Exercise ★★ · preference_of_policy
 #
 # Write equation 6: the probability that response a is preferred to response b, from log-probabilities alone. The first
 # four arguments have shape (B,), one entry a pair; `beta` is a number. Return shape (B,).
-
 
 # %%
 def preference_of_policy(logp_a, logp_b, ref_logp_a, ref_logp_b, beta):
@@ -597,6 +588,7 @@ def preference_of_policy(logp_a, logp_b, ref_logp_a, ref_logp_b, beta):
 # %%
 check_preference_of_policy(preference_of_policy)
 
+
 # %% [markdown]
 # ### Exercise ★★★ · canonical_reward
 #
@@ -604,7 +596,6 @@ check_preference_of_policy(preference_of_policy)
 # $\beta \log(\pi/\pi_{\text{ref}})$. `reward` and `ref_logp` hold all N responses to each of P prompts, shape (P, N);
 # `beta` is a number. Return shape (P, N). Write the sum over responses yourself, in a way that survives rewards of
 # ±1000: `torch.logsumexp` does.
-
 
 # %%
 def canonical_reward(reward, ref_logp, beta):

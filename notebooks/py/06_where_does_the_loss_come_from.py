@@ -1,11 +1,3 @@
-# ---
-# jupyter:
-#   kernelspec:
-#     display_name: Python 3 (ipykernel)
-#     language: python
-#     name: python3
-# ---
-
 # %% [markdown]
 # # 06 · Where does the DPO loss come from?
 #
@@ -117,6 +109,7 @@ assert torch.allclose(loss, by_hand, atol=1e-10)
 equation_2 = reward_model_loss(chosen_reward, rejected_reward)
 assert torch.allclose(loss, equation_2, atol=1e-10)
 
+
 # %% [markdown]
 # ## The gradient
 #
@@ -133,7 +126,6 @@ assert torch.allclose(loss, equation_2, atol=1e-10)
 #
 # Three ways to the same gradient, for logits $\theta$ of the three responses ($\nabla_\theta \log \pi_\theta(i)$ is the $i$-th
 # unit vector minus $\pi_\theta$): by hand, by autograd, by finite differences. Look for three equal rows.
-
 
 # %%
 def loss_at(logits):
@@ -266,7 +258,6 @@ def margin_by(score):
 # The right score drops the last row of the logits, which predicts a token that is not there, and the first token, which
 # nothing predicts. After that, row and token belong together:
 
-
 # %%
 def token_logp(logits, targets):
     """log π of each target, a token id, by the row of logits at its place: (B, T)."""
@@ -280,7 +271,6 @@ def right(logits, ids, mask):
 
 # %% [markdown]
 # And the four mistakes. What is wrong in each, and what will it do to the margin?
-
 
 # %%
 def mean_over_tokens(logits, ids, mask):
@@ -462,17 +452,19 @@ m.requires_grad_()
 torch.sigmoid(m).log().backward()
 assert m.grad.isnan()
 
+
 # %% [markdown]
-# **"Which log-probability is right: tokenising prompt and response together, or apart?"** Tokens can merge across the
-# boundary, so the two can differ. Apart, as here and in the authors' code, the policy is trained on exactly the token
-# sequences that it is asked for when it is sampled from.
+# **"Which log-probability is right: tokenising prompt and response together, or apart?"** A tokenizer of Llama 2's kind puts a
+# space before every text that it is given. Apart, an answer `yes` right behind a line break becomes `␣yes`, which the model
+# has never read there and finds very unlikely. So this book tokenises the one text, as TRL does, and the response begins
+# where its ids part from those of the prompt alone. The authors' code tokenises apart; with GPT-2's tokenizer and a response
+# that begins with a space, the ids are the same. End a prompt where a word ends: then no token spans the boundary.
 #
 # ## Exercises
 #
 # ### Exercise ★ · margin
 #
 # The margin of each pair from four log-probabilities, each of shape (B,) for B pairs, and β. (5 minutes)
-
 
 # %%
 def margin(policy_chosen, policy_rejected, reference_chosen, reference_rejected, beta):
@@ -484,11 +476,11 @@ def margin(policy_chosen, policy_rejected, reference_chosen, reference_rejected,
 # %%
 check_margin(margin)
 
+
 # %% [markdown]
 # ### Exercise ★★ · dpo_loss
 #
 # Equation 7, one value a pair. You may use your `margin`. (5 minutes)
-
 
 # %%
 def my_dpo_loss(policy_chosen, policy_rejected, reference_chosen, reference_rejected, beta):
@@ -500,11 +492,11 @@ def my_dpo_loss(policy_chosen, policy_rejected, reference_chosen, reference_reje
 # %%
 check_dpo_loss(my_dpo_loss)
 
+
 # %% [markdown]
 # ### Exercise ★★ · gradient_weight
 #
 # The weight in front of the bracket of the gradient, for each pair. (5 minutes)
-
 
 # %%
 def gradient_weight(policy_chosen, policy_rejected, reference_chosen, reference_rejected, beta):
@@ -516,13 +508,13 @@ def gradient_weight(policy_chosen, policy_rejected, reference_chosen, reference_
 # %%
 check_gradient_weight(gradient_weight)
 
+
 # %% [markdown]
 # ### Exercise ★★★ · completion_logp
 #
 # From logits of shape (B, T, V), with B rows, T tokens and a vocabulary of V, token ids (B, T) and a mask (B, T) that is true on the response's tokens: the
 # log-probability of each response. Remember what row $t$ of the logits predicts. `right`, before the four
 # mistakes, is one answer: write it without looking back. (15 minutes)
-
 
 # %%
 def completion_logp(logits, input_ids, completion_mask):

@@ -1,11 +1,3 @@
-# ---
-# jupyter:
-#   kernelspec:
-#     display_name: Python 3 (ipykernel)
-#     language: python
-#     name: python3
-# ---
-
 # %% [markdown]
 # # 07 · Does a GPT-2 get there?
 #
@@ -114,12 +106,12 @@ largest = torch.maximum(y_w.grad.abs(), y_l.grad.abs()).max()
 print(f"gradient below 10^-12 for all {len(pairs)} pairs:", bool(largest < 1e-12))
 assert largest < 1e-12
 
+
 # %% [markdown]
 # ## Training
 #
 # The package's `train_dpo` trains while one iterates over it, and yields one record of metrics a step. `measured` passes
 # the records on, and every 50 steps it lists all responses and adds the exact numbers. No real run can do that.
-
 
 # %%
 def measured(run, policy, beta, every=50):
@@ -316,6 +308,7 @@ for name, records in demo.items():
 assert demo["far apart"][-1]["logps/chosen"] > demo["far apart"][0]["logps/chosen"] + 1
 assert demo["alike"][-1]["logps/chosen"] < demo["alike"][0]["logps/chosen"] - 0.3
 
+
 # %% [markdown]
 # The loss falls both times. With the rejected response that looks alike, the chosen one falls too, and only later comes
 # back a part of the way.
@@ -323,7 +316,6 @@ assert demo["alike"][-1]["logps/chosen"] < demo["alike"][0]["logps/chosen"] - 0.
 # ### Where does its probability go?
 #
 # To other responses, and we can list them. Here they are in five groups that leave none out, the losers first:
-
 
 # %%
 def group(response):
@@ -357,11 +349,11 @@ assert (
     < mass["others like them: … very … acting"][0] - 0.05
 )
 
+
 # %% [markdown]
 # The whole family of "… very … acting" has lost, the chosen one with it. The winners are verdicts of another build, with a
 # "but", which the pair never mentioned. The log-probability of a response is the sum of its words', each given the words
 # before it. Here are these pieces, exactly. Look at which of them rise.
-
 
 # %%
 def pieces(logp, response):
@@ -451,7 +443,6 @@ for beta in (1.0, 0.3):
 # The first run is quick to arrive. The second throws the policy far from π*, and the falling learning rate brings it back
 # only about to where it began. The third needs most of the 2000 steps.
 
-
 # %%
 pairs, ref_logps = draw_comparisons(world, ref_logp, 50_000, labels="soft", seed=0)
 
@@ -490,13 +481,13 @@ first = runs["β = 1.0"][0]
 print(f"step 1: |reward| below 0.00001: {abs(first['rewards/chosen']) < 1e-5}")
 assert abs(first["rewards/chosen"]) < 1e-5
 
+
 # %% [markdown]
 # ## Exercises
 #
 # ### Exercise ★ · soft_loss
 #
 # The loss $\ell(m)$ of each pair from its margin and its soft label, both of shape (B,). (5 minutes)
-
 
 # %%
 def soft_loss(margin, p):
@@ -508,11 +499,11 @@ def soft_loss(margin, p):
 # %%
 check_soft_loss(soft_loss)
 
+
 # %% [markdown]
 # ### Exercise ★★ · best_margin
 #
 # The margin at which that loss is smallest, for soft labels p of shape (B,). (5 minutes)
-
 
 # %%
 def best_margin(p):
@@ -524,12 +515,12 @@ def best_margin(p):
 # %%
 check_best_margin(best_margin)
 
+
 # %% [markdown]
 # ### Exercise ★★★ · shift_at_optimum
 #
 # By how much does π* change the log-probability of every response? From $\log \pi_{\text{ref}}$ and reward of all N responses
 # to P prompts, both (P, N). (10 minutes)
-
 
 # %%
 def shift_at_optimum(ref_logp, reward, beta):

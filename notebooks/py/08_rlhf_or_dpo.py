@@ -1,11 +1,3 @@
-# ---
-# jupyter:
-#   kernelspec:
-#     display_name: Python 3 (ipykernel)
-#     language: python
-#     name: python3
-# ---
-
 # %% [markdown]
 # # 08 · RLHF or DPO?
 #
@@ -57,6 +49,7 @@ world, reference = verdicts(), verdicts_reference()
 with torch.no_grad():
     ref_logp = world.logp(reference).double()  # log π_ref(y|x), (3, 14641)
 
+
 # %% [markdown]
 # ## Who takes part
 #
@@ -82,7 +75,6 @@ with torch.no_grad():
 # $$\nabla_\theta J = \sum_y \pi_\theta(y)\, R(y)\, \nabla_\theta \log \pi_\theta(y).$$
 #
 # For a softmax, $\nabla_\theta \log \pi_\theta(y)$ is 1 at $y$'s own place and 0 elsewhere, minus the probabilities.
-
 
 # %% tags=["eq-3"]
 def vector(*values):
@@ -164,6 +156,7 @@ print(
 assert vanishing.abs().max() < 1e-12
 assert torch.allclose(policy_gradient, gradient, atol=1e-12)
 
+
 # %% [markdown]
 # ### A baseline
 #
@@ -173,7 +166,6 @@ assert torch.allclose(policy_gradient, gradient, atol=1e-12)
 # So $b$ changes no mean. It changes how much a single sample can be off. The variance of one sample is
 # $\mathbb{E}\left[\lVert (R - b) \nabla \log \pi_\theta - \nabla J \rVert^2\right]$. The $b$ with the least variance is a mean of $R$
 # in which each response counts by $\lVert \nabla \log \pi_\theta(y) \rVert^2$ (set the derivative by $b$ to zero). Look at the last column.
-
 
 # %%
 def mean_and_variance(estimates):
@@ -286,6 +278,7 @@ surrogate = ppo.clipped_objective(token_logp(theta), logp, advantages, clip=0.2)
 print(f"|gradient of PPO's objective − ∇J| = {(of_surrogate - gradient).norm():.4f}")
 assert torch.allclose(of_surrogate, gradient, atol=1e-12)
 
+
 # %% [markdown]
 # ## Four models and a loop
 #
@@ -307,7 +300,6 @@ assert torch.allclose(of_surrogate, gradient, atol=1e-12)
 #
 # Now PPO on the **true** reward, live: 30 steps of 128 samples. Each step estimates its own objective from its samples.
 # `standing` computes the same number exactly, by listing all responses, and the standard error that 128 samples should have.
-
 
 # %%
 def standing(policy, beta, size=128):
@@ -545,12 +537,12 @@ print(
 )
 assert abs(limit(kl) - reward) < 1e-9
 
+
 # %% [markdown]
 # ## The frontier, live
 #
 # All seven methods, now, in small: less budget, half of the comparisons, fewer strengths, one seed. About a minute.
 # Nothing here is read from a file.
-
 
 # %%
 def live(name):
@@ -613,6 +605,7 @@ assert (everywhere > -0.01).all()  # room for a reference that another machine h
 assert by_method.loc["dpo", "max"] < 0.05 and by_method.loc["ppo-gt", "max"] < 0.02
 assert by_strength["preferred-ft"].item() > by_method.loc["dpo", "max"]
 
+
 # %% [markdown]
 # What stands asserted above:
 #
@@ -628,7 +621,6 @@ assert by_strength["preferred-ft"].item() > by_method.loc["dpo", "max"]
 # nats, PPO at 2.37. Rewards can be compared at the same KL only. So at each KL where PPO ended, read the other methods' gaps, in
 # a straight line between two of their strengths. Look for the row where DPO and PPO change places. (The last column does the same in each
 # seed that reaches so far.)
-
 
 # %%
 def read_at(curve, kl, column):
@@ -672,6 +664,7 @@ assert (
     means.loc[("unlikelihood", 0.5), "gap"] < 2 < means.loc["unlikelihood", "gap"].drop(0.5).min()
 )
 
+
 # %% [markdown]
 # Up to about 2 nats DPO is nearer to the line at the same KL, in every seed. At 2.4 and 3.0 nats PPO is, in every seed that
 # can be compared. DPO has no run between 1.8 and 6.2 nats, so the last two rows read a long straight line. But PPO's gap there
@@ -684,7 +677,6 @@ assert (
 # DPO, PPO and PPO-GT all have one number to maximise, $J = \mathbb{E}[r^*] - \beta\, \mathrm{KL}$ (PPO with $r_\phi$ in the place of $r^*$). So the
 # plainest question is: who has most of it in the end? The most there is is $\beta \log Z$ (mean over prompts). Look at where
 # DPO and PPO change places.
-
 
 # %%
 def objectives(rows):
@@ -813,10 +805,10 @@ assert median["ppo-gt", "generated_tokens"] < median["dpo", "generated_tokens"] 
 for name in ("seconds", "passes", "judgements"):
     assert median["ppo-gt", name] < median["dpo", name]
 
+
 # %% [markdown]
 # What is in no bill: $\log \pi_{\text{ref}}$ of the pairs. An upper estimate of its seconds: two passes a pair, each as slow as one of DPO's
 # with a backward. Without one it is faster.
-
 
 # %%
 def unbilled(name, beta):
@@ -1012,6 +1004,7 @@ del shown["sft"]
 assert min(shown, key=shown.get) == "ppo" and max(shown.values()) > 2 * min(shown.values())
 assert said["ppo"] == said["sft"]
 
+
 # %% [markdown]
 # The KLs run from 0.63 nats (PPO) to 1.84 (best-of-16): nobody has a run nearer to PPO-GT's 1.40. All but best-of-n were sampled with the same random
 # numbers, and PPO, at 0.63 nats, still says the reference's three word for word. So compare texts and rewards with the KL in mind.
@@ -1024,7 +1017,6 @@ assert said["ppo"] == said["sft"]
 # VADER weighs words and knows little of grammar. A policy that strays far enough finds word strings that VADER likes and nobody would write. $\beta$ is
 # what holds it back. Two short DPO runs on the live run's comparisons, and the share of samples that the grammar could have
 # made:
-
 
 # %%
 def grammatical_share(policy):
@@ -1157,6 +1149,7 @@ for name in ("explained_variance", "clip_fraction"):
     print(f"{name:19} first steps ≈ {early:.2f}, last steps ≈ {late:.2f}")
     assert late > early + 0.1 if name == "explained_variance" else late < 0.1 < early
 
+
 # %% [markdown]
 # At first the values explain next to nothing, so a single response's luck decides. Later they explain a good part. Clipping fades as the learning rate goes to
 # zero.
@@ -1168,7 +1161,6 @@ for name in ("explained_variance", "clip_fraction"):
 # ### Exercise ★ · penalized_reward
 #
 # $R(y)$ of every response. `reward`, `logp`, `ref_logp` have shape (B,), the log-probabilities are of whole responses. (5 minutes)
-
 
 # %%
 def penalized_reward(reward, logp, ref_logp, beta):
@@ -1209,6 +1201,7 @@ def shortfall(reward, kl, beta, log_z):
 # %%
 check_shortfall(shortfall)
 
+
 # %% [markdown]
 # Then `shortfall(reward, kl, two, log_zs)`: who is nearer at 0.05, and who at 1?
 #
@@ -1216,7 +1209,6 @@ check_shortfall(shortfall)
 #
 # $A_t$ of steps 14 and 15. `rewards` has $R_t$, `values` has $V_t$, both (B, K): K tokens a response, and $V$ is 0 after the last. (10
 # minutes)
-
 
 # %%
 def advantages(rewards, values, gae_lambda):
@@ -1228,12 +1220,12 @@ def advantages(rewards, values, gae_lambda):
 # %%
 check_advantages(advantages)
 
+
 # %% [markdown]
 # ### Exercise ★★★ · clipped_loss
 #
 # Step 18 as a loss to be *minimised*, averaged over all tokens. `logp`, `old_logp` (log-probabilities of the tokens) and
 # `advantages` have shape (B, K); `clip` is $\epsilon$. (10 minutes)
-
 
 # %%
 def clipped_loss(logp, old_logp, advantages, clip):

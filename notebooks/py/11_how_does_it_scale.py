@@ -1,11 +1,3 @@
-# ---
-# jupyter:
-#   kernelspec:
-#     display_name: Python 3 (ipykernel)
-#     language: python
-#     name: python3
-# ---
-
 # %% [markdown]
 # # 11 · How does it scale?
 #
@@ -203,7 +195,6 @@ def textbook(model):
 # 2. So of P + C rows of logits C are read, and P are computed for nothing. The body still needs every token.
 # 3. $\log \text{softmax}(z)_y = z_y - \log \sum_v e^{z_v}$: of each row, one entry and one sum. No second table is needed.
 
-
 # %%
 def completions_only(model):
     """The same from the logits of completion tokens alone."""
@@ -251,13 +242,13 @@ for token, sees in zip(one_row.input_ids[0].tolist(), one_row.attention_mask[0, 
     print(f"{token} sees  ", *["x" if seen else "." for seen in sees.tolist()])
 assert not one_row.attention_mask[0, 0, 4:, 3].any()  # nothing of the second sees the first
 
+
 # %% [markdown]
 # Token 6 has the position that token 4 has, and sees the prompt and itself. `shared_logp` runs such rows. In training,
 # `pair_scorer(model, pairs)` tries the model once, and gives the function that scores pairs in one row or in two.
 #
 # The claim of all three: same numbers, and, since each is then the same function of the weights, same gradients. In
 # float64 rounding leaves no excuse:
-
 
 # %%
 def in_parts(model):
@@ -291,10 +282,10 @@ for name, logps in ways.items():
     assert torch.allclose(values, textbook(exact), rtol=1e-12)
     assert torch.allclose(gradient, gradients["textbook"], rtol=1e-9, atol=1e-12)
 
+
 # %% [markdown]
 # One result, four costs. Two of them can be counted, on any machine: the floating-point operations of the matrix
 # products, attention's among them, and the bytes that the forward pass keeps for the backward pass.
-
 
 # %%
 def kept_bytes(logps):
@@ -342,7 +333,6 @@ assert kept["textbook"] > 4 * kept["shared prompt"]
 #
 # It has a price. In one row the tokens of $y_l$ are compared with those of $y_w$ as well, and the mask throws the result
 # away. With short prompts and long completions that is more than the prompt's second run:
-
 
 # %%
 score_rows = row_scorer(model)  # sequence_logp; the head is tried here, and not counted
@@ -729,13 +719,13 @@ plots.learning_curves(
     exact={"loss": math.log(2)},
 )
 
+
 # %% [markdown]
 # ## What a full run costs
 #
 # Work is tokens times weights: P + C + R tokens go through GPT-2's body, 85 million weights in products, and C + R through
 # its head, 38.6 million. A rate measured on one kind of pairs then tells the time of another kind. First see whether that is
 # so, on two kinds that were both measured:
-
 
 # %%
 def work(prompt, completion):
@@ -790,6 +780,7 @@ except TrainingDiverged as error:
     print(error)
 assert all(p.isfinite().all() for p in diverging.parameters())
 
+
 # %% [markdown]
 # **"Loss 0, margins of 20."** ([TRL #1236](https://github.com/huggingface/trl/issues/1236)) A learning rate that is far
 # too high: TRL's default is $2 \cdot 10^{-5}$ for SFT and $10^{-6}$ for DPO. Or a few pairs, many epochs.
@@ -805,7 +796,6 @@ assert all(p.isfinite().all() for p in diverging.parameters())
 # and one whole table of logits for `tokens` scored tokens? Activations are left out, and the copy, which is gone by then.
 # (5 minutes)
 
-
 # %%
 def training_bytes(parameters, tokens, vocabulary):
     """Bytes of weights, gradients, AdamW's moments and logits: a number."""
@@ -816,12 +806,12 @@ def training_bytes(parameters, tokens, vocabulary):
 # %%
 check_training_bytes(training_bytes)
 
+
 # %% [markdown]
 # ### Exercise ★★ · whole_gradient
 #
 # K parts of a batch, on K machines, each sent the gradient of the *mean* loss of its own pairs, (K, D), and how many
 # pairs it had, (K,). What is the gradient of the mean loss of all? (5 minutes)
-
 
 # %%
 def whole_gradient(gradients, sizes):

@@ -15,6 +15,7 @@ def test_the_beta_slider_of_chapter_00_redraws_on_a_key_press():
     notebook = NOTEBOOKS / "00_five_minutes.ipynb"
     (slider,) = cells_with(notebook, "widgets.slider_figure(")
     with lab_page(notebook) as lab:
+        assert lab.cell(slider).locator("img[alt^='Bars']").count() == 1  # before anything has run
         lab.run_all()
         press_and_see(lab, slider, "ArrowRight", "ArrowRight", "Home", "End")
 
@@ -36,6 +37,7 @@ def press_and_see(lab, cell, *keys):
         lab.press(cell, key)
         lab.wait_changed(picture, pictures[-1])
         pictures.append(picture.get_attribute("src"))
+    assert picture.get_attribute("title")  # its alt text
     assert len(set(pictures)) == len(pictures)
     assert lab.console_errors == []
 

@@ -2,10 +2,13 @@
 
 import io
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib import rcParams
+from matplotlib import cbook, rcParams
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from dpo_book import plots
@@ -129,19 +132,65 @@ FIGURES = {
 }
 
 
-@pytest.fixture(params=FIGURES, ids=str)
-def figure(request):
-    return FIGURES[request.param]()
+# What a reader's style sheet, matplotlibrc or notebook may ask of all figures.
+HOSTILE = {
+    **{name: "white" for name in ("text.color", "axes.labelcolor", "xtick.color", "ytick.color", "axes.edgecolor")},
+    **{name: "black" for name in ("figure.facecolor", "axes.facecolor", "savefig.facecolor")},
+    "savefig.transparent": True,
+    "savefig.bbox": "tight",
+    "savefig.pad_inches": 3,
+    "savefig.dpi": 300,
+    "figure.dpi": 300,
+    "figure.constrained_layout.w_pad": 1,
+    "font.family": "monospace",
+    "font.size": 23,
+    "mathtext.fontset": "cm",
+    "text.usetex": True,
+    "text.antialiased": False,
+    "text.parse_math": False,
+    "lines.linewidth": 9,
+    "legend.loc": "center",
+    "axes.unicode_minus": False,
+    "axes.prop_cycle": matplotlib.cycler(color=["white"]),
+    "image.cmap": "gray",
+    "path.sketch": (1, 100, 2),
+}
 
 
-def test_a_figure_has_alt_text_and_a_picture(figure):
+@pytest.fixture(params=FIGURES, ids=str, scope="module")
+def name(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def figure(name):
+    return FIGURES[name]()
+
+
+@pytest.fixture(scope="module")
+def picture(figure):
+    return plots.png(figure)
+
+
+def test_every_figure_is_drawn_here():
+    public = {name: getattr(plots, name) for name in plots.__all__}
+    drawing = {name for name, f in public.items() if callable(f) and f.__annotations__.get("return") is Figure}
+    assert drawing == {name.partition(",")[0] for name in FIGURES}
+
+
+def test_a_figure_has_alt_text_and_a_picture(figure, picture):
     assert len(figure.get_label()) > 30
-    assert plots.png(figure).startswith(b"\x89PNG")
+    assert picture.startswith(b"\x89PNG")
 
 
-def test_nothing_is_drawn_on_the_outermost_pixels(figure):
+def test_the_readers_own_settings_change_nothing(name, picture):
+    with matplotlib.rc_context(HOSTILE):
+        assert plots.png(FIGURES[name]()) == picture
+
+
+def test_nothing_is_drawn_on_the_outermost_pixels(picture):
     """A label that does not fit is cut at the edge of the picture and leaves ink there."""
-    pixels = np.asarray(Image.open(io.BytesIO(plots.png(figure))).convert("L"))
+    pixels = np.asarray(Image.open(io.BytesIO(picture)).convert("L"))
     edges = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     assert (edges == 255).all()
 
@@ -152,9 +201,52 @@ def test_axes_are_named(figure):
 
 
 def test_the_readers_own_style_is_left_alone():
-    before = dict(rcParams)
-    plots.reward_margins(RECORDS)
-    assert dict(rcParams) == before
+    with matplotlib.rc_context(HOSTILE):
+        before = dict(rcParams)
+        plots.png(plots.reward_margins(RECORDS))
+        assert dict(rcParams) == before
+
+
+# Names that a reader gives to runs, prompts, responses and words; matplotlib would read them in its own way.
+ODD = "_costs $$, $5 or $x_"
+NAMED = {
+    "learning_curves": lambda: plots.learning_curves({ODD: RECORDS, "b": RECORDS}, ["loss"]),
+    "to_the_optimum": lambda: plots.to_the_optimum({ODD: RECORDS}, {ODD: (1.5, 1.0)}),
+    "log_probabilities": lambda: plots.log_probabilities({ODD: RECORDS}),
+    "top_responses": lambda: plots.top_responses([ODD] * 10, {ODD: P[:10]}, title=ODD),
+    "probability_mass": lambda: plots.probability_mass([ODD], [0.4], [0.1]),
+    "fitted_words": lambda: plots.fitted_words([ODD, "b"], [1.0, -1.0], [2, 1], [2, 1]),
+    "win_tables": lambda: plots.win_tables({ODD: ([ODD, "b"], [[0, 1], [0, 0]])}),
+    "calibration": lambda: plots.calibration({ODD: {"predicted": [0.6], "observed": [0.6]}}),
+    "ascents": lambda: plots.ascents({ODD: [{"step": 0, "objective": 0, "kl": 0, "likeliest": 0.1}]}, {}),
+    "gradient_estimates": lambda: plots.gradient_estimates([ODD], [0.1], {ODD: ([0.1], [0.1])}, ODD),
+    "kl_estimators": lambda: plots.kl_estimators([0.1, 0.2], {ODD: [0.1, 0.2]}, {ODD: [0.5, 0.6]}),
+    "climbs": lambda: plots.climbs({ODD: ([0.1, 0.4], [0.5, 0.1])}, 0.5, ODD),
+    "optimal_curve": lambda: plots.optimal_curve(
+        [ODD], [1.0], [1.0], ([0, 0.1], [0, 0.2]), (0.1, 0.2), 2.0, {ODD: ([0.2], [0.1])}
+    ),
+    "learned_rewards": lambda: plots.learned_rewards({ODD: ([-2, 2], [-1.8, 1.5])}, [0.5, 1e-6]),
+    "promised_and_gained": lambda: plots.promised_and_gained({ODD: ([0, 1], [0, 1.0], [0, 0.9])}, ([0, 1], [0, 1.2])),
+    "shifted_rewards": lambda: plots.shifted_rewards([ODD], [2], [5], [1], [[0.5]], [1.0], [1.0], ODD),
+    "reward_read_back": lambda: plots.reward_read_back({ODD: ([0], [0.1], [1.0])}, {ODD: -0.7}),
+    "levers": lambda: plots.levers(BENCH.replace({"mini, TL;DR-like": ODD, "textbook": ODD})),
+    "loss_differences": lambda: plots.loss_differences(LOSSES.replace({"mini, short pairs": ODD}), within=1e-5),
+}
+
+
+@pytest.mark.parametrize("named", NAMED)
+def test_a_name_with_dollars_is_shown_as_it_is(named):
+    figure = NAMED[named]()
+    assert plots.png(figure).startswith(b"\x89PNG")
+    texts = [text.get_text() for text in figure.findobj(Text)]
+    shown = [text.replace(r"\$", "$") for text in texts if "costs" in text and not cbook.is_math_text(text)]
+    assert shown and all(ODD in text for text in shown)
+    assert len(shown) == sum("costs" in text for text in texts)
+
+
+def test_a_run_whose_name_starts_with_an_underscore_is_in_the_legend():
+    legend = plots.learning_curves({"_mine": RECORDS, "b": RECORDS}, ["loss"]).axes[0].get_legend()
+    assert [text.get_text().lstrip("\u200b") for text in legend.get_texts()] == ["_mine", "b"]
 
 
 def test_exact_values_are_dashed_black_and_chosen_and_rejected_keep_their_colours():

@@ -92,6 +92,40 @@ def test_environment_is_set_before_torch_is_imported():
     assert Path(os.environ["DPO_BOOK_CACHE"]).is_dir()
 
 
+AS_CLONED = [
+    ".gitattributes",
+    ".ci/run",
+    "Makefile",
+    "constraints.txt",
+    "tools/bootstrap.sh",
+    "tools/record.py",
+    "notebooks/00_five_minutes.ipynb",
+    "notebooks/py/00_five_minutes.py",
+    "notebooks/results/verdicts.csv",
+    "tests/samples/hh.jsonl",
+    "docs/does_it_get_there.png",
+]
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="no git here")
+def test_a_clone_with_windows_line_ends_has_the_same_bytes(tmp_path):
+    origin, clone = tmp_path / "origin", tmp_path / "clone"
+    for name in AS_CLONED:
+        (origin / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, origin / name)
+
+    def git(*words: object) -> None:
+        nobody = ["-c", "user.name=nobody", "-c", "user.email=nobody@example.org"]
+        alone = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+        subprocess.run(["git", *nobody, *map(str, words)], env=os.environ | alone, check=True, capture_output=True)
+
+    git("init", origin)
+    git("-C", origin, "add", "--force", *AS_CLONED)
+    git("-C", origin, "commit", "--message", "the book")
+    git("clone", "--config", "core.autocrlf=true", origin, clone)
+    assert [name for name in AS_CLONED if (clone / name).read_bytes() != (ROOT / name).read_bytes()] == []
+
+
 make = pytest.mark.skipif(shutil.which("make") is None, reason="no make here")
 
 
