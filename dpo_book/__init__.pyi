@@ -32,6 +32,9 @@ from .maths.objective import (
     optimal_logp as optimal_logp,
     policy_preference_probability as policy_preference_probability,
 )
+from .models.loading import (
+    load_policy as load_policy,
+)
 from .models.logprobs import (
     Batch as Batch,
     collate as collate,
@@ -39,12 +42,14 @@ from .models.logprobs import (
     sequence_logp as sequence_logp,
 )
 from .models.policy import (
-    PolicyNotFoundError as PolicyNotFoundError,
     build_policy as build_policy,
     copy_policy as copy_policy,
-    load_policy as load_policy,
     sample as sample,
     train_tokenizer as train_tokenizer,
+)
+from .models.refusals import (
+    NotAPolicyError as NotAPolicyError,
+    PolicyNotFoundError as PolicyNotFoundError,
 )
 from .models.reward_model import (
     build_reward_model as build_reward_model,

@@ -4,6 +4,7 @@ What comes from outside, files, models, options, disk and memory, is the user's 
 Whatever else goes wrong is a fault of this package and keeps its traceback. Light: nothing here imports torch.
 """
 
+import errno
 import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -47,7 +48,7 @@ def writing(path: Path) -> Iterator[None]:
 
 def names_no_file(error: BaseException) -> bool:
     """Whether it is the system's word on a file that it leaves unnamed, as a full disk at a flush."""
-    return isinstance(error, OSError) and error.filename is None and not _is_ours(error)
+    return not _lacks_memory(error) and isinstance(error, OSError) and error.filename is None and not _is_ours(error)
 
 
 def is_the_users(error: BaseException) -> bool:
@@ -62,7 +63,10 @@ def is_the_users(error: BaseException) -> bool:
 def in_words(error: BaseException) -> str:
     """What it says, in one line."""
     if _lacks_memory(error):
-        return "there is not enough memory: take a smaller --micro-batch-size or --max-length, or a smaller model"
+        return (
+            "there is not enough memory: take a smaller model, or fewer rows or tokens at once (--micro-batch-size, "
+            "--max-length, where the command has them)"
+        )
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     said = " ".join(str(error).split())
@@ -98,6 +102,8 @@ def _is_ours(error: BaseException) -> bool:
 
 def _lacks_memory(error: BaseException) -> bool:
     """torch's own error on a GPU is a RuntimeError, and so is all that it has on a CPU."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
     if isinstance(error, RuntimeError):
         return any(words in str(error).lower() for words in NO_MEMORY)
     return isinstance(error, MemoryError)

@@ -36,12 +36,12 @@ def sft(
 
     preferences = Data(data, compares=False)
 
-    from dpo_book.cli.models import Trainee, check_rank, load, room
+    from dpo_book.cli.models import Trainee, check_lora, load, room
     from dpo_book.cli.run_folder import begun_on, identity_of, open_run
     from dpo_book.training.offline import train_sft
 
     model, tokenizer = load(policy, preferences)
-    check_rank(model, lora_rank)
+    check_lora(policy, model, lora_rank)
     date = begun_on(output.out)
     examples = preferences.examples(tokenizer, room(model), date)
     identity = identity_of("sft", config, model, tokenizer, examples, date, lora_rank=lora_rank)
@@ -110,15 +110,15 @@ def dpo(
 
     preferences = Data(data)
 
-    from dpo_book.cli.models import Trainee, check_rank, load, load_reference, room
+    from dpo_book.cli.models import Trainee, check_lora, load, load_reference, room
     from dpo_book.cli.run_folder import begun_on, identity_of, open_run
     from dpo_book.system.provenance import model_digest
     from dpo_book.training.offline import train_dpo
     from dpo_book.training.reference import compute_reference_logps
 
     model, tokenizer = load(policy, preferences)
-    check_rank(model, lora_rank)
-    near = model if reference is None else load_reference(reference, tokenizer)
+    check_lora(policy, model, lora_rank)
+    near = model if reference is None else load_reference(reference, model, tokenizer)
     date = begun_on(output.out)
     pairs = preferences.pairs(model, tokenizer, room(model, near), date)
     near_digest = model_digest(near)
@@ -169,7 +169,7 @@ def evaluate(
     from dpo_book.evaluation.held_out import drift, held_out
 
     model, tokenizer = load(policy)
-    near = load_reference(reference, tokenizer)
+    near = load_reference(reference, model, tokenizer)
     context = room(model, near)
     pairs = preferences.pairs(near, tokenizer, context)
     if len(pairs) < 2:

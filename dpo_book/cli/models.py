@@ -35,11 +35,17 @@ def load(name: str, data: Data | None = None) -> tuple[PreTrainedModel, PreTrain
     return model, tokenizer
 
 
-def load_reference(name: str, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
-    """A second policy. Refused unless its tokens are those of ``tokenizer``, the first one's."""
+def load_reference(name: str, policy: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    """A second policy. Refused unless its tokens, and their number, are those of the first and its ``tokenizer``."""
     model, theirs = load(name)
     if theirs.get_vocab() != tokenizer.get_vocab():
         raise Refused(f"the reference {name} has another tokenizer than the policy: their tokens must be the same")
+    rows, ours = (each.config.get_text_config().vocab_size for each in (model, policy))
+    if rows != ours:
+        raise Refused(
+            f"the reference {name} has a vocabulary of {rows} and the policy one of {ours}: they must be one "
+            "(resize_token_embeddings makes them so)"
+        )
     return model
 
 
@@ -51,7 +57,7 @@ def room(*models: PreTrainedModel) -> int | None:
 
 def with_room(prompts: Sequence[list[int]], context: int | None, max_new_tokens: int) -> list[list[int]]:
     """The prompts that leave room for ``max_new_tokens`` in the models' context; Refused if none does."""
-    fitting = [prompt for prompt in prompts if context is None or len(prompt) + max_new_tokens <= context]
+    fitting = [prompt for prompt in prompts if context is None or len(prompt) + max_new_tokens - 1 <= context]
     if not fitting:
         raise Refused(
             f"no prompt leaves room for --max-new-tokens {max_new_tokens} in the models' context of {context}"
@@ -59,11 +65,18 @@ def with_room(prompts: Sequence[list[int]], context: int | None, max_new_tokens:
     return fitting
 
 
-def check_rank(model: PreTrainedModel, lora_rank: int | None) -> None:
-    """Refused for an adapter that is no smaller than what it stands beside."""
+def check_lora(name: str, model: PreTrainedModel, lora_rank: int | None) -> None:
+    """Refused for an adapter that is no smaller than what it stands beside, or that the model cannot take.
+
+    The latter is found out by trying, before a run is begun; the model stays as it is.
+    """
+    if lora_rank is None:
+        return
     width = getattr(model.config.get_text_config(), "hidden_size", None)
-    if lora_rank is not None and width is not None and lora_rank > width:
+    if width is not None and lora_rank > width:
         raise Refused(f"lora_rank must be at most the policy's width, {width}; got {lora_rank}")
+    with entering("the policy", name, ValueError):
+        Lora(model, lora_rank).remove()
 
 
 def check_room(

@@ -4,6 +4,7 @@ A column that says something and would not be read is refused, not dropped.
 """
 
 import json
+import re
 from collections.abc import Sequence
 
 from dpo_book.data.rows import FORMS, PreferenceError, listed, show
@@ -13,8 +14,18 @@ Messages = list[Message]
 
 SIDES = ("chosen", "rejected")
 READ = {"prompt", *SIDES, "chosen_probability", "tools", "chat_template_kwargs"}
-UNSEEN = {"image", "images", "video", "videos", "audio", "audios"}  # what a model of text is blind to
-INSTRUCTING = {"system", "system_prompt", "history"}  # what would stand before the prompt
+UNSEEN = {"image", "images", "image_url", "image_urls", "video", "videos", "audio", "audios"}  # by a model of text
+# What would stand before the prompt.
+INSTRUCTING = {
+    "system",
+    "system_prompt",
+    "system_message",
+    "system_instruction",
+    "history",
+    "chat_history",
+    "context",
+}
+INSTRUCTING |= {"functions"}
 
 # Columns of text that are about a row, not in it: of these names, or of a name that ends so after "_" or "-".
 ABOUT = {"id", "ids", "idx", "index", "uid", "uuid", "hash", "url", "source", "dataset", "subset", "split"}
@@ -31,6 +42,7 @@ ABOUT |= {
     "time",
     "timestamp",
 }
+WRITTEN_OUT = re.compile(r"""\s*(array\()?\s*\[?\s*\{\s*['"](role|content)['"]\s*:""")
 ABOUT |= {"category", "domain", "tag", "tags", "score", "scores", "rating", "ratings", "label"}
 
 
@@ -40,18 +52,25 @@ def check_columns(row: object, prompt_from: Sequence[str] | None) -> None:
         raise PreferenceError(f"is {show(row)}, not an object; {FORMS}")
     for column in (*SIDES, *(prompt_from or ())):
         if column not in row:
-            raise PreferenceError(f"no column {column!r}; columns: {listed(row)}{_where_else(row)}; {FORMS}")
-    if READ.issuperset(row):
+            raise PreferenceError(f"no column {column!r}; columns: {listed(row)}{_nearly(row, column)}; {FORMS}")
+    if all(_is_written_out(row[column]) for column in SIDES):
+        raise PreferenceError(
+            f"chosen and rejected are messages written as text ({show(row['chosen'])}): a CSV holds text only, and "
+            "messages need JSON or Parquet"
+        )
+    if prompt_from is None and READ.issuperset(row):
         return
     unread = (row.keys() - READ).difference(prompt_from or ())
-    if unseen := sorted(name for name in unread if name in UNSEEN and row[name]):
+    if unseen := sorted(name for name in unread if _plain(name) in UNSEEN and row[name]):
         raise PreferenceError(f"has {listed(unseen)}, which a model of text cannot see")
     if misspelt := sorted(name for name in unread if _plain(name) in READ):
         raise PreferenceError(f"column {misspelt[0]!r} is not read: write it {_plain(misspelt[0])!r}")
-    if prompt_from is not None:
+    if prompt_from is not None:  # said by who knows what the others are
+        if "prompt" not in prompt_from and _says(row.get("prompt")):
+            raise PreferenceError("has a 'prompt' too, which prompt_from does not name: name it, or take it out")
         return
     if "prompt" in row:
-        silent = sorted(name for name in unread if name in INSTRUCTING and _says(row[name]))
+        silent = sorted(name for name in unread if _plain(name) in INSTRUCTING and _says(row[name]))
     else:
         silent = sorted(name for name in unread if _says(row[name]) and _last_word(name) not in ABOUT)
     if silent:
@@ -68,11 +87,6 @@ def side(row: dict, column: str) -> str | Messages:
         value = [_message(column, message) for message in value]
     elif not isinstance(value, str):
         raise PreferenceError(f"column {column!r} must be text or a list of messages, not {show(value)}")
-    elif value.startswith("[{") and "role" in value and "content" in value:
-        raise PreferenceError(
-            f"column {column!r} has messages written as text ({show(value)}): a CSV holds text only, and messages "
-            "need JSON or Parquet"
-        )
     if value == [] or (column in SIDES and not has_words(value)):
         raise PreferenceError(f"column {column!r} is empty ({show(value)}): it needs at least one word")
     return value
@@ -151,6 +165,16 @@ def without_null(value):
     return value
 
 
+def check_message(column: str, message: object) -> None:
+    """PreferenceError unless it is a message, of a role and a content or calls."""
+    _message(column, message)
+
+
+def _is_written_out(value: object) -> bool:
+    """Whether a text is a message or a list of them, as JSON or Python write it."""
+    return isinstance(value, str) and bool(WRITTEN_OUT.match(value))
+
+
 def _message(column: str, message: object) -> Message:
     if isinstance(message, dict) and isinstance(message.get("role"), str):
         content = message.get("content")
@@ -181,8 +205,11 @@ def _last_word(name: str) -> str:
     return _plain(name).rpartition("_")[2]
 
 
-def _where_else(row: dict) -> str:
-    """Words that say in which column the rows are, if this is an object around them."""
+def _nearly(row: dict, column: str) -> str:
+    """Words that say which column was meant, or in which one the rows are, if this is an object around them."""
+    for name in row:
+        if _plain(name) == column:
+            return f" ({name!r} is not read: write it {column!r})"
     for name, value in row.items():
         if isinstance(value, list) and value and isinstance(value[0], dict) and "chosen" in value[0]:
             return f" (the list in {name!r} has rows: write that array alone)"

@@ -3,14 +3,16 @@
 import datetime
 import inspect
 import re
+from functools import lru_cache
 
+import jinja2
 from transformers import PreTrainedTokenizerBase
 
 from dpo_book.data.preferences import Messages, Preference
 
 # What a message may say besides its role and content. transformers hands reasoning to a template under all its names.
 REASONING = ("reasoning_content", "thinking", "reasoning")
-MEANINGFUL = ("tool_calls", *REASONING)
+MEANINGFUL = ("tool_calls", "function_call", *REASONING)
 
 # What chat_template_kwargs must not set: how a conversation is written is decided here.
 OURS = set(inspect.signature(PreTrainedTokenizerBase.apply_chat_template).parameters) - {"kwargs"}
@@ -45,7 +47,7 @@ def render(
     for answer in (preference.chosen, preference.rejected):
         messages = _continued(prompt, answer) if continues else [*prompt, *answer]
         whole.append(_written(preference, messages, tokenizer, source, "closed"))
-        _check_kept(messages[-1].get("content") or "", whole[-1])
+        _check_kept(prompt, answer, whole[-1])
     if whole[0] == whole[1]:
         raise ConversationError("chosen and rejected differ, but the chat template writes them alike")
     return opened, *whole
@@ -64,13 +66,14 @@ def end_mark(text: str, answer: str | None, tokenizer: PreTrainedTokenizerBase) 
 
     answer: the content of that turn, in which a token does not count as its end.
     """
-    content = (answer or "").strip()
-    before = text.rfind(content) + len(content) if content and content in text else 0
-    after = text[before:].rstrip()
-    mark, longest = None, 0
+    text, content = text.rstrip(), (answer or "").strip()
+    mark, written = None, ""
     for token_id, token in tokenizer.added_tokens_decoder.items():
-        if len(token.content) > longest and after.endswith(token.content):
-            mark, longest = token_id, len(token.content)
+        if len(token.content) > len(written) and text.endswith(token.content):
+            mark, written = token_id, token.content
+    before = text.removesuffix(written).rstrip()
+    if content.endswith(written) and text.endswith(content) and not before.endswith(content):
+        return None  # the answer's own last word
     return mark
 
 
@@ -101,6 +104,7 @@ def _template(preference: Preference, tokenizer: PreTrainedTokenizerBase) -> str
 
 def _check_rendered(preference: Preference, source: str | None) -> None:
     """ConversationError if the row says what the template, by its source, knows nothing of."""
+    variables, fields = _words_of(source or "")
     named = dict.fromkeys(preference.chat_template_kwargs or {})
     if settings := OURS.intersection(named):
         raise ConversationError(
@@ -113,16 +117,44 @@ def _check_rendered(preference: Preference, source: str | None) -> None:
             if message.get(key):
                 named[key] = None
     for name in named:
-        readable = REASONING if name in REASONING else (name,)
-        if source is None or not any(key in source for key in readable):
+        readable = set(REASONING) if name in REASONING else {name}
+        known = fields if name in MEANINGFUL else variables
+        if known.isdisjoint(readable):
             ignores = "there is no chat template to render" if source is None else "the chat template does not render"
             raise ConversationError(f"{ignores} {name!r}: take it out of the row, or use a template that renders it")
 
 
-def _check_kept(content: str, text: str) -> None:
-    """ConversationError if the last message is not whole in the text; a template may space it out otherwise."""
-    if content.strip() not in text and "".join(content.split()) not in "".join(text.split()):
-        raise ConversationError("the chat template leaves out the content of the answer, or a part of it")
+@lru_cache
+def _words_of(source: str) -> tuple[frozenset[str], frozenset[str]]:
+    """The variables that a template reads; and the fields, which are the names behind a dot and all its texts."""
+    variables, fields, before = set(), set(), ""
+    try:
+        for _, kind, written in jinja2.Environment().lex(source):
+            if kind == "name":
+                (fields if before == "." else variables).add(written)
+            elif kind == "string":
+                fields.add(written[1:-1])
+            if kind != "whitespace":
+                before = written
+    except jinja2.TemplateSyntaxError:
+        pass  # rendering says what is wrong
+    return frozenset(variables), frozenset(fields)
+
+
+def _check_kept(prompt: Messages, answer: Messages, text: str) -> None:
+    """ConversationError if a message's content is not whole in the text; a template may space it out otherwise.
+
+    Of the assistant's earlier turns a template may leave out the thoughts, and what a tool said it may quote.
+    """
+    for message in (*prompt, *answer):
+        content = message.get("content") or ""
+        if message in prompt and message["role"] == "assistant":
+            content = content.rpartition("</think>")[2]
+        if message["role"] in ("tool", "function") or content.strip() in text:
+            continue
+        if "".join(content.split()) not in "".join(text.split()):
+            whose = "the answer" if message in answer else f"the {message['role']}'s message"
+            raise ConversationError(f"the chat template leaves out the content of {whose}, or a part of it")
 
 
 def _written(
@@ -160,4 +192,6 @@ def _dated(source: str, date: datetime.date) -> str:
     def written(call: re.Match) -> str:
         return repr(date.strftime(call["format"]))
 
-    return re.sub(r"""strftime_now\(\s*(?P<quote>['"])(?P<format>.*?)(?P=quote)\s*\)""", written, source)
+    return re.sub(
+        r"""strftime_now\s*\(\s*(?:format\s*=\s*)?(?P<quote>['"])(?P<format>.*?)(?P=quote)\s*\)""", written, source
+    )

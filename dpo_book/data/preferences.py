@@ -12,6 +12,7 @@ from dpo_book.data.columns import (
     SIDES,
     Messages,
     check_columns,
+    check_message,
     has_words,
     label_of,
     prompt_of,
@@ -47,6 +48,13 @@ class Preference:
         for column in ("prompt", "chosen", "rejected"):
             if not isinstance(getattr(self, column), str | list):
                 raise PreferenceError(f"{column} must be text or messages, not {show(getattr(self, column))}")
+        sides = (self.prompt, self.chosen, self.rejected)
+        if len({isinstance(side, str) for side in sides}) > 1:
+            raise PreferenceError("mixes text and messages: make prompt, chosen and rejected alike")
+        if not isinstance(self.prompt, str):
+            for column in ("prompt", *SIDES):
+                for message in getattr(self, column):
+                    check_message(column, message)
         if not (self.tools is None and self.chat_template_kwargs is None):
             self._check_for_template("tools", list)
             self._check_for_template("chat_template_kwargs", dict)
@@ -90,8 +98,10 @@ def load_preferences(
     misspelt, and without a `prompt` or `prompt_from` every column of text or lists, unless it is named as an id,
     a source, a score or the like (`columns.ABOUT`): they are an error. So is a `prompt` of text beside
     conversations, unless they begin with a user's message that says the same (TRL refuses even that).
-    An empty prompt must be written out; an empty completion is an error. Pairs whose completions are the same
-    carry no information (their margin is always 0): they are dropped, and one warning counts them.
+    A prompt of messages with which both conversations begin is taken off them; of text that both say again
+    one warning tells. An empty prompt must be written out; an empty completion is an error. Pairs whose
+    completions are the same carry no information (their margin is always 0): they are dropped, and one
+    warning counts them.
 
     Raises `FileNotFoundError` for a missing file and `PreferenceError` for all else. Rows count from 1,
     without the header; JSON lines are named by their line in the file.
@@ -110,7 +120,7 @@ def load_preferences(
         rows = read_rows(path_or_name, split, configuration)
     else:
         raise PreferenceError(f"source is for 'hh' and 'tldr', not for {str(path_or_name)!r}")
-    preferences, same, forms = [], [], {}
+    preferences, same, repeated, forms = [], [], [], {}
     for where, row in rows:
         try:
             preference = _preference(where, row, prompt_from)
@@ -122,6 +132,8 @@ def load_preferences(
             same.append(where)
         else:
             preferences.append(preference)
+            if _repeats_prompt(preference):
+                repeated.append(where)
         forms.setdefault((type(row["chosen"]), "prompt" in row or prompt_from is not None), where)
         if len(forms) > 1:
             (first, at), (other, where) = forms.items()
@@ -130,11 +142,23 @@ def load_preferences(
         raise PreferenceError(f"{path_or_name}: no rows; {FORMS}")
     if not preferences:
         raise PreferenceError(f"{path_or_name}: chosen and rejected are the same in every row")
-    if same:
-        rows = "; ".join(same[:3]) + ("; ..." if len(same) > 3 else "")
-        message = f"dropped {len(same)} pairs whose chosen and rejected are the same: {rows}"
-        warnings.warn(message, stacklevel=2)
+    _report(same, "dropped {} pairs whose chosen and rejected are the same")
+    _report(repeated, "in {} rows chosen and rejected both begin with the prompt, which is then read twice")
     return preferences
+
+
+def _report(rows: list[str], what: str) -> None:
+    if rows:
+        named = "; ".join(rows[:3]) + ("; ..." if len(rows) > 3 else "")
+        warnings.warn(f"{what.format(len(rows))}: {named}", stacklevel=3)
+
+
+def _repeats_prompt(preference: Preference) -> bool:
+    """Whether both texts say the whole prompt again, of two words or more, which an answer seldom does."""
+    prompt = preference.prompt
+    if not isinstance(prompt, str) or len(prompt.split()) < 2:
+        return False
+    return preference.chosen.startswith(prompt) and preference.rejected.startswith(prompt)
 
 
 def common_prefix_length(a, b) -> int:
@@ -186,6 +210,8 @@ def _preference(where: str, row: dict, prompt_from: Sequence[str] | None) -> Pre
     probability, tools, settings = label_of(row), tools_of(row), template_settings_of(row)
     if chosen == rejected:
         return None
+    if isinstance(prompt, list):
+        chosen, rejected = _without_prompt(prompt, chosen, rejected)
     if type(prompt) is not type(chosen):
         if prompt is not None:
             _check_said(prompt, chosen, rejected)
@@ -194,6 +220,14 @@ def _preference(where: str, row: dict, prompt_from: Sequence[str] | None) -> Pre
             if not has_words(content):
                 raise PreferenceError(f"column {name!r} is empty after the prompt, with which both begin")
     return Preference(prompt, chosen, rejected, probability, tools, settings, where)
+
+
+def _without_prompt(prompt: Messages, chosen: Messages, rejected: Messages) -> tuple[Messages, Messages]:
+    """The answers alone, also where both are whole conversations, prompt and all."""
+    end = len(prompt)
+    if min(len(chosen), len(rejected)) > end and chosen[:end] == rejected[:end] == prompt:
+        return chosen[end:], rejected[end:]
+    return chosen, rejected
 
 
 def _form(kind: type, has_prompt: bool) -> str:

@@ -124,7 +124,9 @@ def _check_all_read(path: Path, read: set[str]) -> None:
     """PreferenceError if the folder has data that is no part of what is ``read``. Hidden files are not looked at."""
     left = []
     for folder, folders, files in os.walk(path):
-        folders[:] = [name for name in folders if not name.startswith((".", "__"))]
+        folders[:] = [
+            name for name in folders if not name.startswith(".") and name not in ("__pycache__", "__MACOSX")
+        ]
         links = [name for name in folders if (Path(folder) / name).is_symlink()]
         for name in (*links, *files):
             file = Path(folder) / name
@@ -140,7 +142,7 @@ def _check_all_read(path: Path, read: set[str]) -> None:
 def _beside_data(file: Path) -> bool:
     if file.name.startswith(".") or file.name in METADATA:
         return True
-    return file.suffix.lower() in DOCUMENTS | PICTURES or file.stem.upper() in NAMES
+    return file.suffix.lower() in DOCUMENTS | PICTURES or file.name.upper() in NAMES
 
 
 # ------------------------------------------------------------------ the hub

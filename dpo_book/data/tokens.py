@@ -33,19 +33,25 @@ def plain_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[
 
 def opening_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """What the tokenizer puts before any text: BOS, or nothing. The EOS that some put behind is no part of it."""
-    word = _some_word(tokenizer)
-    text, around = tokenizer(word, add_special_tokens=False).input_ids, tokenizer(word).input_ids
-    for before in range(len(around)):
-        if text and around[before : before + len(text)] == text:
-            return around[:before]
+    special = set(tokenizer.all_special_ids)
+    for token_id in range(len(tokenizer)):
+        if token_id not in special:
+            opening = _before(tokenizer, tokenizer.decode([token_id]))
+            if opening is not None:
+                return opening
     return []
 
 
-def _some_word(tokenizer: PreTrainedTokenizerBase) -> str:
-    """The text of a token that is no special one, so that it has ids."""
-    special = set(tokenizer.all_special_ids)
-    ordinary = next(token_id for token_id in range(len(tokenizer)) if token_id not in special)
-    return tokenizer.decode([ordinary])
+def _before(tokenizer: PreTrainedTokenizerBase, word: str) -> list[int] | None:
+    """The ids before those of a word; None for one that has none, as a space may have."""
+    try:
+        text, around = tokenizer(word, add_special_tokens=False).input_ids, tokenizer(word).input_ids
+    except Exception:  # of no class of its own, where a part of a word is in no vocabulary
+        return None
+    for before in range(len(around)):
+        if text and around[before : before + len(text)] == text:
+            return around[:before]
+    return None
 
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -> list[list[int]]:
@@ -54,6 +60,8 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -> li
     An empty one is the BOS token, for something has to predict the first token; ValueError, naming the prompt from 1,
     where there is none.
     """
+    if isinstance(prompts, str):
+        raise TypeError(f"prompts must be a list of texts, not one text: [{show(prompts)}]")
     opening, encoded = opening_ids(tokenizer), []
     for number, ids in enumerate(plain_ids(tokenizer, prompts), start=1):
         if not (opening or ids) and tokenizer.bos_token_id is None:

@@ -65,10 +65,10 @@ def soft_dpo_loss(
     p · L(y_w, y_l) + (1 − p) · L(y_l, y_w): the cross-entropy between p and equation 6. At p = 1 it is
     equation 7. It is smallest where the implicit reward margin equals the log-odds of p, a finite margin.
     Arguments and returns otherwise as ``dpo_loss``; ValueError where p is outside [0, 1], for which it waits for the
-    device: ``checked_soft_dpo_loss`` does not.
+    device: ``unchecked_soft_dpo_loss`` does not.
     """
     require_probabilities(chosen_probability=chosen_probability)
-    return checked_soft_dpo_loss(
+    return unchecked_soft_dpo_loss(
         policy_chosen_logps,
         policy_rejected_logps,
         reference_chosen_logps,
@@ -79,7 +79,7 @@ def soft_dpo_loss(
     )
 
 
-def checked_soft_dpo_loss(
+def unchecked_soft_dpo_loss(
     policy_chosen_logps: Tensor,
     policy_rejected_logps: Tensor,
     reference_chosen_logps: Tensor | None,

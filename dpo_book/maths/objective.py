@@ -2,7 +2,7 @@
 
 Pure functions of log-probabilities, no model in sight. Where a sum over
 responses y stands in the paper, the last dimension holds *all* N responses. Everything is in nats.
-Other shapes raise ValueError, but that (N,) stands for every prompt; what is NaN makes the result NaN.
+There other shapes raise ValueError, but that (N,) stands for every prompt; what is NaN makes the result NaN.
 """
 
 import torch

@@ -21,6 +21,10 @@ from dpo_book.system.processes import is_sharded
 Reader = Callable[[Batch], Tensor]
 
 
+class ShardsError(RuntimeError):
+    """Processes that each hold a shard of a model cannot read a batch in the way that this model needs."""
+
+
 def as_alone(model: PreTrainedModel, read: Reader) -> Reader:
     """``read``, which runs ``model`` on a whole batch, for batches that have to be read in another way too.
 
@@ -60,7 +64,7 @@ def _from_the_first_column(read: Reader, batch: Batch) -> Tensor:
 def _one_by_one(model: PreTrainedModel, read: Reader, batch: Batch) -> Tensor:
     """Each row alone and whole, for its last token too may change what the others are."""
     if is_sharded(model):
-        raise ValueError(
+        raise ShardsError(
             f"{type(model).__name__} has to read rows of {_longest(batch)} tokens one by one, which processes that "
             "each hold a shard of it cannot do together: train it without FSDP"
         )

@@ -2,12 +2,10 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
-from safetensors import safe_open
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -16,22 +14,15 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import cached_file, find_adapter_config_file, logging
+from transformers.utils import cached_file, logging
 
 from dpo_book.data.conversations import ends_of_answers
+from dpo_book.models.adapters import adapter_folder, merged_adapter
+from dpo_book.models.leftovers import without_masks
+from dpo_book.models.refusals import NotAPolicyError, PolicyNotFoundError, first_of
 from dpo_book.models.sampling import end_ids
 from dpo_book.models.traits import require_causal
 from dpo_book.system.hub import first_line, hub_answers
-
-ADAPTER = "adapter_model.safetensors"
-
-
-class PolicyNotFoundError(OSError):
-    """A policy could not be loaded; the message names it and says what to do instead."""
-
-
-class NotAPolicyError(ValueError):
-    """What is there is no whole causal language model with its tokenizer; the message names it and what is wrong."""
 
 
 def load_policy(name_or_path: str | os.PathLike) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -48,17 +39,17 @@ def load_policy(name_or_path: str | os.PathLike) -> tuple[PreTrainedModel, PreTr
     """
     name = str(name_or_path)
     where = {"trust_remote_code": False, "local_files_only": not hub_answers(name)}
-    adapter = None if name.endswith(".gguf") else _adapter_folder(name, where)
+    adapter = None if name.endswith(".gguf") else adapter_folder(name, where)
     if adapter is None:
         model, tokenizer = _read(name, where)
     else:
-        model, tokenizer = _merged(name, adapter, where)
+        model, tokenizer = merged_adapter(name, adapter, where, _read)
     try:
         require_causal(model)
     except ValueError as error:
         raise NotAPolicyError(f"{name}: {error}") from error
     _check_vocabulary(name, model, tokenizer)
-    _stop_at_ends(model, tokenizer)
+    _stop_at_ends(name, model, tokenizer)
     return model.eval(), tokenizer
 
 
@@ -66,6 +57,7 @@ def _read(name: str, where: dict) -> tuple[PreTrainedModel, PreTrainedTokenizerB
     """Tokenizer and model, as transformers reads them, if every tensor has its place."""
     source, weights = name, {"use_safetensors": True, "dtype": torch.float32}
     weights |= {"output_loading_info": True, "ignore_mismatched_sizes": True}  # looked at below, all of one kind
+    weights["generation_config"] = _habits(name, where)
     if name.endswith(".gguf"):
         source, file = os.path.split(os.path.abspath(name))
         where = where | {"gguf_file": file}
@@ -78,7 +70,8 @@ def _read(name: str, where: dict) -> tuple[PreTrainedModel, PreTrainedTokenizerB
             model, found = AutoModelForCausalLM.from_pretrained(source, **weights, **where)
     except Exception as error:  # of any class: a configuration may hold anything, and a file may end anywhere
         raise _not_found(name, error) from error
-    _check_tensors(name, found)
+    left_over = without_masks(name, where["local_files_only"], found["unexpected_keys"])
+    _check_tensors(name, found | {"unexpected_keys": left_over})
     return model, tokenizer
 
 
@@ -91,6 +84,25 @@ def _no_table_of_tensors() -> Iterator[None]:
         yield
     finally:
         logging.set_verbosity(verbosity)
+
+
+def _habits(name: str, where: dict) -> GenerationConfig | None:
+    """Where transformers refuses the generation_config.json, the ids in it, for nothing else there counts.
+
+    None where transformers itself reads it, or there is none.
+    """
+    if name.endswith(".gguf"):
+        return None
+    try:
+        GenerationConfig.from_pretrained(name, local_files_only=where["local_files_only"])
+    except OSError:
+        return None
+    except Exception:  # of any class: every key has its own way of being wrong
+        with open(cached_file(name, "generation_config.json", **where), encoding="utf-8") as file:
+            settings = json.load(file)
+        kept = ("bos_token_id", "eos_token_id", "pad_token_id")
+        return GenerationConfig(**{key: settings.get(key) for key in kept}) if isinstance(settings, dict) else None
+    return None
 
 
 def _not_found(name: str, error: Exception) -> PolicyNotFoundError:
@@ -111,26 +123,21 @@ def _not_found(name: str, error: Exception) -> PolicyNotFoundError:
 def _check_tensors(name: str, found: dict) -> None:
     """NotAPolicyError unless the weights are those that the configuration asks for.
 
-    transformers has already taken out what may rightly be absent or too much: tied weights, and buffers.
+    What may rightly be absent or too much has already been taken out: tied weights, and buffers.
     """
     faults = []
     if found["missing_keys"]:
-        faults.append(f"it lacks {_first_of(found['missing_keys'])}, which would be random numbers")
+        faults.append(f"it lacks {first_of(found['missing_keys'])}, which would be random numbers")
     if found["unexpected_keys"]:
-        faults.append(f"it holds {_first_of(found['unexpected_keys'])}, for which the model has no place")
+        faults.append(f"it holds {first_of(found['unexpected_keys'])}, for which the model has no place")
     if found["mismatched_keys"]:
         names = [key for key, *_ in found["mismatched_keys"]]
-        faults.append(f"of another shape is {_first_of(names)}")
+        faults.append(f"of another shape is {first_of(names)}")
     if faults:
         raise NotAPolicyError(
             f"the weights in {name} are not those of its config.json: {'; '.join(faults)}. A policy is a causal "
             "language model, all of it, as save_pretrained writes it (a reward model is none)"
         )
-
-
-def _first_of(names: Iterable[str]) -> str:
-    first, *others = sorted(names)
-    return f"{first} and {len(others)} more" if others else first
 
 
 def _check_vocabulary(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -148,75 +155,25 @@ def _id_of(item: tuple[str, int]) -> int:
     return item[1]
 
 
-def _stop_at_ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+def _stop_at_ends(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """One set of end marks for both, and saved with the model, so that whoever draws from it later stops there too.
 
-    What of its generation_config could not be saved, and would lose a trained model at the end of a run, is left out.
+    A tokenizer without one gets the model's, unless that is an ordinary token, which stands within texts too. What of
+    its generation_config could not be saved, and would lose a trained model at the end of a run, is left out.
     """
-    ends = end_ids(model)
-    if tokenizer.eos_token_id is None and ends:
-        tokenizer.eos_token = tokenizer.convert_ids_to_tokens(min(ends))
+    try:
+        ends = end_ids(model)
+    except ValueError as error:
+        raise NotAPolicyError(f"{name}: {error}") from error
+    marks = ends & (set(tokenizer.all_special_ids) | set(tokenizer.get_added_vocab().values()))
+    if tokenizer.eos_token_id is None and marks:
+        tokenizer.eos_token = tokenizer.convert_ids_to_tokens(min(marks))
     ends |= ends_of_answers(tokenizer)
     habits = model.generation_config
     try:
         habits.validate(strict=True)
-    except ValueError:
+        habits.to_json_string()
+    except Exception:  # of any class: every key has its own way of being wrong
         habits = GenerationConfig(bos_token_id=habits.bos_token_id, pad_token_id=habits.pad_token_id)
         model.generation_config = habits
-    if ends:
-        habits.eos_token_id = sorted(ends) if len(ends) > 1 else min(ends)
-
-
-# ------------------------------------------------------------------ LoRA adapters
-
-
-def _adapter_folder(name: str, where: dict) -> Path | None:
-    """Where the files of a peft adapter lie, if that is what the name is of."""
-    try:
-        found = find_adapter_config_file(name, local_files_only=where["local_files_only"])
-    except (OSError, ValueError):  # nothing is there: reading it says so
-        return None
-    if found is None:
-        return None
-    if (Path(name) / "config.json").exists():
-        raise NotAPolicyError(
-            f"{name} holds a whole model, config.json, and a peft adapter, adapter_config.json: take one of them away"
-        )
-    return Path(found).parent
-
-
-def _merged(name: str, folder: Path, where: dict) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The adapter's base, a plain model with the adapter in its weights; the tokenizer beside it, or the base's."""
-    try:
-        from peft import PeftModel, get_peft_model_state_dict
-    except ImportError:
-        raise NotAPolicyError(
-            f'{name} is a peft adapter: pip install "dpo-book[lora]" to load it, or merge it into its base first '
-            "(peft's merge_and_unload) and give the merged folder"
-        ) from None
-    base = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")).get("base_model_name_or_path")
-    if not base or not isinstance(base, str):
-        raise NotAPolicyError(f"{name} is a peft adapter whose adapter_config.json names no base_model_name_or_path")
-    try:
-        model, tokenizer = _read(base, where | {"local_files_only": not hub_answers(base)})
-    except OSError as error:
-        raise PolicyNotFoundError(f"{name} is a peft adapter, and of its base {error}") from error
-    try:
-        weights = cached_file(name, ADAPTER, local_files_only=where["local_files_only"])
-        with safe_open(weights, framework="pt") as file:
-            saved = set(file.keys())
-        if (folder / "tokenizer_config.json").exists():
-            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        adapted = PeftModel.from_pretrained(model, folder)
-        differing = saved ^ set(get_peft_model_state_dict(adapted))
-        merged = adapted.merge_and_unload()
-    except Exception as error:  # of any class, as in reading a model
-        raise PolicyNotFoundError(
-            f"{name} is a peft adapter, and could not be added to its base {base}: it must hold adapter_config.json "
-            f"and {ADAPTER} ({type(error).__name__}: {first_line(error)})"
-        ) from error
-    if differing:
-        raise NotAPolicyError(
-            f"the adapter in {name} does not fit its base {base}: one of them has no {_first_of(differing)}"
-        )
-    return merged.requires_grad_(True), tokenizer
+    habits.eos_token_id = sorted(ends) if len(ends) > 1 else min(ends, default=None)

@@ -51,6 +51,10 @@ class Lora:
         """Within it the policy is what it was without the adapter: the reference of DPO, for nothing."""
         return self._peft.disable_adapter()
 
+    def remove(self) -> PreTrainedModel:
+        """Take the adapter out, with all that it has learned: the plain model that it was."""
+        return self._peft.unload().requires_grad_(True)
+
     def merge(self) -> PreTrainedModel:
         """Add the adapter to the weights and take it out: a plain model again, which transformers saves and loads."""
         return self._peft.merge_and_unload().requires_grad_(True)

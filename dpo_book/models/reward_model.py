@@ -21,7 +21,7 @@ def build_reward_model(policy: PreTrainedModel, seed: int = 0) -> PreTrainedMode
     """A reward model that starts from a policy's body, with a new scalar head on top.
 
     A plain sequence-classification model of transformers with one label. The head's weights depend on ``seed``.
-    ValueError where transformers has none for the policy's architecture.
+    ValueError where transformers has none for the policy's architecture, or one whose head is no single layer.
     """
     config = copy.deepcopy(policy.config)
     config.num_labels = 1
@@ -34,6 +34,11 @@ def build_reward_model(policy: PreTrainedModel, seed: int = 0) -> PreTrainedMode
         raise ValueError(
             f"transformers has no reward model with the body of {type(policy).__name__}: {first_line(error)}"
         ) from error
+    if not hasattr(model, "score"):  # RoBERTa's reads the first token, which has seen nothing
+        raise ValueError(
+            f"transformers' {type(model).__name__} has no layer called score, a head on every token, as the reward "
+            "models of decoders such as GPT-2 or Llama have"
+        )
     return model.to(policy.device).eval()
 
 

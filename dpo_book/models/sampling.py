@@ -86,11 +86,19 @@ def sample_ids(
 
 
 def end_ids(model: PreTrainedModel) -> set[int]:
-    """Where the model's own files say that a completion ends: at one token, several (Llama 3), or none."""
+    """Where the model's own files say that a completion ends: at one token, several (Llama 3), or none.
+
+    Ids that are no token of the model, as -1 for none, never come and are left out. Raises ValueError, naming the
+    file, for what is no id at all.
+    """
+    words = range(model.get_input_embeddings().weight.shape[0])
     ends: set[int] = set()
-    for settings in (model.generation_config, model.config):
+    for file, settings in (("generation_config", model.generation_config), ("config", model.config)):
         ids = getattr(settings, "eos_token_id", None)
-        ends.update([] if ids is None else [ids] if isinstance(ids, int) else ids)
+        listed = ids if isinstance(ids, (list, tuple)) else [] if ids is None else [ids]
+        if any(type(token) is not int for token in listed):  # True is an int to isinstance
+            raise ValueError(f"eos_token_id in {file}.json must be a token id or a list of them; got {ids!r}")
+        ends.update(token for token in listed if token in words)
     return ends
 
 

@@ -20,6 +20,9 @@ from dpo_book.models.head import has_linear_head
 from dpo_book.system.hub import first_line
 from dpo_book.system.processes import unsharded
 
+# What families call the length of their context, where it is not the first of these by another name (n_positions):
+# most, MPT, Whisper's decoder.
+CONTEXT = ("max_position_embeddings", "max_seq_len", "max_target_positions")
 LONGEST = 8  # tokens of the longest row: enough to tell, and quick also for GPT-2's 124M parameters
 # How far what is made of a token may be from what it is alone, as a share of how far tokens are from each other:
 # many times what another order of sums makes, and far below what a token does that should not be seen.
@@ -63,9 +66,18 @@ def traits_of(model: PreTrainedModel) -> Traits:
 
 
 def context_of(model: PreTrainedModel) -> int | None:
-    """The most tokens that a row may have, by the model's configuration; None where it sets no limit."""
-    limit = getattr(model.config, "max_position_embeddings", None)
-    return limit if limit is not None and limit > 0 else None  # XLNet says -1
+    """The most tokens that a row may have, by the model's configuration; None where it sets no limit.
+
+    Positions that are kept for padding, as RoBERTa's first ones, do not count.
+    """
+    config = model.config.get_text_config(decoder=True)
+    limits = [getattr(config, name, None) for name in CONTEXT]
+    limits = [limit for limit in limits if limit is not None and limit > 0]  # XLNet says -1
+    for name, module in model.named_modules():
+        of_positions = isinstance(module, torch.nn.Embedding) and "position" in name.rpartition(".")[2]
+        if of_positions and module.padding_idx is not None:
+            limits.append(module.num_embeddings - module.padding_idx - 1)
+    return min(limits, default=None)
 
 
 def forked_rng(model: PreTrainedModel) -> AbstractContextManager:
@@ -89,7 +101,8 @@ def _tried(model: PreTrainedModel) -> Traits:
     was_training = model.training
     model.eval()
     try:
-        with forked_rng(model):
+        # What a caller computes in bfloat16 is tried in the model's own precision, whose tolerance this is.
+        with forked_rng(model), torch.autocast(model.device.type, enabled=False):
             rows = trial_rows(model)
             whole, short, _ = rows
             alone = _alone(model, whole)

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from dpo_book.data.pairs import Pair, check_pairs, longer_lengths, pair_lengths
 from dpo_book.maths.bradley_terry import reward_model_loss
-from dpo_book.maths.dpo import checked_soft_dpo_loss
+from dpo_book.maths.dpo import unchecked_soft_dpo_loss
 from dpo_book.models.logprobs import Batch, collate
 from dpo_book.models.policy import context_of
 from dpo_book.models.reward_model import sequence_reward
@@ -137,7 +137,7 @@ def train_dpo(
 
     def loss_of(rows: list[int]) -> Measured:
         policy_chosen, policy_rejected = score([pairs[i] for i in rows])
-        losses, chosen_rewards, rejected_rewards = checked_soft_dpo_loss(
+        losses, chosen_rewards, rejected_rewards = unchecked_soft_dpo_loss(
             policy_chosen,
             policy_rejected,
             reference_chosen[rows],

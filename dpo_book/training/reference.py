@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -78,7 +79,7 @@ def _scores_in_shards(reference: PreTrainedModel, pairs: Sequence[Pair], batch_s
 def _keep(logps: Tensor, depends_on: dict) -> None:
     try:
         cached("reference-logps", depends_on, partial(_save, logps))
-    except CacheError as error:  # this run needs no cache: it has them
+    except (CacheError, OSError, SafetensorError) as error:  # this run needs no cache: it has them
         warnings.warn(f"the next run computes the reference's log-probabilities again: {error}", stacklevel=2)
 
 

@@ -5,7 +5,7 @@ import json
 
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers import GPT2Config, GPT2LMHeadModel, MambaConfig, MambaForCausalLM, PreTrainedTokenizerFast
 
 from dpo_book import train_tokenizer
 from dpo_book.cli import models, run_folder
@@ -97,6 +97,28 @@ def test_a_rank_above_the_policy_s_width_is_refused(book, whole, data, tmp_path)
     run = ("--policy", whole, "--data", data, "--out", tmp_path / "run", *TINY)
     for method in ("sft", "dpo"):
         refused(book(method, *run, "--lora-rank=1000000000"), "--lora-rank must be at most", "width, 16")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_model_that_takes_no_adapter_is_refused_before_a_run_is_begun(book, tokenizer, data, tmp_path):
+    pytest.importorskip("peft")
+    config = MambaConfig(vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, state_size=4)
+    MambaForCausalLM(config).save_pretrained(tmp_path / "mamba")
+    tokenizer.save_pretrained(tmp_path / "mamba")
+    run = ("--policy", tmp_path / "mamba", "--data", data, "--out", tmp_path / "run", *TINY)
+    for method in ("sft", "dpo"):
+        refused(book(method, *run, "--lora-rank=2"), str(tmp_path / "mamba"), "LoRA cannot adapt MambaForCausalLM")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_reference_with_another_number_of_tokens_is_refused(book, whole, tokenizer, data, tmp_path):
+    config = GPT2Config(vocab_size=512, n_layer=1, n_head=2, n_embd=16, n_positions=64)
+    GPT2LMHeadModel(config).save_pretrained(tmp_path / "wide")
+    tokenizer.save_pretrained(tmp_path / "wide")
+    both = ("--policy", tmp_path / "wide", "--reference", whole, "--data", data)
+    words = (str(whole), f"a vocabulary of {len(tokenizer)}", "one of 512")
+    refused(book("evaluate", *both), *words)
+    refused(book("dpo", *both, "--out", tmp_path / "run", *TINY), *words)
     assert not (tmp_path / "run").exists()
 
 

@@ -57,6 +57,35 @@ def test_a_plain_prompt_beside_conversations_that_begin_with_it(tmp_path):
         assert load_preferences(write(tmp_path / "a.jsonl", row)) == [Preference(opening, [KIND], [RUDE])]
 
 
+def test_a_prompt_that_both_conversations_begin_with_is_taken_off(tmp_path):
+    row = {"prompt": [USER], "chosen": [USER, KIND], "rejected": [USER, RUDE]}
+    assert load_preferences(write(tmp_path / "a.jsonl", row)) == [Preference([USER], [KIND], [RUDE])]
+
+
+def test_a_prompt_of_text_that_both_say_again_is_warned_of(tmp_path):
+    row = {"prompt": "The sky is", "chosen": "The sky is blue", "rejected": "The sky is red"}
+    with pytest.warns(UserWarning, match=r"in 1 rows chosen and rejected both begin with the prompt.*line 1"):
+        load_preferences(write(tmp_path / "a.jsonl", row))
+
+
+@pytest.mark.parametrize("name", ["System", "HISTORY", "system_message", "chat-history", "Context", "Images"])
+def test_what_would_stand_before_the_prompt_is_refused_in_any_spelling(name, tmp_path):
+    path = write(tmp_path / "a.jsonl", ROW | {name: "Be kind."})
+    with pytest.raises(PreferenceError, match=f"'{name}'"):
+        load_preferences(path)
+
+
+def test_an_answer_that_shows_messages_is_text(tmp_path):
+    row = {"prompt": "Show a message.", "chosen": f"[{json.dumps(USER)}]", "rejected": "No."}
+    assert load_preferences(write(tmp_path / "a.jsonl", row)) == [Preference(**row)]
+
+
+@pytest.mark.parametrize("sides", [([], "a", "b"), (["a"], ["b"], ["c"]), ([USER], [KIND], [{"role": "user"}])])
+def test_a_record_made_by_hand_is_text_or_messages(sides):
+    with pytest.raises(PreferenceError, match=r"mixes text and messages|a message must be"):
+        Preference(*sides)
+
+
 # ------------------------------------------------------------------ which columns make the prompt
 
 ALPACA = {"instruction": "Say it.", "input": "", "chosen": "He goes to town.", "rejected": "He goes to bed."}

@@ -156,7 +156,7 @@ def test_a_template_that_ends_turns_with_eos_gets_no_second(tokenizer):
 
 
 def test_a_template_that_rewrites_the_prompt_is_refused(tokenizer):
-    tokenizer.chat_template = "{{ messages | length }} messages: {{ messages[-1].content }}"
+    tokenizer.chat_template = "{{ messages | length }} messages: {{ messages | map(attribute='content') | join }}"
     with pytest.raises(PairError, match="row 1: the chat template does not keep the prompt's text"):
         tokenize_pairs([CHAT], tokenizer)
 

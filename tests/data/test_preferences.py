@@ -217,7 +217,10 @@ BAD_SECOND_ROWS = {  # the row, and what the message must say besides file and l
         ["'prompt'", "type"],
     ),
     "content null beside no calls": (CHAT | {"chosen": [CALLS | {"tool_calls": []}]}, ["'chosen'", "tool_calls"]),
-    "messages as text": (ROW | {"chosen": str([KIND])}, ["'chosen'", "messages written as text"]),
+    "messages as text": (
+        ROW | {"chosen": str([KIND]), "rejected": f" [ {json.dumps(RUDE)}"},
+        ["chosen and rejected are messages written as text"],
+    ),
     "prompt beside others' messages": (
         {"prompt": "Ho", "chosen": [USER, KIND], "rejected": [USER, RUDE]},
         ['the prompt is text ("Ho") beside messages'],

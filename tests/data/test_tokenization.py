@@ -155,6 +155,20 @@ def test_the_mark_of_a_turn_is_where_others_stop_too(template):
     assert ends_of_answers(tokenizer) == {tokenizer.eos_token_id, last}
 
 
+@pytest.mark.parametrize("answer", ["end", "d", "|", "im_end", "<|im_end|>", "x <|im_end|>"])
+def test_an_answer_that_looks_like_the_mark_is_ended_by_it_all_the_same(answer):
+    template = TEMPLATES["SmolLM"]
+    tokenizer = tokenizer_with(template.source, template.marks)
+    pair = chat_pair(Preference(HI.prompt, [assistant(answer)], HI.rejected), tokenizer)
+    assert texts(pair, tokenizer)[1] == f"{answer}<|im_end|>"
+
+
+def test_a_word_that_ends_an_answer_is_no_mark_of_the_template():
+    tokenizer = tokenizer_with(TEMPLATES["no mark"].source, ("<stop>",))
+    pair = chat_pair(Preference(HI.prompt, [assistant("x<stop>")], HI.rejected), tokenizer)
+    assert texts(pair, tokenizer)[1] == f" x<stop>\n{END}"
+
+
 def test_several_turns_and_a_system_message_come_before(template):
     tokenizer = tokenizer_with(template.source, template.marks)
     before = [user("2+2?"), assistant("4.")]
@@ -184,7 +198,34 @@ def test_what_a_template_says_of_the_date_is_the_date_that_it_is_told():
     assert texts(chat_pair(HI, tokenizer), tokenizer)[0].startswith(f"Today is {today:%d %B %Y}")
 
 
+SECRET = [{"role": "system", "content": "Be kind"}, *HI.prompt]
+MENTIONS = "{# no tools, no tool_calls #}{% set enable_thinking = enable_thinking | default(1) %}"
 REFUSED = {
+    "a system message that is dropped": (
+        Preference(SECRET, HI.chosen, HI.rejected),
+        TEMPLATES["no mark"].source.replace("in messages", "in messages if message.role != 'system'"),
+        "leaves out the content of the system's message",
+    ),
+    "an answer's first turn that is dropped": (
+        Preference(HI.prompt, [assistant("One."), user("And?"), assistant("Two.")], HI.rejected),
+        TEMPLATES["no mark"].source.replace("in messages", "in messages if message.content != 'One.'"),
+        "leaves out the content of the answer",
+    ),
+    "tools of which a remark alone speaks": (
+        Preference(HI.prompt, HI.chosen, HI.rejected, tools=[{"type": "function"}]),
+        MENTIONS + TEMPLATES["SmolLM"].source,
+        "does not render 'tools'",
+    ),
+    "a thought, where thinking is an option": (
+        Preference(HI.prompt, [assistant("x", thinking="hm")], HI.rejected),
+        MENTIONS + TEMPLATES["SmolLM"].source,
+        "does not render 'thinking'",
+    ),
+    "an option that is half of another's name": (
+        Preference(HI.prompt, HI.chosen, HI.rejected, chat_template_kwargs={"think": True}),
+        MENTIONS + TEMPLATES["SmolLM"].source,
+        "does not render 'think'",
+    ),
     "a template that raises": (HI, "{{ raise_exception('roles must alternate') }}", "roles must alternate"),
     "a field that is not there": (HI, "{{ messages[0].name.upper() }}", "the chat template fails: UndefinedError"),
     "a template that is none": (HI, "{% if %}", "the chat template fails: TemplateSyntaxError"),

@@ -94,6 +94,18 @@ def unigram():
     return learned(tokenizer, trainer, f"$A {EOS}")
 
 
+def with_a_space_first():
+    """Its first ordinary token is the space alone, which says nothing by itself."""
+    vocab = [*((token, 0.0) for token in SPECIAL), (SPACE, -3.0)]
+    vocab += [(f"{SPACE}{word}", -2.0) for word in ("The", "film", "was", "good", "bad", "a")]
+    vocab += [(letter, -4.0) for letter in sorted(set("".join(TEXTS)) - {" "})]
+    tokenizer = Tokenizer(models.Unigram(vocab, unk_id=2))
+    tokenizer.add_special_tokens(SPECIAL)
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    return finished(tokenizer, f"{BOS} $A")
+
+
 def word_pieces():
     """BERT's kind: lower case, a word in pieces."""
     tokenizer = Tokenizer(models.WordPiece(unk_token=UNKNOWN))
@@ -131,6 +143,7 @@ KINDS = {
     "metaspace never": partial(sentencepiece, "never"),
     "a normalizer puts the space, BOS before": partial(sentencepiece, None, f"{BOS} $A"),
     "unigram, EOS behind": unigram,
+    "unigram, the space its first token": with_a_space_first,
     "word pieces, BOS before and EOS behind": word_pieces,
     "words": words,
     "characters": characters,

@@ -1,5 +1,6 @@
 """A policy is loaded whole, causal, and with its own tokenizer, or refused in one sentence with nothing made up."""
 
+import copy
 import json
 import shutil
 
@@ -266,3 +267,117 @@ def test_without_peft_an_adapter_says_what_to_do(adapter, monkeypatch):
     path, _ = adapter
     monkeypatch.setitem(__import__("sys").modules, "peft", None)
     assert 'pip install "dpo-book[lora]"' in refusal(path)
+
+
+def tied_adapter(folder, tmp_path, **changed):
+    """An adapter on GPT-2, whose head is its embedding."""
+    peft = pytest.importorskip("peft")
+    adapted = peft.get_peft_model(load_policy(folder)[0], peft.LoraConfig(r=2, fan_in_fan_out=True, **changed))
+    with torch.no_grad():
+        for weight in adapted.parameters():
+            if weight.requires_grad:
+                weight += 0.1 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
+    adapted.peft_config["default"].base_model_name_or_path = str(folder)
+    return adapted, tmp_path / "tied"
+
+
+@pytest.mark.parametrize("target", ["lm_head", "wte"])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_an_adapter_on_one_of_two_tied_weights_is_refused(target, folder, tmp_path):
+    adapted, path = tied_adapter(folder, tmp_path, target_modules=[target])
+    adapted.save_pretrained(path)
+    assert "untie them before the adapter is trained" in refusal(path)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_head_of_its_own_beside_an_adapter_stays_one(folder, tokenizer, tmp_path):
+    """It was trained whole, so the two are tied no longer, in memory and in what is saved."""
+    adapted, path = tied_adapter(folder, tmp_path, target_modules=["c_attn"], modules_to_save=["lm_head"])
+    adapted.save_pretrained(path)
+    model, _ = load_policy(path)
+    torch.testing.assert_close(logits(model), logits(adapted.eval()), rtol=1e-4, atol=1e-4)
+    model.save_pretrained(tmp_path / "again")
+    tokenizer.save_pretrained(tmp_path / "again")
+    assert torch.equal(logits(load_policy(tmp_path / "again")[0]), logits(model))
+
+
+def test_an_adapter_saved_with_the_embedding_of_its_base_is_merged(folder, tmp_path):
+    adapted, path = tied_adapter(folder, tmp_path, target_modules=["c_attn"])
+    adapted.save_pretrained(path, save_embedding_layers=True)
+    assert any("wte" in key for key in load_file(path / "adapter_model.safetensors"))
+    torch.testing.assert_close(logits(load_policy(path)[0]), logits(adapted.eval()), rtol=1e-4, atol=1e-4)
+
+
+def test_an_adapter_of_tokens_says_that_only_weights_can_be_merged(folder, tmp_path):
+    peft = pytest.importorskip("peft")
+    config = peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2)
+    config.base_model_name_or_path = str(folder)
+    config.save_pretrained(tmp_path / "prompt")
+    assert "PROMPT_TUNING" in (message := refusal(tmp_path / "prompt")) and "only one that changes weights" in message
+
+
+# ------------------------------------------------------------------ masks that old files hold
+
+
+@pytest.mark.parametrize("prefix", ["transformer.", ""])
+@pytest.mark.parametrize("attention", ["attn", "attn.attention"])
+def test_masks_of_attention_in_old_files_are_no_weights(prefix, attention, folder, policy):
+    def old_hub_file(weights):
+        for key in list(weights):
+            weights[prefix + key.removeprefix("transformer.")] = weights.pop(key)
+        for layer in range(2):
+            module = f"{prefix}h.{layer}.{attention}"
+            weights[f"{module}.bias"] = torch.ones(1, 1, 64, 64)
+            weights[f"{module}.masked_bias"] = torch.tensor(-1e4)
+            weights[f"{module}.causal_mask"] = torch.ones(1, 1, 64, 64, dtype=torch.bool)
+
+    reweigh(folder, old_hub_file)
+    assert torch.equal(logits(load_policy(folder)[0]), logits(policy))
+
+
+def test_a_bias_that_is_no_mask_is_a_weight(folder):
+    reweigh(folder, lambda weights: weights.update({"transformer.h.0.self_attn.attention.bias": torch.ones(64)}))
+    assert "holds transformer.h.0.self_attn.attention.bias" in refusal(folder)
+
+
+# ------------------------------------------------------------------ ends that are none
+
+
+@pytest.mark.parametrize("ids", [-1, [-1, 3], [10**6, 3]], ids=str)
+@pytest.mark.parametrize("file", ["config.json", "generation_config.json"])
+def test_an_end_that_is_no_token_is_left_out(ids, file, folder, tokenizer):
+    (folder / "generation_config.json").unlink()
+    written = json.loads((folder / "config.json").read_text()) if file == "config.json" else {}
+    (folder / file).write_text(json.dumps(written | {"eos_token_id": ids}))
+    found = load_policy(folder)[0].generation_config.eos_token_id
+    assert found == (tokenizer.eos_token_id if ids == -1 else sorted({3, tokenizer.eos_token_id}))
+
+
+@pytest.mark.parametrize("ids", ["0", 1.0, [[0]], True, ["0"]], ids=str)
+def test_an_end_that_is_no_id_is_refused_naming_the_field(ids, folder):
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": ids}))
+    assert "eos_token_id in generation_config.json must be a token id" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    "habit", [{"num_return_sequences": 3}, {"early_stopping": "x", "num_beams": 3}, {"compile_config": {}}], ids=str
+)
+def test_a_habit_that_transformers_refuses_does_not_count(habit, folder, policy, tmp_path):
+    (folder / "generation_config.json").write_text(json.dumps(habit | {"eos_token_id": 3}))
+    model, _ = load_policy(folder)
+    assert 3 in model.generation_config.eos_token_id and torch.equal(logits(model), logits(policy))
+    model.save_pretrained(tmp_path / "again")
+
+
+def test_an_ordinary_token_does_not_become_the_tokenizer_s_eos(folder, tokenizer):
+    bare = copy.deepcopy(tokenizer)
+    bare.eos_token = None
+    bare.save_pretrained(folder)
+    configure(folder, eos_token_id=40)
+    GenerationConfig(eos_token_id=40).save_pretrained(folder)
+    model, words = load_policy(folder)
+    assert words.eos_token is None and model.generation_config.eos_token_id == 40
+    end = tokenizer.eos_token_id
+    configure(folder, eos_token_id=end)
+    GenerationConfig(eos_token_id=[40, end]).save_pretrained(folder)
+    assert load_policy(folder)[1].eos_token_id == end

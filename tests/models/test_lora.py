@@ -99,6 +99,16 @@ def test_no_layer_of_a_mixture_is_left_out(family):
     assert unmoved <= {"embed_tokens", "lm_head", "gate", "router"}
 
 
+@pytest.mark.parametrize("family", ["mixtral", "llama4_text", "afmoe"])
+def test_taken_out_it_leaves_the_model_that_was(family):
+    model = build(family)
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    assert Lora(model, rank=2).remove() is model
+    after = model.state_dict()
+    assert after.keys() == before.keys() and all(weight.equal(after[name]) for name, weight in before.items())
+    assert all(weight.requires_grad for weight in model.parameters())
+
+
 def test_a_family_that_peft_cannot_adapt_is_refused_in_one_line():
     model = MambaForCausalLM(MambaConfig(vocab_size=16, hidden_size=16, num_hidden_layers=1))
     with pytest.raises(ValueError, match="LoRA cannot adapt MambaForCausalLM") as error:

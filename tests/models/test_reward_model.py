@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from transformers import RobertaConfig, RobertaForCausalLM
 
 from dpo_book import (
     Pair,
@@ -72,6 +73,13 @@ def test_a_row_whose_length_decides_is_worth_what_it_is_alone(rope):
 def test_a_family_without_a_reward_model_is_refused_by_its_name():
     with pytest.raises(ValueError, match="transformers has no reward model with the body of RwkvForCausalLM"):
         build_reward_model(rwkv())
+
+
+def test_a_family_whose_reward_model_reads_another_token_is_refused():
+    shape = {"vocab_size": 16, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    decoder = RobertaForCausalLM(RobertaConfig(**shape, intermediate_size=16, is_decoder=True))
+    with pytest.raises(ValueError, match="RobertaForSequenceClassification has no layer called score"):
+        build_reward_model(decoder)
 
 
 def test_many_completions_are_scored_in_order(model):

@@ -5,6 +5,7 @@ import torch
 from transformers import GenerationConfig
 
 from dpo_book.models.policy import build_policy, sample_ids
+from dpo_book.models.sampling import end_ids
 from tests.models.test_logprobs import blurred
 from tests.models.test_policy import word_tokenizer
 from tests.models.test_traits import rwkv
@@ -60,6 +61,17 @@ def test_a_draw_stops_at_the_ends_of_config_and_generation_config():
     said = sample_ids(model, [[3]] * 60, 6)
     assert {1, 2} <= {ids[-1] for ids in said}
     assert all(not {1, 2} & set(ids[:-1]) for ids in said)
+
+
+def test_an_end_that_is_no_token_ends_nothing():
+    model = policy()
+    words = model.config.vocab_size
+    model.generation_config.eos_token_id, model.config.eos_token_id = [-1, words], None
+    assert end_ids(model) == set()
+    assert [len(ids) for ids in draws(model)] == [3] * 8
+    model.generation_config.eos_token_id = [True]
+    with pytest.raises(ValueError, match=r"eos_token_id in generation_config.json .* got \[True\]"):
+        end_ids(model)
 
 
 def test_a_model_that_does_not_hide_padding_draws_from_its_own_softmax():

@@ -1,6 +1,7 @@
 """What a model is, found by trying: remembered, without a trace on the model, and what is refused says why."""
 
 import gc
+import weakref
 
 import pytest
 import torch
@@ -9,13 +10,19 @@ from transformers import (
     BartForCausalLM,
     BertConfig,
     BertLMHeadModel,
+    CTRLConfig,
+    CTRLLMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
+    MptConfig,
+    MptForCausalLM,
+    RobertaConfig,
+    RobertaForCausalLM,
     RwkvConfig,
     RwkvForCausalLM,
 )
 
-from dpo_book import build_policy, build_reward_model, collate, enumerate_logp, sequence_logp
+from dpo_book import build_policy, build_reward_model, collate, copy_policy, enumerate_logp, sequence_logp
 from dpo_book.models import traits
 from dpo_book.models.logprobs import token_scorer
 from dpo_book.models.sampling import sample_ids
@@ -145,10 +152,18 @@ def test_a_model_is_tried_once_and_forgotten_with_it(monkeypatch):
     for _ in range(3):
         sequence_logp(model, collate([[1]], [[2]]))
     assert len(tried) == 1
-    known = len(traits._FOUND)
+    alive = weakref.ref(model)
     del model
     gc.collect()
-    assert len(traits._FOUND) < known
+    assert alive() is None
+
+
+def test_what_a_model_is_does_not_depend_on_who_asks_in_which_precision():
+    policy = build_policy("nano", verdicts().tokenizer)
+    reward_model = build_reward_model(policy)
+    expected = traits_of(copy_policy(policy)), traits_of(copy_policy(reward_model))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert (traits_of(policy), traits_of(reward_model)) == expected
 
 
 def test_trying_leaves_the_model_and_everybody_s_random_numbers_as_they_were():
@@ -174,3 +189,35 @@ def test_weights_that_are_not_finite_are_blamed_on_nothing():
     model = build_policy("nano", verdicts().tokenizer)
     model.transformer.wte.weight.data.fill_(float("nan"))
     assert traits_of(model).causal
+
+
+ROBERTA = {**BERT, "max_position_embeddings": 20, "pad_token_id": 1, "is_decoder": True}
+
+
+@pytest.mark.parametrize(
+    ("make", "context"),
+    [
+        (lambda: seeded(RobertaForCausalLM, RobertaConfig(**ROBERTA)), 18),
+        (
+            lambda: seeded(
+                MptForCausalLM, MptConfig(vocab_size=V, d_model=16, n_layers=1, n_heads=2, max_seq_len=16)
+            ),
+            16,
+        ),
+        (
+            lambda: seeded(CTRLLMHeadModel, CTRLConfig(vocab_size=V, n_embd=16, n_layer=1, n_head=2, n_positions=12)),
+            12,
+        ),
+        (rwkv, 1024),
+    ],
+    ids=["roberta", "mpt", "ctrl", "rwkv"],
+)
+def test_the_context_is_what_a_row_may_have_by_whatever_name(make, context):
+    assert traits.context_of(make()) == context
+
+
+def test_a_row_as_long_as_roberta_s_context_can_be_run_and_no_longer_one():
+    model = seeded(RobertaForCausalLM, RobertaConfig(**ROBERTA))
+    model(input_ids=torch.full((1, 18), 5))
+    with pytest.raises((IndexError, RuntimeError)):
+        model(input_ids=torch.full((1, 19), 5))
