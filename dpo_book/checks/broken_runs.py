@@ -15,7 +15,7 @@ from dpo_book.training.config import DPOConfig
 from dpo_book.training.loop import Record
 from dpo_book.training.offline import train_dpo
 
-HEALTHY = DPOConfig(beta=0.5, learning_rate=1e-3, batch_size=64, steps=100)
+HEALTHY = DPOConfig(beta=0.5, learning_rate=1e-3, batch_size=64, steps=100, warmup_steps=20)
 
 
 def _train(reference: PreTrainedModel, pairs: Sequence[Pair], start: PreTrainedModel | None = None, **settings):

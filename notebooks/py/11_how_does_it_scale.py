@@ -317,8 +317,9 @@ def step_of(logps):
 # Ways 3 and 4 keep their last part of logits themselves, where autograd, and so the count, does not see it.
 last_part = 4 * min(LOGITS_AT_ONCE, (C + R) * vocabulary)
 unseen = {"vocabulary in parts": last_part, "shared prompt": last_part}
-costs = {name: operations(partial(step_of, logps)) for name, logps in ways.items()}
+# First the bytes: at its first call `sequence_logp` also tries what the model is, which is not to be counted.
 kept = {name: kept_bytes(logps) + unseen.get(name, 0) for name, logps in ways.items()}
+costs = {name: operations(partial(step_of, logps)) for name, logps in ways.items()}
 print("                      operations   kept for the backward pass")
 for name in ways:
     print(f"{name:20} {costs[name] / 1e9:8.1f} · 10⁹ {kept[name] / 1e6:15.1f} MB")
