@@ -29,7 +29,7 @@ class _HeadLogp(torch.autograd.Function):
     The logits made last are kept for the backward pass, which starts with them: there they would stand anyway.
 
     Since torch 2.13 ``torch.nn.functional.linear_cross_entropy`` computes the same from h, W and y. It is not used:
-    under bfloat16 its losses come back in bfloat16, too coarse for the sum over a completion, and torch 2.6, which
+    under bfloat16 its losses come back in bfloat16, too coarse for the sum over a completion, and torch 2.7, which
     this book still supports, lacks it.
     """
 
