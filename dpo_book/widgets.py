@@ -78,10 +78,13 @@ class SliderFigure(ipywidgets.VBox):
         self.children = [*self._sliders.values(), below]
 
     def _repr_mimebundle_(self, **kwargs: object) -> dict:
-        names = {name: slider.description or name for name, slider in self._sliders.items()}
-        settings = ", ".join(f"{names[name]} = {_short(value)}" for name, value in self._drawn.items())
-        sentence = f"<p>{escape(settings)}. Once the cell has run in JupyterLab, sliders redraw this figure.</p>"
-        page = html_image(self.image.value, self.image.tooltip) + sentence
+        settings = []
+        for name, value in self._drawn.items():
+            label = self._sliders[name].description or name
+            settings.append(f"{label} = {_short(value)}")
+        drawn = escape(", ".join(settings))
+        picture = html_image(self.image.value, self.image.tooltip)
+        page = f"{picture}<p>{drawn}. Once the cell has run in JupyterLab, sliders redraw this figure.</p>"
         return super()._repr_mimebundle_(**kwargs) | {"text/html": page}
 
 

@@ -134,10 +134,14 @@ def _holds(same: Callable[[Tensor, Tensor], bool], trial: Callable[[], Compared]
 
 def trial_rows(model: PreTrainedModel) -> list[Tensor]:
     """A row of tokens from all over the vocabulary, too short for its length to decide; its first half; one token."""
-    length = min(LONGEST, context_of(model) or LONGEST, max(4, _length_that_decides(model.config) - 1))
+    context = context_of(model) or LONGEST
+    too_short = max(4, _length_that_decides(model.config) - 1)
+    length = min(LONGEST, context, too_short)
     words = model.get_input_embeddings().weight.shape[0]
-    row = torch.randint(words, (length,), generator=torch.Generator().manual_seed(0)).to(model.device)
-    return [row, row[: max(1, length // 2)], row[:1]]
+    generator = torch.Generator().manual_seed(0)
+    row = torch.randint(words, (length,), generator=generator).to(model.device)
+    half = row[: max(1, length // 2)]
+    return [row, half, row[:1]]
 
 
 def _states(model: PreTrainedModel, input_ids: Tensor, **inputs: Tensor) -> Tensor:
@@ -183,15 +187,20 @@ def _padded(model: PreTrainedModel, rows: Sequence[Tensor], alone: Tensor) -> Co
     input_ids, attention_mask = _laid_out(whole, shorter, starts)
     positions = (attention_mask.cumsum(dim=1) - 1).clamp(min=0)
     read = partial(_states, model, input_ids, attention_mask=attention_mask, position_ids=positions)
-    found = unsharded(model, read)
-    return found[attention_mask.bool()], torch.cat([alone[: len(row)] for row in shorter])
+    return unsharded(model, read)[attention_mask.bool()], _beginnings(alone, shorter)
 
 
 def _padded_right(model: PreTrainedModel, rows: Sequence[Tensor], alone: Tensor) -> Compared:
+    """The same rows with padding on the right, and no positions told."""
     whole, *shorter = rows
     input_ids, attention_mask = _laid_out(whole, shorter, [0, 0])
-    found = unsharded(model, partial(_states, model, input_ids, attention_mask=attention_mask))
-    return found[attention_mask.bool()], torch.cat([alone[: len(row)] for row in shorter])
+    read = partial(_states, model, input_ids, attention_mask=attention_mask)
+    return unsharded(model, read)[attention_mask.bool()], _beginnings(alone, shorter)
+
+
+def _beginnings(alone: Tensor, rows: Sequence[Tensor]) -> Tensor:
+    """What the tokens of rows with which the longest begins are in it, one row after the other."""
+    return torch.cat([alone[: len(row)] for row in rows])
 
 
 def _laid_out(padding: Tensor, rows: Sequence[Tensor], starts: Sequence[int]) -> tuple[Tensor, Tensor]:

@@ -457,8 +457,8 @@ assert m.grad.isnan()
 # **"Which log-probability is right: tokenising prompt and response together, or apart?"** A tokenizer of Llama 2's kind puts a
 # space before every text that it is given. Apart, an answer `yes` right behind a line break becomes `␣yes`, which the model
 # has never read there and finds very unlikely. So this book tokenises the one text, as TRL does, and the response begins
-# where its ids part from those of the prompt alone. The authors' code tokenises apart; with GPT-2's tokenizer and a response
-# that begins with a space, the ids are the same. End a prompt where a word ends: then no token spans the boundary.
+# where its ids part from those of the prompt alone. The authors' code tokenises apart; with GPT-2's tokenizer, a prompt that
+# does not end in white space and a response that begins with one space, the ids are the same.
 #
 # ## Exercises
 #
