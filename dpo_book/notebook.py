@@ -49,8 +49,16 @@ def stored(name: str) -> Path:
 
     FileNotFoundError where no folder above holds it.
     """
-    for folder in [Path.cwd(), *Path.cwd().parents]:
-        for path in (folder / "results" / name, folder / "notebooks" / "results" / name):
+    return book_file("results", name)
+
+
+def book_file(folder: str, name: str) -> Path:
+    """The file ``name`` of a folder of notebooks/, from any folder of the book.
+
+    FileNotFoundError where no folder above holds it.
+    """
+    for above in [Path.cwd(), *Path.cwd().parents]:
+        for path in (above / folder / name, above / "notebooks" / folder / name):
             if path.exists():
                 return path
-    raise FileNotFoundError(f"no results/{name} here or above: open the notebook in the book's own folders")
+    raise FileNotFoundError(f"no {folder}/{name} here or above: open the notebook in the book's own folders")

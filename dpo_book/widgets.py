@@ -171,37 +171,3 @@ class LiveRun(ipywidgets.VBox):
     def _repr_mimebundle_(self, **kwargs: object) -> dict:
         page = "<p>Once the cell has run in JupyterLab, Run trains here, and a figure grows with the run.</p>"
         return super()._repr_mimebundle_(**kwargs) | {"text/html": page}
-
-
-class Quiz(ipywidgets.VBox):
-    """A multiple-choice question that explains every answer, the right one and the wrong ones.
-
-    answers: answer → its explanation. right: the answer that is right. Without a kernel, on a static page,
-    question and explanations stand there as HTML that unfolds.
-    """
-
-    def __init__(self, question: str, answers: Mapping[str, str], right: str):
-        if right not in answers:
-            raise ValueError(f"the right answer {right!r} is not among the answers")
-        self._question, self._answers, self._right = question, answers, right
-        self.choice = ipywidgets.RadioButtons(
-            options=list(answers), value=None, layout=ipywidgets.Layout(width="max-content")
-        )
-        self.verdict = ipywidgets.HTML()
-        self.choice.observe(self._explain, names="value")
-        super().__init__([ipywidgets.HTML(f"<b>{escape(question)}</b>"), self.choice, self.verdict])
-
-    def _explain(self, _change: object) -> None:
-        if self.choice.value is not None:
-            self.verdict.value = self._explanation(self.choice.value)
-
-    def _explanation(self, answer: str) -> str:
-        mark = "✓ Right." if answer == self._right else "✗ Not so."
-        return f"{mark} {escape(self._answers[answer])}"
-
-    def _repr_mimebundle_(self, **kwargs: object) -> dict:
-        folded = "".join(
-            f"<details><summary>{escape(answer)}</summary>{self._explanation(answer)}</details>"
-            for answer in self._answers
-        )
-        return super()._repr_mimebundle_(**kwargs) | {"text/html": f"<b>{escape(self._question)}</b>{folded}"}

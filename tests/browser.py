@@ -1,6 +1,6 @@
 """A notebook opened in a real JupyterLab, in a real Chromium, for tests that click and look.
 
-    with lab_page(NOTEBOOKS / "00_five_minutes.ipynb") as lab:
+    with lab_page(NOTEBOOKS / "00_what_does_dpo_do.ipynb") as lab:
         lab.run_all()
         picture = lab.picture(3)  # the widgets.Image below cell 3
         before = picture.get_attribute("src")

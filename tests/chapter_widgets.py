@@ -12,39 +12,47 @@ SETUP = "setup(seed=0)"
 
 # chapter → its cells with sliders → the cells that they need, in the chapter's order
 WIDGETS = {
-    "00_five_minutes": {
-        "slider_figure(": [SETUP, "world = verdicts()", "reference = ", "ref_logp = ", "def optimum_at("],
+    "00_what_does_dpo_do": {
+        "slider_figure(": [SETUP, "world = verdicts()", "reference = ver", "ref_logp = ", "def optimum_at("],
     },
     "01_what_comparisons_tell": {
-        "slider_figure(": [SETUP, "def gumbel(", "def fit_draw(", "def theory(", "fits = {", "def recovered_at("],
+        "slider_figure(": [SETUP, "def gumbel(", "def fit_draw(", "def theory(", "def recovered_at("],
     },
     "02_what_a_reward_model_learns": {
         "slider_figure(": [SETUP],
     },
     "03_what_does_rlhf_maximise": {
-        "    pull,": [SETUP, "p_ref = vector(", "ref_logp = ", "best = ", "def along(", "def pull("],
-        "    estimated,": [
-            *(SETUP, "p_ref = vector(", "reward, kl = (p * r)", "a = r - beta"),
-            *("def exact_gradient(", "jacobian = ", "score = ", "def estimated("),
+        "slider_figure(pull,": [SETUP, "def vector(", "ref_logp = ", "best = ", "def along(", "def pull("],
+        "slider_figure(penalties,": [
+            *(SETUP, "def vector(", "ref_logp = ", "best = ", "def along("),
+            *("def forward_optimum(", "def penalties("),
         ],
     },
     "04_who_is_the_winner": {
         "slider_figure(": [
-            *(SETUP, "words = (", "def climb(", "ref_logp = world.logp("),
+            *(SETUP, "words = (", "def climb(", "ref_logp = world.logp(", "average = "),
             *("def trace(", "def winner_at(", "tempered = "),
         ],
     },
     "05_why_does_z_vanish": {
-        "slider_figure(": [SETUP, "labels = [", "def shifted("],
+        "slider_figure(": [SETUP, "labels = ["],
     },
     "06_where_does_the_loss_come_from": {
         "slider_figure(": [SETUP],
     },
     "07_does_it_get_there": {
-        "LiveRun(": [SETUP, "def measured("],
+        "LiveRun(": [SETUP, "def exact_logp(", "def measured("],
     },
-    "08_rlhf_or_dpo": {
-        "slider_figure(": [SETUP, "tables = ", "def limit(", "grid = ", "strengths = {", "def after("],
+    "08_how_does_rlhf_climb": {
+        "slider_figure(estimated,": [SETUP, "def vector(", "of_score, by_hand", "def estimated("],
+    },
+    "09_rlhf_or_dpo": {
+        "slider_figure(": ["import json", SETUP, "def log_z(", "def limit(", "strengths = {"],
+    },
+    "12_your_own_preferences": {
+        "slider_figure(": [
+            *(SETUP, "def rated(", "rows = [rated(", "def told(", "winners_of, repeated = "),
+        ],
     },
 }
 

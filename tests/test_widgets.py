@@ -8,7 +8,7 @@ import matplotlib
 import pytest
 
 from dpo_book import plots
-from dpo_book.widgets import LiveRun, Quiz, slider_figure
+from dpo_book.widgets import LiveRun, slider_figure
 from tests.patience import PATIENCE
 
 
@@ -191,30 +191,6 @@ def test_whatever_ends_a_run_is_shown_and_run_works_again(good_steps, error):
     wait_for_the_end(widget)
     assert widget.status.value.startswith(f"{error.__name__}: the loss is not finite")
     assert not widget.run.disabled and widget.stop.disabled
-
-
-def quiz():
-    return Quiz("Is 1 < 2?", {"yes": "One is less.", "no <b>": "Count again."}, right="yes")
-
-
-def test_a_quiz_explains_every_answer_and_says_which_is_right():
-    question = quiz()
-    assert question.verdict.value == ""
-    question.choice.value = "no <b>"
-    assert question.verdict.value == "✗ Not so. Count again."
-    question.choice.value = "yes"
-    assert question.verdict.value == "✓ Right. One is less."
-
-
-def test_a_quiz_can_be_read_without_a_kernel():
-    page = quiz()._repr_mimebundle_()["text/html"]
-    assert "Is 1 &lt; 2?" in page and "✓ Right. One is less." in page and "✗ Not so. Count again." in page
-    assert "<summary>no &lt;b&gt;</summary>" in page
-
-
-def test_a_quiz_whose_right_answer_is_not_among_its_answers_is_refused():
-    with pytest.raises(ValueError, match="'maybe' is not among the answers"):
-        Quiz("?", {"yes": "", "no": ""}, right="maybe")
 
 
 def test_a_second_run_stops_the_first():

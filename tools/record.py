@@ -30,7 +30,7 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
-CELL_METADATA = {"tags", "slideshow"}
+CELL_METADATA = {"tags", "slideshow", "jupyter"}
 # Seconds for a cell and for a kernel's start: a slow or busy machine needs less, and what hangs ends all the same.
 LIMITS = {"timeout": 1800, "startup_timeout": 600}
 

@@ -1,4 +1,4 @@
-"""Training runs that something is wrong with, for readers who learn to tell from the log what. Chapter 11 uses them.
+"""Training runs that something is wrong with, for readers who learn to tell from the log what. Chapter 12 uses them.
 
 Every run is a real one: DPO in the verdict world with one fault. To solve the exercise, do not read on.
 """

@@ -10,6 +10,8 @@ from dpo_book.checks import Exercise, random_case
 from dpo_book.maths.dpo import dpo_loss
 from dpo_book.models.logprobs import token_log_probability
 
+__all__ = ["check_completion_logp", "check_dpo_loss", "check_gradient_weight"]
+
 # Four log-probabilities of five pairs, as sums over some ten tokens are, and beta.
 PAIRS = [(*random_case(seed, *[(5,)] * 4, offset=-9.0), beta) for seed, beta in ((0, 0.1), (1, 0.7), (2, 2.0))]
 
@@ -21,26 +23,6 @@ def _margin(pw: Tensor, pl: Tensor, rw: Tensor, rl: Tensor, beta: float) -> Tens
 def _loss(pw: Tensor, pl: Tensor, rw: Tensor, rl: Tensor, beta: float) -> Tensor:
     return dpo_loss(pw, pl, rw, rl, beta)[0]
 
-
-check_margin = Exercise(
-    "margin",
-    PAIRS,
-    _margin,
-    {
-        "chosen and rejected are swapped: your margin has the opposite sign.": lambda *a: -_margin(*a),
-        "beta is missing.": lambda pw, pl, rw, rl, beta: _margin(pw, pl, rw, rl, 1.0),
-        "the reference is forgotten: the margin compares with where training started.": (
-            lambda pw, pl, rw, rl, beta: beta * (pw - pl)
-        ),
-        "the reference has the wrong sign: log(π/π_ref) is a difference.": (
-            lambda pw, pl, rw, rl, beta: beta * ((pw + rw) - (pl + rl))
-        ),
-        "divided by beta: beta multiplies the log-ratio.": (
-            lambda pw, pl, rw, rl, beta: _margin(pw, pl, rw, rl, 1.0) / beta
-        ),
-    },
-    "At the start of training every ratio is 1. What is the margin then, whatever beta is?",
-)
 
 check_dpo_loss = Exercise(
     "dpo_loss",

@@ -9,6 +9,8 @@ from torch import Tensor
 from dpo_book.checks import Exercise, random_case
 from dpo_book.maths.objective import implicit_reward, log_partition, optimal_logp, policy_preference_probability
 
+__all__ = ["check_canonical_reward", "check_preference_of_policy", "check_reward_of_policy"]
+
 # log π and log π_ref of five responses, and beta.
 POLICIES = [(*random_case(seed, (5,), (5,), offset=-6.0), beta) for seed, beta in ((20, 0.1), (21, 0.7), (22, 2.0))]
 

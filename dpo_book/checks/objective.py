@@ -1,4 +1,4 @@
-"""Exercises of chapter 03: the RLHF objective (eq. 3), its gradient, and a KL estimator."""
+"""Exercises of chapter 03: the KL to the reference, the RLHF objective (eq. 3) and its gradient."""
 
 import math
 
@@ -104,62 +104,36 @@ check_objective = Exercise(
 )
 
 
-def _k3(logp: Tensor, ref: Tensor) -> Tensor:
-    return (ref - logp).exp() - 1 - (ref - logp)
-
-
-check_k3_estimate = Exercise(
-    "k3_estimate",
-    [random_case(seed, (6,), (6,), offset=-9.0) for seed in (7, 8)],
-    _k3,
-    {
-        "the ratio is upside down: with samples from π it must be π_ref/π, whose mean is 1.": (
-            lambda logp, ref: _k3(ref, logp)
-        ),
-        "this is k1: it may be below zero; add ρ − 1.": lambda logp, ref: logp - ref,
-        "this is minus k1: the sign of the log is wrong.": lambda logp, ref: ref - logp,
-        "this is k2, which is biased.": lambda logp, ref: (logp - ref) ** 2 / 2,
-        "the sign of the log is wrong: k3 = ρ − 1 − log ρ.": (
-            lambda logp, ref: (ref - logp).exp() - 1 + (ref - logp)
-        ),
-        "the −1 is missing: where π = π_ref your estimate is 1 instead of 0.": lambda logp, ref: _k3(logp, ref) + 1,
-        "the log is missing: ρ − 1 has mean zero, whatever the KL is.": lambda logp, ref: (ref - logp).exp() - 1,
-        "it is averaged already: return one value a sample.": lambda *a: _k3(*a).mean(),
-    },
-    "Where π_ref is 1,000 times likelier than π, one sample gives 992 nats. What does that do to a mean of 100?",
-)
-
-
 def _pieces(logits: Tensor, ref: Tensor, reward: Tensor, beta: float) -> tuple[Tensor, Tensor, Tensor]:
-    """π, A and E_π[A]."""
+    """π, R and E_π[R]: R is the reward after its price."""
     logp = logits.log_softmax(-1)
-    advantage = reward - beta * (logp - ref)
-    return logp.exp(), advantage, (logp.exp() * advantage).sum(-1, keepdim=True)
+    priced = reward - beta * (logp - ref)
+    return logp.exp(), priced, (logp.exp() * priced).sum(-1, keepdim=True)
 
 
 def _gradient(logits: Tensor, ref: Tensor, reward: Tensor, beta: float) -> Tensor:
-    p, a, mean = _pieces(logits, ref, reward, beta)
-    return p * (a - mean)
+    p, priced, mean = _pieces(logits, ref, reward, beta)
+    return p * (priced - mean)
 
 
 def _without_softmax(logits: Tensor, ref: Tensor, reward: Tensor, beta: float) -> Tensor:
-    a = reward - beta * (logits - ref)
-    return logits.exp() * (a - (logits.exp() * a).sum(-1, keepdim=True))
+    priced = reward - beta * (logits - ref)
+    return logits.exp() * (priced - (logits.exp() * priced).sum(-1, keepdim=True))
 
 
 def _without_baseline(*case: object) -> Tensor:
-    p, a, _ = _pieces(*case)
-    return p * a
+    p, priced, _ = _pieces(*case)
+    return p * priced
 
 
 def _plain_mean(*case: object) -> Tensor:
-    p, a, _ = _pieces(*case)
-    return p * (a - a.mean(-1, keepdim=True))
+    p, priced, _ = _pieces(*case)
+    return p * (priced - priced.mean(-1, keepdim=True))
 
 
 def _not_weighted(*case: object) -> Tensor:
-    _, a, mean = _pieces(*case)
-    return a - mean
+    _, priced, mean = _pieces(*case)
+    return priced - mean
 
 
 def _logit_case(seed: int, beta: float) -> tuple[Tensor, Tensor, Tensor, float]:
@@ -172,19 +146,19 @@ check_objective_gradient = Exercise(
     [_logit_case(seed, beta) for seed, beta in ((20, 0.1), (21, 0.7), (22, 2.0))],
     _gradient,
     {
-        "E[A] is not subtracted: a softmax can raise one response only at the cost of the others.": _without_baseline,
-        "A is centred by its plain mean over the responses: E[A] is weighted by π(y|x).": _plain_mean,
+        "E[R] is not subtracted: a softmax can raise one response only at the cost of the others.": _without_baseline,
+        "R is centred by its plain mean over the responses: E[R] is weighted by π(y|x).": _plain_mean,
         "the factor π(y|x) in front is missing.": _not_weighted,
         "the sign is wrong: this is the gradient of a loss, and eq. 3 is maximised.": lambda *a: -_gradient(*a),
-        "beta is missing in A.": lambda logits, ref, r, beta: _gradient(logits, ref, r, 1.0),
-        "the KL is missing: A is the reward minus β log(π/π_ref).": (
+        "beta is missing in R.": lambda logits, ref, r, beta: _gradient(logits, ref, r, 1.0),
+        "the KL is missing: R is the reward minus β log(π/π_ref).": (
             lambda logits, ref, r, beta: _gradient(logits, ref, r, 0.0)
         ),
-        "the KL is added: in A it is taken away.": lambda logits, ref, r, beta: _gradient(logits, ref, r, -beta),
-        "the reference is forgotten: A has log(π/π_ref), not log π.": (
+        "the KL is added: in R it is taken away.": lambda logits, ref, r, beta: _gradient(logits, ref, r, -beta),
+        "the reference is forgotten: R has log(π/π_ref), not log π.": (
             lambda logits, ref, r, beta: _gradient(logits, torch.zeros_like(ref), r, beta)
         ),
         "the logits are used as if they were log-probabilities: take log_softmax first.": _without_softmax,
     },
-    "Take the KL's own derivative, −β, into A as well: A − β. The gradient is the same. Why?",
+    "Take the KL's own derivative, −β, into R as well: R − β. The gradient is the same. Why?",
 )

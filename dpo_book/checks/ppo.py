@@ -1,4 +1,4 @@
-"""Exercises of chapter 08: the penalised reward, advantages and the clipped loss of PPO; how near methods came."""
+"""Exercises of chapter 08: the reward after its price, a KL estimator, and PPO's advantages and clipped loss."""
 
 import torch
 from torch import Tensor
@@ -59,6 +59,32 @@ check_penalized_reward = Exercise(
         "averaged already: return one value a response.": lambda *a: _penalized(*a).mean(),
     },
     "Where a response is likelier under π_ref than under π, the penalty is a bonus. Why is its mean never one?",
+)
+
+
+def _k3(logp: Tensor, ref: Tensor) -> Tensor:
+    return (ref - logp).exp() - 1 - (ref - logp)
+
+
+check_k3_estimate = Exercise(
+    "k3_estimate",
+    [random_case(seed, (6,), (6,), offset=-9.0) for seed in (7, 8)],
+    _k3,
+    {
+        "the ratio is upside down: with samples from π it must be π_ref/π, whose mean is 1.": (
+            lambda logp, ref: _k3(ref, logp)
+        ),
+        "this is k1: it may be below zero; add u − 1.": lambda logp, ref: logp - ref,
+        "this is minus k1: the sign of the log is wrong.": lambda logp, ref: ref - logp,
+        "this is k2, which is biased.": lambda logp, ref: (logp - ref) ** 2 / 2,
+        "the sign of the log is wrong: k3 = u − 1 − log u.": (
+            lambda logp, ref: (ref - logp).exp() - 1 + (ref - logp)
+        ),
+        "the −1 is missing: where π = π_ref your estimate is 1 instead of 0.": lambda logp, ref: _k3(logp, ref) + 1,
+        "the log is missing: u − 1 has mean zero, whatever the KL is.": lambda logp, ref: (ref - logp).exp() - 1,
+        "it is averaged already: return one value a sample.": lambda *a: _k3(*a).mean(),
+    },
+    "Where π_ref is 1,000 times likelier than π, one sample gives 992 nats. What does that do to a mean of 100?",
 )
 
 
@@ -153,52 +179,4 @@ check_clipped_loss = Exercise(
         "one value a token: a loss is their mean.": lambda *a: -torch.minimum(*_pieces(*a)),
     },
     "In the first update of a batch every ρ is 1 and nothing is clipped. When does the clip begin to matter?",
-)
-
-
-def _standings() -> list[tuple]:
-    """Reward and KL of methods at some strengths, (2, 3) and (3, 2), the strengths and log Z at each."""
-    cases = []
-    for seed, shape in ((9, (2, 3)), (10, (3, 2)), (11, (2, 3))):
-        reward, kl = random_case(seed, shape, shape, offset=1.5)
-        (beta,) = random_case(seed + 10, shape[1:])
-        (log_z,) = random_case(seed + 20, shape[1:], offset=4.0)
-        cases.append((reward, kl.abs(), beta.abs() + 0.1, log_z))
-    return cases
-
-
-def _shortfall(reward: Tensor, kl: Tensor, beta: Tensor, log_z: Tensor) -> Tensor:
-    return beta * log_z - (reward - beta * kl)
-
-
-check_shortfall = Exercise(
-    "shortfall",
-    _standings(),
-    _shortfall,
-    {
-        "the sign is wrong: J cannot be above β log Z, so subtract J from it.": lambda *a: -_shortfall(*a),
-        "the KL has the wrong sign: in J it is paid for.": (
-            lambda reward, kl, beta, log_z: beta * log_z - (reward + beta * kl)
-        ),
-        "β is missing at log Z: the most that J can be is β log Z.": (
-            lambda reward, kl, beta, log_z: log_z - (reward - beta * kl)
-        ),
-        "β is missing at the KL: it is the price of a nat.": (
-            lambda reward, kl, beta, log_z: beta * log_z - (reward - kl)
-        ),
-        "the price is forgotten: two policies at different KL are not compared by their reward.": (
-            lambda reward, kl, beta, log_z: beta * log_z - reward
-        ),
-        "log Z is forgotten: this is J itself.": lambda reward, kl, beta, log_z: reward - beta * kl,
-        "log Z is a logarithm already: no other is taken.": (
-            lambda reward, kl, beta, log_z: beta * log_z.log() - (reward - beta * kl)
-        ),
-        "β log Z is not divided: it is β times log Z.": (
-            lambda reward, kl, beta, log_z: log_z / beta - (reward - beta * kl)
-        ),
-        "averaged over the strengths: keep one number for each, they say different things.": (
-            lambda *a: _shortfall(*a).mean(dim=1)
-        ),
-    },
-    "Divide it by β. By chapter 04 that is KL[π‖π*]: how many nats the policy is from the optimum of its β.",
 )

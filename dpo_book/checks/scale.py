@@ -1,13 +1,11 @@
-"""Exercises of chapter 11: the memory of training, the gradient of uneven parts, and three broken logs."""
+"""Exercises of chapter 13: the memory of training, the gradient of uneven parts, and a run of TRL's brought over."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
 
 import torch
 from torch import Tensor
 
 from dpo_book.checks import Exercise, random_case
-from dpo_book.checks.broken_runs import CAUSES, PATIENTS
 
 # Parameters of a model, tokens that are scored, words of its vocabulary.
 SIZES = [(124_439_808, 3_000, 50_257), (1_100_000, 512, 2_048)]
@@ -68,55 +66,48 @@ check_whole_gradient = Exercise(
     "The parts may lie on other machines. What do they have to send each other?",
 )
 
-LIST = list(CAUSES)
-# What a log with this cause shows that others do not; tests/test_scale.py holds each against a run.
-SIGNS = {
-    "the learning rate is far too high": "log-probabilities would fall by nats at once and the loss jump above 1",
-    "the learning rate is far too low": "the log-probabilities would stay where they were at step 1",
-    "β is 100 times too small": "rewards would stay near 0 while log-probabilities move a long way",
-    "the labels are coin flips": "accuracy would stay near a half to the end, however far the policy moves",
-    "the policy did not start from the reference": "rewards would differ from 0 at step 1 already",
-    "a few pairs are seen again and again": "accuracy would reach 1 and the loss fall to almost 0",
-}
+# Runs of TRL's: pairs, epochs, pairs a device, accumulation steps, devices. In the last one batches fill an epoch.
+RUNS = [(10_000, 3, 8, 4, 2), (1_001, 2, 4, 5, 3), (640, 1, 8, 4, 2)]
 
 
-@dataclass(frozen=True)
-class Diagnosis(Exercise):
-    """An exercise whose answer is one cause a patient, by its number from 1; every wrong one is judged by itself."""
-
-    def judge(self, student: Callable[[], list[int]]) -> tuple[bool, str]:
-        try:
-            given = torch.as_tensor(student(), dtype=torch.float64)
-        except Exception:  # the general judgement says what is wrong with it
-            return super().judge(student)
-        if given.shape != (len(PATIENTS),):
-            return super().judge(student)
-        if not set(given.tolist()) <= set(range(1, len(LIST) + 1)):
-            what = f"the first value should be the number of log A's cause, from 1 to {len(LIST)}, and so on."
-            return False, f"✗ {self.name}: {what}"
-        for (name, cause), number in zip(PATIENTS.items(), given.tolist(), strict=True):
-            if LIST[int(number) - 1] != cause:
-                return False, f"✗ {self.name}: {_not_this(name, LIST[int(number) - 1])}"
-        return super().judge(student)
+def _run(pairs: int, epochs: int, batch_size: int) -> Tensor:
+    return torch.tensor([batch_size, epochs * math.ceil(pairs / batch_size)], dtype=torch.float64)
 
 
-def _not_this(name: str, cause: str) -> str:
-    return f"not in log {name}: if {cause}, {SIGNS[cause]}."
+def _wrong_steps(batch_size: int, steps: int) -> Tensor:
+    return torch.tensor([batch_size, steps], dtype=torch.float64)
 
 
-def _answer(**other: str) -> Callable[[], Tensor]:
-    return lambda: torch.tensor([1.0 + LIST.index(other.get(name, cause)) for name, cause in PATIENTS.items()])
-
-
-check_diagnosis = Diagnosis(
-    "diagnosis",
-    [()],
-    _answer(),
+check_same_run = Exercise(
+    "same_run",
+    RUNS,
+    lambda pairs, epochs, per_device, accumulation, devices: _run(pairs, epochs, per_device * accumulation * devices),
     {
-        _not_this(name, cause): _answer(**{name: cause})
-        for name, right in PATIENTS.items()
-        for cause in LIST
-        if cause != right
+        "batch_size is that of one device: an update sees the pairs of all of them.": (
+            lambda n, epochs, size, parts, devices: _run(n, epochs, size * parts)
+        ),
+        "the parts that are accumulated belong to one batch too.": (
+            lambda n, epochs, size, parts, devices: _run(n, epochs, size * devices)
+        ),
+        "batch_size is per_device here, which is micro_batch_size in this book's words.": (
+            lambda n, epochs, size, parts, devices: _run(n, epochs, size)
+        ),
+        "the steps are those of one epoch.": (
+            lambda n, epochs, size, parts, devices: _run(n, 1, size * parts * devices)
+        ),
+        "the smaller batch at the end of an epoch is a step too: round up.": (
+            lambda n, epochs, size, parts, devices: _wrong_steps(
+                size * parts * devices, epochs * (n // (size * parts * devices))
+            )
+        ),
+        "round up in every epoch, not once at the end: each epoch has its own smaller batch.": (
+            lambda n, epochs, size, parts, devices: _wrong_steps(
+                size * parts * devices, math.ceil(epochs * n / (size * parts * devices))
+            )
+        ),
+        "the two are the other way round: batch_size first, then steps.": (
+            lambda n, epochs, size, parts, devices: _run(n, epochs, size * parts * devices).flip(0)
+        ),
     },
-    "Which of the six would a held-out accuracy have shown at once, and which would it not?",
+    "Which two of TRL's settings could change, with batch_size and steps as they are, and what would that change?",
 )

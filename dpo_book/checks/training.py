@@ -1,4 +1,4 @@
-"""Exercises of chapters 00 and 07: the loss of one pair, soft labels, and what the optimum does to a response."""
+"""Exercises of chapters 00 and 07: the loss of one pair, soft labels, what a proposal misses, π*'s shift."""
 
 import math
 
@@ -9,15 +9,26 @@ from torch import Tensor
 from dpo_book.checks import Exercise, random_case
 from dpo_book.maths.objective import log_partition, optimal_logp
 
+__all__ = ["check_loss_of_ratios", "check_shift_at_optimum", "check_soft_loss", "check_unseen_mass"]
+
 # Ratios π/π_ref of five winners and five losers, and beta.
 RATIOS = [(*(t.exp() for t in random_case(seed, (5,), (5,))), beta) for seed, beta in ((0, 0.3), (1, 2.0))]
 # Margins of five pairs, and the probabilities that their winners win.
 SOFT = [(m, torch.sigmoid(z)) for m, z in (random_case(seed, (5,), (5,)) for seed in (2, 3))]
+# log π* and a proposal's probabilities of seven responses to each of two prompts, and how many are drawn.
+UNSEEN = [
+    (star.log_softmax(-1), proposal.softmax(-1), draws)
+    for (star, proposal), draws in ((random_case(2, (2, 7), (2, 7)), 5), (random_case(3, (2, 7), (2, 7)), 12))
+]
 # log π_ref and reward of seven responses to each of two prompts, and beta.
 OPTIMA = [
     (ref.log_softmax(-1), reward, beta)
     for (ref, reward), beta in ((random_case(4, (2, 7), (2, 7)), 0.5), (random_case(5, (2, 7), (2, 7)), 2.0))
 ]
+
+
+def _unseen_mass(star: Tensor, proposal: Tensor, draws: int) -> Tensor:
+    return (star.exp() * (1 - proposal) ** draws).sum(-1)
 
 
 def _loss(chosen: Tensor, rejected: Tensor, beta: float) -> Tensor:
@@ -64,18 +75,30 @@ check_soft_loss = Exercise(
     "At the best margin this loss is the entropy of the label. For which p is that zero?",
 )
 
-check_best_margin = Exercise(
-    "best_margin",
-    [(p,) for _, p in SOFT],
-    torch.logit,
+check_unseen_mass = Exercise(
+    "unseen_mass",
+    UNSEEN,
+    _unseen_mass,
     {
-        "this is σ(p); the margin is where σ(m) = p, so σ has to be undone.": lambda p: torch.sigmoid(p),
-        "odds, but not yet their logarithm.": lambda p: p / (1 - p),
-        "the sign is wrong: p above 1/2 asks for a positive margin.": lambda p: -torch.logit(p),
-        "log p alone: the odds compare p with 1 − p.": lambda p: p.log(),
-        "the logarithm is to base 10; nats are natural logarithms.": lambda p: torch.logit(p) / math.log(10),
+        "(1 − q) lacks its power: this is the chance that one draw misses a response, and there are many draws.": (
+            lambda star, q, draws: (star.exp() * (1 - q)).sum(-1)
+        ),
+        "this is the mass that is seen: subtract it from 1.": lambda star, q, draws: 1 - _unseen_mass(star, q, draws),
+        "log π* stands where π* belongs: exponentiate it.": (
+            lambda star, q, draws: (star * (1 - q) ** draws).sum(-1)
+        ),
+        "every response counts alike here; what is asked for is how much π* loses with it.": (
+            lambda star, q, draws: ((1 - q) ** draws).mean(-1)
+        ),
+        "this is the mass of the proposal, not of π*.": lambda star, q, draws: (q * (1 - q) ** draws).sum(-1),
+        "the chance to miss in n draws is not 1 − n q, which falls below zero; it is (1 − q) to the power of n.": (
+            lambda star, q, draws: (star.exp() * (1 - draws * q)).sum(-1)
+        ),
+        "summed over prompts: every prompt has responses of its own, so sum over the last dimension.": (
+            lambda star, q, draws: (star.exp() * (1 - q) ** draws).sum(0)
+        ),
     },
-    "And for p = 1? That is the margin that a hard label asks for, seen again and again.",
+    "A proposal that equals π* still misses some of it. Which responses, and does it matter?",
 )
 
 check_shift_at_optimum = Exercise(

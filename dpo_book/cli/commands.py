@@ -39,9 +39,11 @@ def sft(
     from dpo_book.cli.models import Trainee, check_lora, load, room
     from dpo_book.cli.run_folder import begun_on, identity_of, open_run
     from dpo_book.training.offline import train_sft
+    from dpo_book.training.updates import with_rate
 
     model, tokenizer = load(policy, preferences)
     check_lora(policy, model, lora_rank)
+    config = with_rate(config, model, adapter=lora_rank is not None)
     date = begun_on(output.out)
     examples = preferences.examples(tokenizer, room(model), date)
     identity = identity_of("sft", config, model, tokenizer, examples, date, lora_rank=lora_rank)
@@ -69,12 +71,14 @@ def reward(data: DataOptions, output: OutputOptions, config: RewardConfig, polic
     from dpo_book.cli.run_folder import begun_on, identity_of, open_run
     from dpo_book.models.reward_model import build_reward_model
     from dpo_book.training.offline import train_reward_model
+    from dpo_book.training.updates import with_rate
 
     base, tokenizer = load(policy, preferences)
     date = begun_on(output.out)
     pairs = preferences.pairs(base, tokenizer, room(base), date)
     with entering("a reward model of the policy", policy):
         model = build_reward_model(base, config.seed)
+    config = with_rate(config, model)
     if model.config.pad_token_id is None:  # without one transformers scores no batch of several rows
         model.config.pad_token_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
     identity = identity_of("reward", config, model, tokenizer, pairs, date, lora_rank=None)
@@ -115,9 +119,11 @@ def dpo(
     from dpo_book.system.provenance import model_digest
     from dpo_book.training.offline import train_dpo
     from dpo_book.training.reference import compute_reference_logps
+    from dpo_book.training.updates import with_rate
 
     model, tokenizer = load(policy, preferences)
     check_lora(policy, model, lora_rank)
+    config = with_rate(config, model, adapter=lora_rank is not None)
     near = model if reference is None else load_reference(reference, model, tokenizer)
     date = begun_on(output.out)
     pairs = preferences.pairs(model, tokenizer, room(model, near), date)

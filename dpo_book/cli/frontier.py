@@ -31,7 +31,7 @@ def frontier(
     Args:
         world: verdicts (every number exact) or tiny-reviews (sampled).
         out: folder of the results.
-        size: full, or small as chapter 08 runs it live.
+        size: full, or small as chapter 09 runs it live.
         methods: which to run.
         seeds: how many, from 0 on; each draws its own comparisons.
         processes: how many runs at once, each on one thread.

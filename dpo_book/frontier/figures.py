@@ -1,4 +1,4 @@
-"""Figures of methods that compete: reward against KL, reward by what it cost, and what a reward model hid.
+"""Figures of methods that compete: reward against KL, the objective by β, reward by what it cost, over-optimisation.
 
 Tables are ``dpo_book.frontier.table``'s: one row a measurement, ``last`` where a run ended.
 """
@@ -12,11 +12,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dpo_book.frontier.comparison import CLIMBERS, objectives
 from dpo_book.frontier.methods import METHODS, Method
 from dpo_book.plots.labels import write_beside
-from dpo_book.plots.style import EXACT, REFERENCE, column, exact_line, literally, new_figure, styled
+from dpo_book.plots.style import EXACT, REFERENCE, SHADES, column, exact_line, literally, new_figure, styled
 
 KL_TO_REFERENCE = r"KL($\pi \Vert \pi_{ref}$), nats"
+ROOT_KL = r"$\sqrt{KL(\pi_\theta \Vert \pi_{ref})}$, √nats"
 TRUE_REWARD = r"E[$r^*$], nats"
 Curve = tuple[Sequence[float], Sequence[float]]
 
@@ -154,6 +156,66 @@ def _write_strengths(axes: Axes, ends: pd.DataFrame, quantity: str) -> None:
     write_beside(axes, means.to_numpy(), texts, colours)
 
 
+@styled
+def objective_by_beta(table: pd.DataFrame, most: Mapping[float, float] | None = None) -> Figure:
+    """J (eq. 3, nats) of the final policies by β: DPO, PPO and PPO-GT, from the lowest seed to the highest.
+
+    most: β → β log Z, the J of the exact optimum. With it the J are drawn as what they lack of it, on a right panel.
+    """
+    J = objectives(table)
+    alt = _objective_alt(J, most)
+    if most is None:
+        figure, (left,) = new_figure(6.4, 3.9, 1, alt)
+    else:
+        figure, (left, right) = new_figure(9.6, 3.9, 2, alt)
+        left.plot(
+            list(most), list(most.values()), color=EXACT, linestyle="--", linewidth=1.2, label="β log Z (exact)"
+        )
+        missed = J.rsub([most[beta] for beta in J.index.get_level_values("strength")], axis=0)
+        _draw_by_beta(right, missed)
+        exact_line(right, 0.0)
+        right.set(xlabel="β", ylabel="β log Z − J, nats", title="what is missing")
+    _draw_by_beta(left, J)
+    left.set(xlabel="β", ylabel="objective J, nats", title="equation 3 at the end of training")
+    left.legend(loc="best")
+    return figure
+
+
+def _objective_alt(J: pd.DataFrame, most: Mapping[float, float] | None) -> str:
+    mean = J.groupby("strength").mean()
+    parts = []
+    for beta, row in mean.iterrows():
+        values = ", ".join(f"{METHODS[name].label} {row[name]:.2f}" for name in CLIMBERS if np.isfinite(row[name]))
+        bound = f" of at most {most[beta]:.2f}" if most else ""
+        parts.append(f"at β = {beta:g}: {values}{bound}")
+    return f"Objective of the final policies, in nats, {'; '.join(parts)}."
+
+
+def _draw_by_beta(axes: Axes, values: pd.DataFrame) -> None:
+    """A column a method, by β: means over seeds, in bars from the lowest to the highest."""
+    betas = sorted(set(values.index.get_level_values("strength")))
+    for place, name in enumerate(CLIMBERS):
+        method = METHODS[name]
+        by_beta = values[name].dropna().groupby("strength")
+        mean = by_beta.mean()
+        below = (mean - by_beta.min()).clip(lower=0)
+        above = (by_beta.max() - mean).clip(lower=0)
+        axes.errorbar(
+            mean.index * 1.06 ** (place - 1),  # side by side, so that bars do not hide each other
+            mean,
+            yerr=[below, above],
+            color=method.colour,
+            marker=method.marker,
+            markersize=7,
+            linewidth=1.0,
+            elinewidth=0.8,
+            label=method.label,
+        )
+    axes.set_xscale("log")
+    axes.set_xticks(betas, [f"{beta:g}" for beta in betas])
+    axes.minorticks_off()
+
+
 # ------------------------------------------------------------------ on the way
 
 
@@ -198,6 +260,40 @@ def _draw_climb(axes: Axes, runs: pd.DataFrame, currency: str, method: Method) -
     axes.plot(by_step["cost"], by_step["mean"], **style, label=method.label)
     band = (by_step["cost"], by_step["lowest"], by_step["highest"])
     axes.fill_between(*band, color=method.colour, alpha=0.2, linewidth=0)
+
+
+@styled
+def over_optimisation(runs: pd.DataFrame, optimum: Curve | None = None) -> Figure:
+    """Long DPO runs: E[r*] against √KL to the reference (left) and by step (right), a line a seed, a green a label.
+
+    runs: rows with ``label``, ``seed``, ``step``, ``kl`` and ``reward``, in nats. Dots: where a run's reward was
+    highest. optimum: KL, rising, and the highest E[r*] at each, dashed black.
+    """
+    parts = []
+    figure, (left, right) = new_figure(9.6, 3.9, 2, "")
+    if optimum is not None:
+        kl, highest = (np.asarray(values) for values in optimum)
+        left.plot(np.sqrt(kl), highest, color=EXACT, linestyle="--", linewidth=1.2, label="optimum (exact)")
+    for (label, rows), colour, line in zip(runs.groupby("label", sort=False), SHADES, ("-", ":", "-."), strict=False):
+        by_seed = [run.sort_values("step") for _, run in rows.groupby("seed")]
+        for place, run in enumerate(by_seed):
+            named = literally(label) if place == 0 else None
+            best = run.loc[run["reward"].idxmax()]
+            for axes, x in ((left, np.sqrt(run["kl"])), (right, run["step"])):
+                axes.plot(x, run["reward"], line, color=colour, linewidth=1.4, label=named)
+            left.plot(np.sqrt(best["kl"]), best["reward"], "o", color=colour, markersize=6)
+            right.plot(best["step"], best["reward"], "o", color=colour, markersize=6)
+        highest = np.mean([run["reward"].max() for run in by_seed])
+        last = np.mean([run["reward"].iloc[-1] for run in by_seed])
+        parts.append(f"{label}: from at most {highest:.2f} to {last:.2f} nats at the end, mean over seeds")
+    figure.set_label(f"True reward of long DPO runs against the root of KL, and by step. {'; '.join(parts)}.")
+    left.set(xlabel=ROOT_KL, ylabel=TRUE_REWARD, title="true reward against drift")
+    right.set(xscale="log", xlabel="step", title="and by step")
+    right.sharey(left)
+    left.legend(loc="lower right")
+    if optimum is not None:
+        left.set_xlim(right=1.08 * np.sqrt(runs["kl"].max()))
+    return figure
 
 
 @styled

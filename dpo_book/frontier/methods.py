@@ -31,27 +31,34 @@ class Plan:
 
     comparisons: hard-labelled pairs. budget: passes, that is sequences run forward and backward through any model;
     a reward model's are paid by those who use one. batch_size: pairs, completions or rollouts in a step.
-    learning_rates and strengths: by method. measurements: how often a run is measured, at evenly growing budgets.
+    strengths: by method. learning_rates: by method, one for all its strengths or one a strength. measurements: how
+    often a run is measured, at evenly growing budgets.
     """
 
     comparisons: int
     budget: int
     batch_size: int
     reward_model: RewardConfig
-    learning_rates: Mapping[str, float]
+    learning_rates: Mapping[str, float | Mapping[float, float]]
     strengths: Mapping[str, tuple[float, ...]]
     measurements: int = 12
     ppo: PPOConfig = field(default_factory=PPOConfig)
 
     def __post_init__(self) -> None:
-        for name in ("comparisons", "budget", "batch_size", "measurements"):
+        for name in ("comparisons", "budget", "batch_size"):
             require_count(name, getattr(self, name))
+        require_count("measurements", self.measurements, least=2)  # soon after the start, and at the end
         least = self.reward_passes() + self.rollout_passes()
         if self.budget < least:
             raise ValueError(
                 f"budget must be at least {least} passes, the reward model's {self.reward_passes()} and those of one "
                 f"step of PPO; got {self.budget}"
             )
+
+    def learning_rate(self, method: str, strength: float) -> float:
+        """What a method trains with at a strength."""
+        rates = self.learning_rates[method]
+        return rates[strength] if isinstance(rates, Mapping) else rates
 
     def reward_passes(self) -> int:
         """Passes that fitting the reward model takes: both completions of every pair in every batch."""
@@ -237,7 +244,7 @@ def trajectory(arena: Arena, plan: Plan, name: str, strength: float, seed: int) 
     settings = {
         "steps": steps,
         "batch_size": plan.batch_size,
-        "learning_rate": plan.learning_rates[name],
+        "learning_rate": plan.learning_rate(name, strength),
         "seed": seed,
     }
     records = method.train(Task(policy, arena, plan, material, strength, settings))

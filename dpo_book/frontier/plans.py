@@ -1,9 +1,10 @@
 """How the frontiers of the two worlds are run: budgets and strengths, and what was tuned for every method.
 
-Tuning was by the objective (eq. 3) reached at beta = 0.3, with a seed that is in no table. On verdicts the learning
-rates of DPO, PPO and PPO-GT were chosen among three to five values, 1e-4 to 3e-3; PPO-GT's minibatch, epochs, lambda
-and value learning rate were varied too, and PPO took them over. On TinyReviews DPO's rate was chosen among 1e-4, 3e-4
-and 1e-3, and PPO's lies between two that were tried, 2e-4 and 5e-4. The methods that imitate were not tuned.
+On verdicts the learning rates of DPO, PPO and PPO-GT are the best of one grid, at every strength, by the objective
+(eq. 3) at the end of a run with a seed that is in no table: `python -m tools.tune`, notebooks/results/tuning-*.csv.
+PPO's minibatch, epochs, λ and value learning rate were varied there too, with the true reward at beta = 0.3. On
+TinyReviews each has one rate for all strengths, by the objective at 0.3: DPO's was chosen among 1e-4, 3e-4 and 1e-3,
+and PPO's lies between two that were tried, 2e-4 and 5e-4. The methods that imitate were not tuned.
 """
 
 from dataclasses import replace
@@ -16,7 +17,13 @@ VERDICTS = Plan(
     budget=102_400,
     batch_size=128,
     reward_model=RewardConfig(learning_rate=1e-3, batch_size=128, steps=150, warmup_steps=20),
-    learning_rates={"preferred-ft": 1e-3, "unlikelihood": 1e-3, "dpo": 5e-4, "ppo": 1e-3, "ppo-gt": 1e-3},
+    learning_rates={
+        "preferred-ft": 1e-3,
+        "unlikelihood": 1e-3,
+        "dpo": {0.05: 1e-3, 0.1: 2e-4, 0.3: 2e-4, 0.5: 5e-4, 1.0: 1e-3, 2.0: 5e-4},
+        "ppo": {0.05: 1e-3, 0.1: 1e-3, 0.3: 2e-3, 0.5: 5e-4, 1.0: 2e-3, 2.0: 5e-4},
+        "ppo-gt": {0.05: 2e-3, 0.1: 2e-3, 0.3: 2e-3, 0.5: 1e-3, 1.0: 5e-4, 2.0: 2e-4},
+    },
     strengths={
         "sft": (0.0,),
         "preferred-ft": (0.0,),
@@ -55,18 +62,18 @@ PLANS = {
         "verdicts": replace(
             VERDICTS,
             comparisons=10_000,
-            budget=30_720,
-            reward_model=replace(VERDICTS.reward_model, steps=60),
+            budget=20_480,
+            reward_model=replace(VERDICTS.reward_model, steps=40),
             strengths={
                 "sft": (0.0,),
                 "preferred-ft": (0.0,),
                 "unlikelihood": (0.5,),
-                "dpo": (0.1, 0.3, 1.0),
+                "dpo": (0.1, 1.0),
                 "best-of-n": (4, 16, 64),
-                "ppo": (0.1, 1.0),
+                "ppo": (0.1,),
                 "ppo-gt": (0.1, 1.0),
             },
-            measurements=6,
+            measurements=4,
         ),
         "tiny-reviews": replace(
             TINY_REVIEWS,

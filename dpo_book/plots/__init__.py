@@ -6,13 +6,15 @@
 from dpo_book.plots.comparisons import calibration, fitted_words, noisy_rewards, recovered_rewards, win_tables
 from dpo_book.plots.implicit import reward_read_back, shifted_rewards
 from dpo_book.plots.loss import loss_and_weight
-from dpo_book.plots.objective import ascents, gradient_estimates, kl_estimators, reward_against_kl
+from dpo_book.plots.objective import ascents, gradient_estimates, kl_estimators, reward_against_kl, two_penalties
 from dpo_book.plots.optimum import climbs, optimal_curve
+from dpo_book.plots.preferences import cut_pairs, lengths, sweep, training_and_held_out
 from dpo_book.plots.responses import pipelines, probability_mass, top_responses
 from dpo_book.plots.reward import learned_rewards, noisy_labels, promised_and_gained
 from dpo_book.plots.scale import growth, levers, loss_differences
 from dpo_book.plots.style import CHOSEN, EXACT, POLICY, REFERENCE, REJECTED, html_image, png
 from dpo_book.plots.training import (
+    ends_by_proposal,
     learning_curves,
     live_margins,
     log_probabilities,
@@ -29,6 +31,8 @@ __all__ = [
     "ascents",
     "calibration",
     "climbs",
+    "cut_pairs",
+    "ends_by_proposal",
     "fitted_words",
     "gradient_estimates",
     "growth",
@@ -36,6 +40,7 @@ __all__ = [
     "kl_estimators",
     "learned_rewards",
     "learning_curves",
+    "lengths",
     "levers",
     "live_margins",
     "log_probabilities",
@@ -53,7 +58,10 @@ __all__ = [
     "reward_margins",
     "reward_read_back",
     "shifted_rewards",
+    "sweep",
     "to_the_optimum",
     "top_responses",
+    "training_and_held_out",
+    "two_penalties",
     "win_tables",
 ]

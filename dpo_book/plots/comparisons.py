@@ -87,7 +87,7 @@ def win_tables(tables: Mapping[str, tuple[Sequence[str], Sequence[Sequence[float
                 share = wins[i][j] / max(wins[i][j] + wins[j][i], 1)
                 colour, strength = (CHOSEN, 0.1 + 0.5 * share) if wins[i][j] else (REJECTED, 0.35)
                 axes.add_patch(_cell(j, i, colour, strength))
-                axes.text(j, i, f"{wins[i][j]:g}", ha="center", va="center", fontsize=9)
+                axes.text(j, i, f"{wins[i][j]:g}", ha="center", va="center", fontsize=10)
         axes.set(xlim=(-0.5, n - 0.5), ylim=(n - 0.5, -0.5), aspect="equal", title=literally(title))
         names = [literally(word) for word in words]
         axes.set_xticks(range(n), names, rotation=30, ha="right")
@@ -124,9 +124,9 @@ def calibration(panels: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
             ylabel="observed on the other five",
             title=literally(title),
             xlim=(0.49, 1.01),
-            ylim=(0.1, 1.03),
+            ylim=(0.0, 1.03),
         )
-        axes.legend(loc="lower right", fontsize=9)
+        axes.legend(loc="lower right")
     return figure
 
 

@@ -1,4 +1,4 @@
-"""Figures of the RLHF objective (eq. 3): its two pulls, ascents on it, and what samples say of it."""
+"""Figures of the RLHF objective (eq. 3): its two pulls, ascents on it, the other penalty, and what samples say."""
 
 from collections.abc import Mapping, Sequence
 
@@ -62,6 +62,42 @@ def ascents(runs: Mapping[str, Sequence[Mapping[str, float]]], exact: Mapping[st
     kl.set(xlabel="step", ylabel=KL_TO_REFERENCE, title="distance from the reference")
     likeliest.set(xlabel="step", ylabel="probability", title="the likeliest response", ylim=(-0.02, 1.04))
     likeliest.legend(loc="center right")
+    return figure
+
+
+@styled
+def two_penalties(
+    reward: Sequence[float], log_ratios: Mapping[str, Sequence[float]], pole: float,
+    betas: Sequence[float], taken: Mapping[str, Sequence[float]], beta: float,
+) -> Figure:  # fmt: skip
+    """What the best policies under two penalties do: π/π_ref by reward, and the best response's share by β.
+
+    reward (N,): of every response. log_ratios: penalty → log(π/π_ref) (N,) of the best policy at ``beta``. pole: the
+    reward at which the second penalty's factor would be infinite. taken: penalty → probability of the response with
+    the most reward, under the best policy at each of ``betas``.
+    """
+    ordered, order = np.unique(np.asarray(reward), return_index=True)  # equal rewards change alike
+    nearest = int(np.abs(np.log(betas) - np.log(beta)).argmin())
+    now = {name: shares[nearest] for name, shares in taken.items()}
+    shares = " and ".join(f"{share:.5f} under {name}" for name, share in now.items())
+    alt = (
+        f"Best policies under two penalties at β = {beta:.2f}. Left: the factor by which a response's probability "
+        "changes, by its reward; one is a straight line on a logarithmic axis, the other shoots up at the highest "
+        f"reward. Right: probability of the best response by β, here {shares}."
+    )
+    figure, (factor, share) = new_figure(9.2, 3.6, 2, alt)
+    drawn = zip(log_ratios.items(), (SHADES[0], SHADES[2]), ("-", "--"), strict=True)
+    for (name, log_ratio), colour, dashes in drawn:
+        style = {"color": colour, "linestyle": dashes, "linewidth": 2.2, "label": literally(name)}
+        factor.plot(ordered, np.exp(np.asarray(log_ratio)[order]), **style)
+        share.plot(betas, taken[name], **style)
+    factor.axvline(pole, color=EXACT, linestyle=":", linewidth=1.2, label=r"$\lambda$")
+    factor.set(yscale="log", ylim=(1e-3, 1e6), xlabel="reward r, nats", ylabel=r"$\pi / \pi_{ref}$")
+    factor.set_title("change of a response's probability")
+    factor.legend(loc="upper left")
+    share.axvline(beta, color=EXACT, linestyle="--", linewidth=1.2)
+    share.set(xscale="log", yscale="log", ylim=(3e-6, 2), xlabel=r"price of a nat $\beta$", ylabel="probability")
+    share.set_title("the best response")
     return figure
 
 

@@ -62,11 +62,11 @@ def optimal_curve(
         f"flattening dashed curve, and no other policy lies above it. The optimum at beta {beta:.2f} has KL {kl:.2f} "
         f"and reward {reward:.2f}; its tangent meets the axis at {value:.2f}."
     )
-    figure, (left, right) = new_figure(10.2, 4.0, 2, alt)
+    figure, (left, right) = new_figure(9.0, 4.6, 2, alt)
     figure.set_layout_engine(None)  # a slider redraws this: looking for the best layout would take half the time
-    figure.subplots_adjust(0.025 + 0.0078 * max(map(len, responses)), 0.13, 0.985, 0.91, wspace=0.22)
+    figure.subplots_adjust(0.03 + 0.0088 * max(map(len, responses)), 0.31, 0.985, 0.92, wspace=0.24)
     _bars(left, responses, reference, star)
-    for (label, (x, y)), colour in zip((others or {}).items(), SHADES[::-1], strict=False):
+    for (label, (x, y)), colour in zip((others or {}).items(), SHADES[2:], strict=False):
         right.scatter(x, y, s=9, color=colour, label=literally(label), linewidths=0)
     right.plot(*curve, color=EXACT, linestyle="--", linewidth=1.2, label="optima of all β (exact)")
     reach = min(2 * kl + 0.3, max(curve[0]))
@@ -77,11 +77,11 @@ def optimal_curve(
     right.set(
         xlabel=r"KL($\pi \Vert \pi_{ref}$), nats",
         ylabel="expected reward, nats",
-        title=f"β = {beta:.2f}, dotted line from β log Z = {value:.2f}",
+        title=f"β = {beta:.2f}, dotted from β log Z = {value:.2f}",
         ylim=(low - 0.15, max(curve[1]) + 0.3),
     )
     right.set_xlim(left=0)
-    right.legend(loc="lower right", fontsize=8)
+    right.legend(loc="upper right", bbox_to_anchor=(1.0, -0.17), ncols=2)  # below: nowhere inside is always free
     return figure
 
 

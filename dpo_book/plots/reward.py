@@ -26,7 +26,7 @@ def learned_rewards(
         f"Learned over true reward of {len(said)} responses, for {' and '.join(panels)}. The dashed line is learned "
         f"equal to true. The {said.sum()} responses that the reference often says are green, the rare ones grey."
     )
-    figure, panes = new_figure(4.6 * len(panels), 4.0, len(panels), alt)
+    figure, panes = new_figure(4.5 * len(panels), 4.2, len(panels), alt)
     for axes, (label, (true, learned)) in zip(panes, panels.items(), strict=True):
         true, learned = np.asarray(true), np.asarray(learned)
         axes.scatter(true[~said], learned[~said], s=2, color=REFERENCE, alpha=0.25, linewidths=0, label="rare")
@@ -37,8 +37,10 @@ def learned_rewards(
     panes[0].set_ylabel("learned reward, shifted, nats")
     low, high = min(a.get_ylim()[0] for a in panes), max(a.get_ylim()[1] for a in panes)
     for axes in panes:
-        axes.set_ylim(low, high + 0.25 * (high - low))
-    panes[0].legend(loc="upper left", ncols=3, fontsize=8, markerscale=2, columnspacing=1.0, handletextpad=0.4)
+        axes.set_ylim(low, high)
+    legend = figure.legend(*panes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    for dots in legend.legend_handles[:2]:  # as large and as dark as each other: the rare ones are specks above
+        dots.set(alpha=1, sizes=[25])
     return figure
 
 
@@ -61,7 +63,7 @@ def noisy_labels(noise: float, margin: float) -> Figure:
         f"diagonal; a true margin of {margin:.2f} becomes {best:.2f} nats. Right: expected loss of that pair over "
         f"the learned margin, with its lowest point at {best:.2f}, and without noise at {margin:.2f}."
     )
-    figure, (left, right) = new_figure(9.4, 3.8, 2, alt)
+    figure, (left, right) = new_figure(9.0, 3.8, 2, alt)
     figure.set_layout_engine(None)  # a slider redraws this: looking for the best layout would take half the time
     figure.subplots_adjust(0.07, 0.14, 0.985, 0.9, wspace=0.2)
     m = np.linspace(-6, 6, 121)
@@ -111,13 +113,13 @@ def promised_and_gained(panels: Mapping[str, Curve], frontier: tuple[Sequence[fl
         for label, (_, learned, true) in panels.items()
     )
     alt = f"Gain in expected reward over KL to the reference. {words}. The dashed frontier is the best possible."
-    figure, panes = new_figure(4.6 * len(panels), 3.8, len(panels), alt)
+    figure, panes = new_figure(4.5 * len(panels), 3.8, len(panels), alt)
     reach = 1.05 * max(max(kl) for kl, _, _ in panels.values())
     top = 1.1 * max(max(learned) for _, learned, _ in panels.values())
     inside = np.asarray(frontier[0]) <= 1.1 * reach
     for axes, (label, (kl, learned, true)) in zip(panes, panels.items(), strict=True):
         axes.fill_between(kl, learned, true, color=SHADES[3], alpha=0.5, linewidth=0)
-        axes.plot(kl, learned, color=SHADES[2], label="promised by the learned reward")
+        axes.plot(kl, learned, color=SHADES[2], linestyle="-.", label="promised by the learned reward")
         axes.plot(kl, true, color=SHADES[1], linewidth=2, label="true gain")
         style = {"color": EXACT, "linestyle": "--", "linewidth": 1.2}
         axes.plot(np.asarray(frontier[0])[inside], np.asarray(frontier[1])[inside], **style, label="best possible")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -152,4 +153,29 @@ def log_probabilities(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> Figu
             axes.axhline(logps[0], color=colour, linewidth=0.8, alpha=0.5)
         axes.set(xlabel="step", ylabel=r"$\log \pi_\theta(y|x)$, nats", title=literally(title))
         axes.legend(loc="best")
+    return figure
+
+
+@styled
+def ends_by_proposal(panels: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
+    """Where runs end by who proposed their pairs: KL(π_θ‖π*) on a logarithmic axis, a dot a run, 0.05 as a line.
+
+    panels: title → proposal → one value a run. All panels have the same proposals, first on top.
+    """
+    said = [
+        f"{title}: " + ", ".join(f"{name} {np.mean(values):.3f}" for name, values in rows.items())
+        for title, rows in panels.items()
+    ]
+    alt = f"KL to the optimum at the end of runs, by proposal, mean of the runs in nats. {'; '.join(said)}."
+    figure, axes_of = new_figure(8.6, 2.6, len(panels), alt)
+    for axes, (title, rows) in zip(axes_of, panels.items(), strict=True):
+        for place, values in enumerate(rows.values()):
+            axes.plot(values, [place] * len(values), "o", color=POLICY, alpha=0.8)
+        axes.axvline(0.05, color=REFERENCE, linewidth=0.8)
+        axes.set(xscale="log", xlim=(0.008, 2), ylim=(len(rows) - 0.5, -0.5), xlabel=KL_TO_OPTIMUM)
+        axes.set_title(literally(title))
+        axes.set_yticks(range(len(rows)), [literally(name) for name in rows])
+        axes.set_xticks([0.01, 0.05, 0.1, 1], ["0.01", "0.05", "0.1", "1"])
+    for axes in axes_of[1:]:
+        axes.set_yticklabels([])
     return figure

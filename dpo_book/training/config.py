@@ -1,7 +1,8 @@
 """What a training run is told: a frozen dataclass a method, checked when it is made. The command line reads it."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from dpo_book.maths.require import (
     SettingError,
@@ -14,14 +15,22 @@ from dpo_book.maths.require import (
 )
 
 WARMUP_STEPS = 20  # where nobody says otherwise
+# Learning rates where nobody says otherwise, see ``TrainConfig.resolved``.
+LARGE = 100_000_000  # parameters from which a model takes the rates of large ones
+HIGHEST_RATE = 1e-3
+OF_AN_ADAPTER = 10  # times the rate of a whole model
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """What every method needs to know. The text under a field is also its help on the command line."""
 
-    learning_rate: float = 1e-5
-    """of AdamW, the peak after the warm-up; from there a cosine leads down to zero"""
+    large_model_rate = 1e-5  # no setting: without an annotation it is no field
+
+    learning_rate: float | None = None
+    """of AdamW, the peak after the warm-up; from there a cosine leads down to zero. By default, for a model of 100
+    million parameters or more, 1e-6 (DPO, unlikelihood, PPO) or 1e-5 (SFT, reward model); a smaller one takes as many
+    times more as it is smaller, to 1e-3 at most; an adapter takes ten times what its model would"""
     batch_size: int = 64
     """examples (pairs, for methods that compare) behind each update, all processes together"""
     micro_batch_size: int | None = None
@@ -36,7 +45,8 @@ class TrainConfig:
     """of the order of the data, the only chance left in training"""
 
     def __post_init__(self) -> None:
-        require_positive("learning_rate", self.learning_rate)
+        if self.learning_rate is not None:
+            require_positive("learning_rate", self.learning_rate)
         require_count("batch_size", self.batch_size)
         if self.micro_batch_size is not None:
             require_count("micro_batch_size", self.micro_batch_size)
@@ -46,6 +56,20 @@ class TrainConfig:
         if self.warmup_steps is not None:
             require_count("warmup_steps", self.warmup_steps, least=0)
             self._check_warmup(self.warmup_steps)
+
+    def resolved(self, parameters: int, adapter: bool = False) -> Self:
+        """These settings with a learning rate: their own, or by default one for a model of so many parameters.
+
+        parameters: all of the model's, an adapter's left out. adapter: whether LoRA's matrices are what is trained.
+        Large models take the paper's rate, or a usual one; below them it grows as the model shrinks, so that ``mini``
+        and ``nano`` come near the rates that were best for them in this book's runs (``frontier/plans.py``, chapter
+        13). Rounded to one digit, for no more of it is known.
+        """
+        if self.learning_rate is not None:
+            return self
+        rate = min(HIGHEST_RATE, self.large_model_rate * max(1.0, LARGE / parameters))
+        rate *= OF_AN_ADAPTER if adapter else 1
+        return replace(self, learning_rate=float(f"{rate:.0e}"))
 
     @property
     def updates(self) -> int:
@@ -82,8 +106,8 @@ class RewardConfig(TrainConfig):
 class DPOConfig(TrainConfig):
     """DPO (eq. 7)."""
 
-    learning_rate: float = 1e-6
-    """of AdamW, the peak after the warm-up; from there a cosine leads down to zero"""
+    large_model_rate = 1e-6  # the paper's, appendix B
+
     beta: float = 0.1
     """β, how strongly the policy is held to its reference; no unit, rewards being in nats"""
     reference_free: bool = False
@@ -98,6 +122,8 @@ class DPOConfig(TrainConfig):
 @dataclass(frozen=True, kw_only=True)
 class UnlikelihoodConfig(TrainConfig):
     """Unlikelihood, a baseline of DPO's paper (§6)."""
+
+    large_model_rate = 1e-6  # it starts where DPO does, from a policy that must not lose what it can
 
     alpha: float = 0.1
     """the weight of pushing y_l down"""
@@ -115,6 +141,8 @@ class PPOConfig(TrainConfig):
     epochs, minibatch_size: how often, and in which parts, a batch of rollouts is learned from. clip: ε of the
     clipped objective. gae_lambda: λ of the advantages, in [0, 1]. max_new_tokens: where a rollout is cut.
     """
+
+    large_model_rate = 1e-6  # as DPO's, and for the same reason
 
     beta: float = 0.1
     target_kl: float | None = None

@@ -6,7 +6,7 @@ What every training loop of the book has in common. Knows parameters and losses,
 import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ class TrainingDiverged(RuntimeError):
         self.step = step
 
 
+Config = TypeVar("Config", bound=TrainConfig)
 Measured = tuple[Tensor, dict[str, Tensor]]  # a loss, and what else its computation showed, by name
 
 
@@ -50,7 +51,7 @@ class Updates:
         self._max_grad_norm = config.max_grad_norm
         self._named = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
         self._parameters = list(self._named.values())
-        self._peak = learning_rate or config.learning_rate
+        self._peak = learning_rate or with_rate(config, model).learning_rate
         warmup_steps = config.warmup_updates
         self._share = partial(_schedule, warmup_steps=warmup_steps, total=total)
         self.done = 0
@@ -146,6 +147,21 @@ class Updates:
             "No update was made yet, so it is not the learning rate, and the model's weights are finite: look at "
             "what else the loss is made of, such as a beta too large for float32 or a reward that is not finite"
         )
+
+
+def with_rate(config: Config, model: PreTrainedModel, adapter: bool | None = None) -> Config:
+    """The settings with a learning rate, by the model's size where they give none: see ``TrainConfig.resolved``.
+
+    adapter: whether LoRA's matrices are, or will be, what is trained; by default as the model looks. Every process
+    of several gets the same, for a parameter in shards counts as the whole that it is.
+    """
+    parameters, adapted = 0, False
+    for name, parameter in model.named_parameters():
+        if ".lora_" in name:
+            adapted = adapted or parameter.requires_grad
+        else:
+            parameters += parameter.numel()
+    return config.resolved(parameters, adapted if adapter is None else adapter)
 
 
 def not_finite(model: PreTrainedModel) -> str | None:

@@ -141,6 +141,22 @@ def verdicts() -> Verdicts:
     return Verdicts()
 
 
+def mixed_proposal(
+    world: Verdicts, ref_logp: Tensor, reference: float = 0.4, best_of_16: float = 0.4, uniform: float = 0.2
+) -> Tensor:
+    """With which probability a response is put into a comparison: (P, N), three ways of proposing mixed.
+
+    The shares, which have to sum to 1, are those of the reference's own samples, of the best of 16 of them by the
+    *true* reward, and of responses drawn from all N alike. The book's mixture is the default: it compares much where
+    the optimum has its probability, and leaves nothing out. ref_logp: (P, N), ``world.logp(reference)``.
+    """
+    if abs(reference + best_of_16 + uniform - 1) > 1e-9:
+        raise ValueError(f"the shares must sum to 1, and {reference}, {best_of_16} and {uniform} do not")
+    ref_logp = ref_logp.detach().double()
+    best = best_of_n_logp(ref_logp, world.rewards, 16).exp()
+    return reference * ref_logp.exp() + best_of_16 * best + uniform / len(world.responses)
+
+
 def draw_comparisons(
     world: Verdicts,
     ref_logp: Tensor,
@@ -152,15 +168,14 @@ def draw_comparisons(
     """``size`` comparisons in an enumerable world, and the reference's log-probabilities of both completions.
 
     ref_logp: (P, N), ``world.logp(reference)``. proposal: (P, N), the probability with which a response is drawn
-    for comparison; Bradley–Terry judges. By default 40 % are the reference's, 40 % the best of 16 of the
-    reference's and 20 % any response whatever. Every proposal that leaves nothing out leads DPO to the same
-    optimum; this one has comparisons where the optimum has its probability, and so needs far fewer.
+    for comparison, by default ``mixed_proposal``; Bradley–Terry judges. For exact labels, an unrestricted policy and
+    comparisons without end, every proposal that leaves nothing out has the same minimum, π*. How near a run comes
+    depends on the proposal: notebooks/results/coverage.csv.
     """
     generator = torch.Generator().manual_seed(seed)
     ref_logp = ref_logp.detach().double()
     if proposal is None:
-        best = best_of_n_logp(ref_logp, world.rewards, 16).exp()
-        proposal = 0.4 * ref_logp.exp() + 0.4 * best + 0.2 / len(world.responses)
+        proposal = mixed_proposal(world, ref_logp)
 
     def draw(prompt: Tensor) -> Tensor:
         response = torch.empty_like(prompt)

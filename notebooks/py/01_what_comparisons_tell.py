@@ -11,19 +11,19 @@
 #
 # | after this chapter you can | |
 # |---|---|
-# | turn a share of wins into a difference of rewards, and back | 5 min |
-# | derive the Bradley–Terry model (equation 1) in two ways | 15 min |
-# | fit rewards to comparisons, and say when there is no fit | 15 min |
+# | turn a share of wins into a difference of rewards, and back | 7 min |
+# | derive the Bradley–Terry model (equation 1) in two ways | 20 min |
+# | fit rewards to comparisons, and say when there is no fit | 25 min |
 # | say how far the fit can be trusted about new people | 10 min |
-# | write the likelihood of a whole ranking | 5 min |
+# | write the likelihood of a whole ranking | 14 min |
 #
 # You need a little probability and PyTorch. Chapter 00 is not required.
 
 # %%
 import itertools
-import math
 
 import ipywidgets
+import pandas as pd
 import torch
 
 from dpo_book import *
@@ -33,6 +33,7 @@ from dpo_book.checks.comparisons import (
     check_reward_gradient,
     check_win_probability,
 )
+from dpo_book.quizzes import quiz
 from dpo_book.worlds.ratings import load_ratings, rankings, wins
 
 setup(seed=0)
@@ -42,29 +43,22 @@ torch.set_default_dtype(torch.float64)  # 64 bits, so that exact means 1e-12
 # ## Two words
 #
 # The ratings come from VADER, a sentiment lexicon ([Hutto and Gilbert
-# 2014](https://ojs.aaai.org/index.php/ICWSM/article/view/14550)). Look at how much the two rows overlap.
+# 2014](https://ojs.aaai.org/index.php/ICWSM/article/view/14550)). $a \succ b$ reads "$a$ was preferred to $b$". Nobody
+# compared the words; we do, and count as a comparison one rating of each. Each of ten meets each of ten, which makes 100.
+# The higher rating wins, a tie counts half to each.
+#
+# The **odds** of $a$ over $b$ are wins against losses. Their natural logarithm is called the **log-odds**. From it the
+# **logistic function** $\sigma(z) = 1/(1 + e^{-z})$ gives the share of wins back. Look at how much the two rows overlap,
+# and for the 83.
 
 # %%
 for word in ("great", "good"):
     print(f"{word:6}", load_ratings()[word])
-counts = wins(["great", "good"])  # wins[i, j]: how often word i beat word j
-print(f"great ≻ good: {counts[0, 1]:.0f} of 100      good ≻ great: {counts[1, 0]:.0f} of 100")
-assert counts[0, 1] == 83
-
-# %% [markdown]
-# $a \succ b$ reads "$a$ was preferred to $b$". Nobody compared the words; we do, and count as a comparison one rating
-# of each. Each of ten meets each of ten, which makes 100. The higher rating wins, a tie counts half to each.
-#
-# The **odds** of $a$ over $b$ are wins against losses, here 83 : 17. Their natural logarithm is called the
-# **log-odds**. From it the **logistic function** $\sigma(z) = 1/(1 + e^{-z})$ gives the share of wins back:
-
-# %%
-odds = torch.tensor(83 / 17)
-difference = odds.log()
-print(
-    f"odds {odds:.4f}   log-odds {difference:.4f} nats   σ(log-odds) = {difference.sigmoid():.4f}"
-)
-assert torch.isclose(difference.sigmoid(), torch.tensor(0.83), rtol=0, atol=1e-12)
+w = wins(["great", "good"])  # w[i, j]: how often word i beat word j
+difference = (w[0, 1] / w[1, 0]).log()
+print(f"great ≻ good: {w[0, 1]:.0f} of 100, odds {w[0, 1] / w[1, 0]:.4f}")
+print(f"log-odds {difference:.4f} nats   σ(log-odds) = {difference.sigmoid():.4f}")
+assert w[0, 1] == 83 and abs(difference.sigmoid() - 0.83) < 1e-12
 
 # %% [markdown]
 # A **nat** is the unit of natural logarithms: one nat more multiplies the odds by $e \approx 2.72$. We say: the reward
@@ -93,8 +87,9 @@ assert torch.isclose(difference.sigmoid(), torch.tensor(0.83), rtol=0, atol=1e-1
 #
 # 7. $\phantom{p^*} = \sigma\left(r^*(x, y_1) - r^*(x, y_2)\right)$. *(divide above and below by $\exp r^*(x, y_1)$)*
 #
-# This is the **Bradley–Terry model** ([1952](https://doi.org/10.2307/2334029)). Now in numbers: four responses with odds that multiply. Look for three columns that
-# agree: the share from the odds, equation 1 as it stands, and the package's one-liner.
+# This is the **Bradley–Terry model** ([1952](https://doi.org/10.2307/2334029)). Now in numbers: four responses with odds
+# that multiply. Look for three columns that agree: the share from the odds, equation 1 as it stands, and the package's
+# one-liner.
 
 # %% tags=["eq-1"]
 odds_to_zero = torch.tensor([4.0, 1.5, 1.0, 0.2])  # o(y, y_0); y_0 is the third
@@ -104,7 +99,8 @@ share = o / (1 + o)  # step 5
 equation_1 = r.exp()[:, None] / (r.exp()[:, None] + r.exp()[None, :])  # step 6
 sigma = preference_probability(r[:, None], r[None, :])  # step 7
 for i, j in ((0, 1), (1, 3), (0, 3)):
-    print(f"y_{i + 1} ≻ y_{j + 1}:  {share[i, j]:.4f}  {equation_1[i, j]:.4f}  {sigma[i, j]:.4f}")
+    three = f"{share[i, j]:.4f}  {equation_1[i, j]:.4f}  {sigma[i, j]:.4f}"
+    print(f"y_{i + 1} ≻ y_{j + 1}:  {three}")
 assert torch.allclose(o[0, 3], o[0, 1] * o[1, 3], rtol=0, atol=1e-12)  # the chain
 assert torch.allclose(share, equation_1, rtol=0, atol=1e-12)
 assert torch.allclose(share, sigma, rtol=0, atol=1e-12)
@@ -112,20 +108,21 @@ assert torch.allclose(share, sigma, rtol=0, atol=1e-12)
 # %% [markdown]
 # ### Your prediction, and the people
 #
-# The chain says: odds 83 : 17 times odds 80 : 20. Look at the first line for "great" and "okay", then at what people
+# The chain says: odds 83 : 17 times odds 80 : 20. Look at the first row for "great" and "okay", then at what people
 # did with other triples.
 
 # %%
-triples = ["great good okay", "good nice okay", "okay silly strange", "strange boring horrible"]
-triples.append("okay intense silly")
+triples = ["great good okay", "good nice okay", "okay silly strange"]
+triples += ["strange boring horrible", "okay intense silly"]
+rows = {}
 for triple in triples:
     w = wins(triple.split())
-    o_chain = (w[0, 1] / w[1, 0]) * (w[1, 2] / w[2, 1])
-    first, _, last = triple.split()
-    chain, people = 100 * o_chain / (1 + o_chain), w[0, 2]
-    print(f"{first:>7} ≻ {last:8} chain {chain:5.1f}   people {people:5.1f}   ({triple})")
-w = wins(["great", "good", "okay"])
-assert w[0, 2] == 99 and abs(83 / 17 * 80 / 20 - 19.53) < 0.01
+    odds = (w[0, 1] / w[1, 0]) * (w[1, 2] / w[2, 1])
+    first, middle, last = triple.split()
+    chain, people = 100 * odds / (1 + odds), w[0, 2]
+    rows[f"{first} ≻ {last}"] = {"by way of": middle, "chain": chain, "people": people}
+    assert abs(chain - people) < 7
+pd.DataFrame(rows).T.astype({"chain": float, "people": float}).round(1)
 
 # %% [markdown]
 # The chain predicts 95, people said 99. If you wrote something near 95, you think in odds. The other triples are
@@ -145,20 +142,18 @@ assert w[0, 2] == 99 and abs(83 / 17 * 80 / 20 - 19.53) < 0.01
 # 4. $= \int_0^\infty \exp\left(-u (1 + e^{-d})\right) du$. *(substitute $u = e^{-t}$, $du = -e^{-t} dt$; the minus turns the limits round)*
 # 5. $= 1 / (1 + e^{-d}) = \sigma(d)$. *(integral of an exponential)*
 #
-# The integral of step 2, summed over a fine grid, beside $\sigma(d)$:
+# First the integral of step 2, summed over a fine grid, beside $\sigma(d)$. Then dice: 100,000 simulated people, asked
+# about each difference, whose shares should lie within four standard errors. In the figure $a$ and $b$ stand for $y_1$ and
+# $y_2$. Look left at the overlap of the two curves: the more they overlap, the more often the lower reward wins.
 
 # %% tags=["eq-1"]
 t = torch.linspace(-10, 50, 600_001)
 density = torch.exp(-t - torch.exp(-t))
-for d in (-2.0, 0.0, 1.0, difference.item()):
+for d in torch.tensor([-2.0, 0.0, 1.0, difference]):
     integral = torch.trapezoid(density * torch.exp(-torch.exp(-(t + d))), t)
-    d = torch.tensor(d)
-    print(f"d = {d:7.4f}   integral {integral:.4f}   σ(d) {torch.sigmoid(d):.4f}")
-    assert torch.isclose(integral, preference_probability(d, torch.tensor(0.0)), rtol=0, atol=1e-9)
+    print(f"d = {d:7.4f}   integral {integral:.4f}   σ(d) {d.sigmoid():.4f}")
+    assert torch.isclose(integral, d.sigmoid(), rtol=0, atol=1e-9)
 
-
-# %% [markdown]
-# And by throwing dice: 100,000 simulated people, asked about each difference. The share should lie within four standard errors.
 
 # %%
 def gumbel(*shape, generator):
@@ -170,19 +165,13 @@ people, differences = 100_000, torch.linspace(-4, 4, 17)
 first, second = gumbel(2, people, 1, generator=generator)
 shares = (differences + first > second).double().mean(dim=0)
 exact = differences.sigmoid()
-standard_error = (exact * (1 - exact) / people).sqrt()
-print(f"largest deviation: {((shares - exact).abs() / standard_error).max():.1f} standard errors")
-assert ((shares - exact).abs() < 4 * standard_error).all()
-
-# %% [markdown]
-# In the figure, $a$ and $b$ stand for $y_1$ and $y_2$. Look left at the overlap of the two curves: the more they overlap, the more often the lower reward wins. On the right the
-# simulated shares (grey) should lie on the dashed line.
-
-# %%
+standard_errors = (shares - exact).abs() / (exact * (1 - exact) / people).sqrt()
+print(f"largest deviation: {standard_errors.max():.1f} standard errors")
+assert (standard_errors < 4).all()
 plots.noisy_rewards(differences.tolist(), shares.tolist())
 
 # %% [markdown]
-# They do. Equation 1 is what you get if taste is a reward plus Gumbel noise.
+# The simulated shares (grey) lie on the dashed line. Equation 1 is what you get if taste is a reward plus Gumbel noise.
 #
 # ## Only differences count
 #
@@ -192,12 +181,14 @@ plots.noisy_rewards(differences.tolist(), shares.tolist())
 
 # %% tags=["eq-1"]
 r_other = o[:, 3].log()  # the zero is the fourth response
-for name, rewards in (("zero at y_3", r), ("zero at y_4", r_other), ("plus 100", r + 100)):
+table = {}
+lists = {"zero at y_3": r, "zero at y_4": r_other, "plus 100": r + 100}
+for name, rewards in lists.items():
     p = preference_probability(rewards[:, None], rewards[None, :])
-    listed = " ".join(f"{value:8.4f}" for value in rewards)
-    print(f"{name:12} rewards {listed}    y_1 ≻ y_2 {p[0, 1]:.4f}")
+    table[name] = [*rewards.tolist(), p[0, 1].item()]
     assert torch.allclose(p, share, rtol=0, atol=1e-12)
-assert torch.allclose(r_other - r, (r_other - r)[0].expand(4), rtol=0, atol=1e-12)
+columns = ["r(y_1)", "r(y_2)", "r(y_3)", "r(y_4)", "p(y_1 ≻ y_2)"]
+pd.DataFrame.from_dict(table, orient="index", columns=columns).round(4)
 
 # %% [markdown]
 # No comparison, however often repeated, can tell these three lists of rewards apart. "The reward is 7" means nothing;
@@ -218,32 +209,31 @@ assert torch.allclose(r_other - r, (r_other - r)[0].expand(4), rtol=0, atol=1e-1
 #
 # $$\mathcal{L}_R(r_\phi) = -\mathbb{E}\left[\log \sigma\left(r_\phi(x, y_w) - r_\phi(x, y_l)\right)\right] \tag{2}$$
 #
-# Both forms, at random rewards: $L$ from the table of wins, equation 2 over a list with one entry for each winner
-# and loser, weighted by the wins.
-
-# %% tags=["eq-2"]
-words = "best great excellent funny good nice interesting okay intense silly strange odd crazy boring dull bad"
-words = [*words.split(), "terrible", "horrible", "worst"]
-w = wins(words)
-r = torch.randn(len(words), generator=generator)
-L = -(w * torch.log(preference_probability(r[:, None], r[None, :]))).sum()
-winner, loser = w.nonzero(as_tuple=True)
-losses = reward_model_loss(r[winner], r[loser])
-L_R = (losses * w[winner, loser]).sum() / w.sum()
-print(f"{len(words)} words, {w.sum():.0f} comparisons: L = {L:.2f}, L / comparisons = {L_R:.4f}")
-assert torch.isclose(L / w.sum(), L_R, rtol=0, atol=1e-12)
-
-
-# %% [markdown]
 # Where is $L$ smallest? Where its gradient is zero.
 #
-# 3. $\frac{d}{dz} \log \sigma(z) = 1 - \sigma(z)$. *(chain rule)*
+# 3. $\frac{d}{dz} \log \sigma(z) = 1 - \sigma(z)$. *(chain rule, $\sigma' = \sigma(1 - \sigma)$)*
 # 4. $\frac{\partial L}{\partial r_i} = -\sum_j w_{ij} (1 - p_{ij}) + \sum_j w_{ji} (1 - p_{ji})$. *($r_i$ stands first where $i$ won, second where it lost)*
 # 5. $\phantom{\frac{\partial L}{\partial r_i}} = -\sum_j w_{ij} (1 - p_{ij}) + \sum_j w_{ji}\, p_{ij}$. *($1 - p_{ji} = p_{ij}$)*
 # 6. $\phantom{\frac{\partial L}{\partial r_i}} = \sum_j \underbrace{(w_{ij} + w_{ji})\, p_{ij}}_{\text{expected wins}} - \sum_j \underbrace{w_{ij}}_{\text{observed wins}}$. *(collect)*
 #
-# So at the fit **every word is expected to win exactly as often as it did**. First the formula against PyTorch's
-# automatic derivative, at random rewards:
+# So at the fit **every word is expected to win exactly as often as it did**. At random rewards, first $L$ from the table of
+# wins beside equation 2 over a list of winners and losers, then line 6 against PyTorch's automatic derivative:
+
+# %% tags=["eq-2"]
+words = "best great excellent funny good nice interesting okay intense silly strange"
+words = [*words.split(), "odd", "crazy", "boring", "dull", "bad", "terrible"]
+words += ["horrible", "worst"]
+w = wins(words)
+r = torch.randn(len(words), generator=generator, requires_grad=True)
+p = preference_probability(r[:, None], r[None, :])
+L = -(w * p.log()).sum()  # line 2
+winner, loser = w.nonzero(as_tuple=True)
+losses = reward_model_loss(r[winner], r[loser])
+L_R = (losses * w[winner, loser]).sum() / w.sum()  # equation 2
+print(f"{len(words)} words, {w.sum():.0f} comparisons:", end=" ")
+print(f"L / comparisons = {L / w.sum():.4f}, equation 2 = {L_R:.4f}")
+assert torch.isclose(L / w.sum(), L_R, rtol=0, atol=1e-12)
+
 
 # %%
 def expected_wins(rewards, w):
@@ -251,50 +241,36 @@ def expected_wins(rewards, w):
     return ((w + w.T) * p).sum(dim=1)  # the diagonal of w is zero
 
 
-r.requires_grad_()
-L = (w * reward_model_loss(r[:, None], r[None, :])).sum()
 (gradient,) = torch.autograd.grad(L, r)
-by_hand = expected_wins(r, w) - w.sum(dim=1)
+by_hand = (expected_wins(r, w) - w.sum(dim=1)).detach()  # line 6
 for i in (1, 4, 18):
-    print(f"{words[i]:6} autograd {gradient[i]:9.4f}   expected − observed {by_hand[i]:9.4f}")
+    print(f"{words[i]:6} autograd {gradient[i]:10.4f}   line 6 {by_hand[i]:10.4f}")
 assert torch.allclose(gradient, by_hand, rtol=0, atol=1e-9)
 assert abs(gradient.sum()) < 1e-9  # no pull along the constant
 
 # %% [markdown]
-# The entries of the gradient add up to zero: nothing pulls at the constant, as the section before said. `fit_rewards` finds the
-# minimum with Newton's method and sets the mean to zero, because something has to be chosen. There is no second minimum: $-\log\sigma(z)$ has the second derivative $\sigma(z)(1 - \sigma(z)) > 0$, so $L$ curves
-# upwards in every direction that changes a difference of two compared words. Here every pair was compared, so only the
-# constant is left.
+# The entries of the gradient add up to zero: nothing pulls at the constant, as the section before said. `fit_rewards` finds
+# the minimum with Newton's method and sets the mean to zero, because something has to be chosen. There is no second
+# minimum: $-\log\sigma(z)$ has the second derivative $\sigma(z)(1 - \sigma(z)) > 0$, so $L$ curves upwards in every
+# direction that changes a difference of two compared words. Here every pair was compared, so only the constant is left.
+#
+# Green is fitted, dashed black is exact. Look left for the step from "good" to "great", right for points that leave the
+# line.
 
 # %%
 fitted = fit_rewards(w)
-gradient = expected_wins(fitted, w) - w.sum(dim=1)
-for i in (1, 4, 7, 9, 14, 18):
-    expected, observed = expected_wins(fitted, w)[i], w[i].sum()
-    print(
-        f"{words[i]:6} reward {fitted[i]:7.4f}   wins expected {expected:9.4f}   observed {observed}"
-    )
-print(f"largest gradient below 0.00001: {bool(gradient.abs().max() < 1e-5)}")
-assert gradient.abs().max() < 1e-5
-
-# %% [markdown]
-# Green is fitted, dashed black is exact. Look left for the step from "good" to "great", right for points
-# that leave the line.
-
-# %%
-plots.fitted_words(words, fitted.tolist(), expected_wins(fitted, w).tolist(), w.sum(dim=1).tolist())
-
-# %% [markdown]
-# None leaves it. From "good" to "great" the fit climbs 1.92 nats, while the two words alone gave 1.59: now all the
-# other words have a say.
-
-# %%
+expected, observed = expected_wins(fitted, w), w.sum(dim=1)
+assert torch.allclose(expected, observed, rtol=0, atol=1e-5)
 great, good = words.index("great"), words.index("good")
 step = fitted[great] - fitted[good]
-print(f"fitted difference {step:.4f}, σ of it {step.sigmoid():.4f}, people 0.83")
+print(f"great − good: fitted {step:.4f}, σ of it {step.sigmoid():.4f}, people 0.83")
 assert abs(step - 1.92) < 0.005
+plots.fitted_words(words, fitted.tolist(), expected.tolist(), observed.tolist())
 
 # %% [markdown]
+# No point leaves it. From "good" to "great" the fit climbs 1.92 nats, while the two words alone gave 1.59: now all the
+# other words have a say.
+#
 # ## Words that are not connected
 #
 # Take two words that everybody likes and two that nobody likes, and ask for the fit.
@@ -307,41 +283,35 @@ except ValueError as error:
     print(error)
 
 # %% [markdown]
-# Items 2 and 0 are "dull" and "great". No rating of a bad word is as high as one of a good word. Every comparison between the two groups went one way, and
-# $-\log \sigma(z)$ falls for as long as $z$ grows: the likelihood asks for an infinite gap. A finite
-# fit exists exactly when from every word a **chain of wins** leads to every other one ([Ford
+# Items 2 and 0 are "dull" and "great". No rating of a bad word is as high as one of a good word. Every comparison between
+# the two groups went one way, and $-\log \sigma(z)$ falls for as long as $z$ grows: the likelihood asks for an infinite
+# gap. A finite fit exists exactly when from every word a **chain of wins** leads to every other one ([Ford
 # 1957](https://www.jstor.org/stable/2308513)). So we look for a word that loses to a bad one and beats a good one, if
-# only once. Who can be the bridge, alone?
+# only once. Who can be the bridge, alone? In the figure, look for the orange zeros: on the left they fill a whole corner. On
+# the right, follow "dull" ≻ "silly" ≻ "nice".
 
 # %%
+rows = {}
 for bridge in ("intense", "silly", "strange", "odd", "crazy", "okay"):
-    counts = wins([*four, bridge])
+    w5 = wins([*four, bridge])
     try:
-        state = f"connects: {fit_rewards(counts)[4]:.2f} is its reward"
+        reward = f"{fit_rewards(w5)[4]:.2f}"
     except ValueError:
-        state = "does not"
-    good_beaten, bad_won = counts[4, :2].sum(), counts[2:4, 4].sum()
-    print(f"{bridge:8} beats good words {good_beaten:4}, loses to bad ones {bad_won:4}: {state}")
-chain = fit_rewards(wins([*four, "intense", "strange"]))
-print(f"intense and strange together connect: {chain[4]:.2f} and {chain[5]:.2f}")
-print("silly:", load_ratings()["silly"])
-print("crazy:", load_ratings()["crazy"])
-
-# %% [markdown]
-# Only words on which people disagree strongly: "silly" (rated from −2 to 2) and "crazy" (−3 to 2). The others reach one
-# shore each, and two of them make a bridge where they meet: "strange" ties with "intense" sometimes. In the figure, look for the
-# orange zeros: on the left they fill a whole corner. On the right, follow "dull" ≻ "silly" ≻ "nice".
+        reward = "no finite fit"
+    beaten, lost_to = w5[4, :2].sum().item(), w5[2:4, 4].sum().item()
+    rows[bridge] = [load_ratings()[bridge], beaten, lost_to, reward]
+columns = ["ratings", "beats good words", "loses to bad words", "its reward"]
+pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 # %%
 five = ["great", "nice", "silly", "dull", "horrible"]
-plots.win_tables(
-    {
-        "not connected": (four, wins(four).tolist()),
-        "connected by silly": (five, wins(five).tolist()),
-    }
-)
+tables = {"not connected": four, "connected by silly": five}
+plots.win_tables({title: (them, wins(them).tolist()) for title, them in tables.items()})
 
 # %% [markdown]
+# Only words on which people disagree strongly connect: "silly" (rated from −2 to 2) and "crazy" (−3 to 2). The others
+# reach one shore each.
+#
 # What if there is no bridge? Three ways out: ask for more comparisons; fit the groups apart and do not compare
 # across; or add a few invented wins, $\alpha$ to each side of every pair. The last one always gives a number. Look at
 # where the number comes from.
@@ -353,7 +323,7 @@ for alpha in (1.0, 0.1, 0.01, 0.001):
     gaps.append((invented[1] - invented[2]).item())
     print(f"α = {alpha:5}: nice − dull = {gaps[-1]:.2f} nats")
 print(f"the last step adds {gaps[3] - gaps[2]:.2f} = ln 10")
-assert abs(gaps[3] - gaps[2] - math.log(10)) < 0.01
+assert abs(gaps[3] - gaps[2] - 2.302585) < 0.01
 
 
 # %% [markdown]
@@ -364,77 +334,57 @@ assert abs(gaps[3] - gaps[2] - math.log(10)) < 0.01
 # ## Does the fit hold for people it has not seen?
 #
 # A fit can always describe the people it was fitted to. So we fit on raters 0 to 4 and compare with raters 5 to 9.
-# The model is **calibrated** if, among pairs for which it says 0.85, the first word wins in 85 %.
+# The model is **calibrated** if, among pairs for which it says 0.85, the first word wins in 85 %. So we average in groups
+# by the predicted probability. (Above one half only: each pair occurs in both orders, so the rest is the mirror image.)
+# And because five raters may be unlike five others, we try all 252 ways to choose five of ten.
 
 # %%
 def predict(train):
-    """For all ordered pairs of words: predicted; share among the five others; among the same."""
+    """All ordered pairs of words: predicted; won among the five others; the same."""
     test = [rater for rater in range(10) if rater not in train]
-    seen = wins(words, train)
+    seen, pairs = wins(words, train), ~torch.eye(len(words), dtype=torch.bool)
     rewards = fit_rewards(seen)
     p = preference_probability(rewards[:, None], rewards[None, :])
-    pairs = ~torch.eye(len(words), dtype=torch.bool)
     return p[pairs], wins(words, test)[pairs] / 25, seen[pairs] / 25
 
 
-predicted, observed, _ = predict(range(5))
-print(f"mean |predicted − observed| = {(predicted - observed).abs().mean():.3f}")
-print(f"the same for a coin:          {(0.5 - observed).abs().mean():.3f}")
-assert 0.05 < (predicted - observed).abs().mean() < 0.1
-
-
-# %% [markdown]
-# Six points off on average, where a coin is off by 38. Now in groups by the predicted probability. (We look at
-# predictions above one half: each pair occurs in both orders, so the rest is the mirror image.)
-
-# %%
 def grouped(predicted, **columns):
     """The means of all columns in groups of pairs, by predicted probability."""
     edges = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
-    groups = [(predicted > low) & (predicted <= high) for low, high in itertools.pairwise(edges)]
+    groups = [(predicted > a) & (predicted <= b) for a, b in itertools.pairwise(edges)]
     columns = {"predicted": predicted, **columns}
-    return {name: [c[group].mean().item() for group in groups] for name, c in columns.items()}
+    return {name: [c[g].mean().item() for g in groups] for name, c in columns.items()}
 
-
-one_split = grouped(predicted, observed=observed)
-for p, share in zip(one_split["predicted"], one_split["observed"]):
-    print(f"predicted {p:.2f}   observed {share:.2f}")
-
-# %% [markdown]
-# The fit says 0.85 and people say 0.75. Is it overconfident, or were these five raters unlike those five? There
-# are 252 ways to choose five of ten. We try them all, and ask the same five raters too, whom the fit knows.
 
 # %%
+one = predict(range(5))
+one_split = grouped(one[0], observed=one[1])
+one_split["pairs"] = [values[one[0] > 0.5].tolist() for values in one[:2]]
 splits = [predict(train) for train in itertools.combinations(range(10), 5)]
 p, others, same = map(torch.cat, zip(*splits))
 all_splits = grouped(p, observed=others, same=same)
-for row in zip(*all_splits.values()):
-    print("predicted {:.3f}   the five others {:.3f}   the same five {:.3f}".format(*row))
-    assert row[1] < row[0] and abs(row[2] - row[0]) < 0.015
-errors = torch.stack([(p - share).abs().mean() for p, share, _ in splits])
-print(f"mean error over {len(splits)} splits {errors.mean():.3f}")
-print(f"best split {errors.min():.3f}, worst split {errors.max():.3f}")
-
-# %%
-above = predicted > 0.5
-plots.calibration(
-    {
-        "raters 0 to 4 foretell 5 to 9": one_split
-        | {"pairs": (predicted[above].tolist(), observed[above].tolist())},
-        "all 252 ways to choose five": all_splits,
-    }
-)
+off, coin = (p - others).abs().mean(), (0.5 - others).abs().mean()
+print(f"mean |predicted − observed|: {off:.3f}, of a coin: {coin:.3f}")
+table = pd.DataFrame(all_splits)
+over, fair = (table["predicted"] - table[of] for of in ("observed", "same"))
+print(f"overconfident about the others by up to {over.max():.3f}", end=", ")
+print(f"off about the same five by up to {fair.abs().max():.3f}")
+assert over.min() > 0 and fair.abs().max() < 0.015
+panels = {"raters 0 to 4 foretell 5 to 9": one_split, "all 252 ways": all_splits}
+plots.calibration(panels)
 
 # %% [markdown]
-# Both answers hold. The left picture exaggerates: it is one draw. But on the right every group still lies below the
-# dashed line. The fit **is** overconfident, by up to five points. About the five raters whom it has seen it is right to
-# within about a point, so on average the formula is not to blame: with five ratings a word, part of what looks like a difference
-# between words is luck of the draw, and the fit takes it for real.
+# The fit misses other people's shares by eight points on average, where a coin is off by 40. The left picture, one draw,
+# exaggerates. But on the right every group still lies below the dashed line: the fit **is** overconfident, by up to five
+# points. About the five raters whom it has seen it is right to within about a point, so on average the formula is not to
+# blame: with five ratings a word, part of what looks like a difference between words is luck of the draw, and the fit
+# takes it for real.
 #
 # ### Where Bradley–Terry misfits real people
 #
 # More raters cure luck. They do not cure a wrong assumption. Here are the six pairs that the fit to *all ten* raters
-# gets most wrong. Look for a word that occurs again and again.
+# gets most wrong; look for a word that occurs again and again. Below them are three words with a **circle**: each beats
+# the next. Look for the win that the fit turns into a loss.
 
 # %%
 p = preference_probability(fitted[:, None], fitted[None, :])
@@ -445,28 +395,25 @@ for k in off.flatten().argsort(descending=True, stable=True)[:6].tolist():
 print("crazy:  ", load_ratings()["crazy"])
 print("intense:", load_ratings()["intense"])
 
-# %% [markdown]
-# - **One noise for all.** For "crazy" one rater said 2 and two said −3, for "intense" all said 0 or 1. Bradley–Terry gives every
-#   word noise of the same size. With "crazy", people are closer to a coin than the fit says; with "intense", further from
-#   it.
-# - **One taste for all.** If half of the people love musicals and half hate them, the fit says 50 : 50 against an
-#   average film. It cannot say "divided".
-#
-# **No circles** either. Rewards are numbers, and numbers have an order. People can go round in circles, and then no
-# rewards can be right. Look for the win that the fit turns into a loss.
-
 # %%
 circle = ["dull", "shocking", "waste"]
 w3 = wins(circle)
-for i in range(3):
-    print(f"{circle[i]} ≻ {circle[(i + 1) % 3]}: {w3[i, (i + 1) % 3]} of 100")
 r3 = fit_rewards(w3)
-p3 = [preference_probability(r3[i], r3[(i + 1) % 3]).item() for i in range(3)]
-print("fitted:", " ".join(f"{value:.4f}" for value in p3))
-assert min(p3) < 0.5 < min(w3[i, (i + 1) % 3] for i in range(3)) / 100
+people = [w3[i, (i + 1) % 3].item() / 100 for i in range(3)]
+fit = [preference_probability(r3[i], r3[(i + 1) % 3]).item() for i in range(3)]
+for i in range(3):
+    pair = f"{circle[i]:8} ≻ {circle[(i + 1) % 3]:8}"
+    print(f"{pair} people {people[i]:.3f}   fit {fit[i]:.3f}")
+assert min(fit) < 0.5 < min(people)
 
 # %% [markdown]
-# This circle is so weak that it may be chance. The point is that the model could not say so if it were strong.
+# - **One noise for all.** For "crazy" one rater said 2 and two said −3, for "intense" all said 0 or 1. Bradley–Terry gives
+#   every word noise of the same size. With "crazy", people are closer to a coin than the fit says; with "intense", further
+#   from it.
+# - **One taste for all.** If half of the people love musicals and half hate them, the fit says 50 : 50 against an
+#   average film. It cannot say "divided".
+# - **No circles.** Rewards are numbers, and numbers have an order. Where people go round in circles no rewards can be right.
+#   This circle is so weak that it may be chance. The point is that the model could not say so if it were strong.
 #
 # DPO inherits all three: equation 1 is its only picture of people.
 #
@@ -476,6 +423,10 @@ assert min(p3) < 0.5 < min(w3[i, (i + 1) % 3] for i in range(3)) / 100
 # person feels $r^*(y) + s\,\varepsilon$ with Gumbel noise $\varepsilon$ of size $s$. Dividing by $s$ changes no winner,
 # so this is Bradley–Terry with rewards $r^*/s$, and **that** is what a fit can find: comparisons measure rewards in
 # units of the noise. We draw 10,000 comparisons once; a slider will use the first so many of them.
+#
+# How wrong should the fit be? For many comparisons, theory gives its covariance: the inverse of $L$'s second
+# derivatives, which are sums of $p_{ij}(1 - p_{ij})$. We state the error relative to the spread of $r^*/s$, so that 0.1
+# means "off by a tenth of what there is to see", and hold the formula against 200 simulated fits.
 
 # %%
 true = torch.linspace(-2, 2, 6)
@@ -484,7 +435,7 @@ noises = [0.25, 0.5, 1.0, 2.0, 4.0, 8.0]
 
 
 def draw(count, generator):
-    """Random pairs of different responses, and the difference of their Gumbel noises."""
+    """Random pairs of different responses, and the differences of their noises."""
     i = torch.randint(6, (count,), generator=generator)
     j = (i + torch.randint(1, 6, (count,), generator=generator)) % 6
     return i, j, gumbel(count, generator=generator) - gumbel(count, generator=generator)
@@ -492,41 +443,36 @@ def draw(count, generator):
 
 def fit_draw(i, j, noise_difference, s):
     i_wins = true[i] - true[j] + s * noise_difference > 0
-    winner, loser = torch.where(i_wins, i, j), torch.where(i_wins, j, i)
+    table = torch.where(i_wins, 6 * i + j, 6 * j + i).bincount(minlength=36).view(6, 6)
     try:
-        return fit_rewards(torch.bincount(6 * winner + loser, minlength=36).view(6, 6))
+        return fit_rewards(table)
     except ValueError:  # no chain of wins to everybody
         return None
 
 
-# %% [markdown]
-# How wrong should the fit be? For many comparisons, theory gives its covariance: the inverse of $L$'s second
-# derivatives, which are sums of $p_{ij}(1 - p_{ij})$. We state the error relative to the spread of $r^*/s$, so that 0.1 means
-# "off by a tenth of what there is to see".
-
 # %%
-def theory(count, s):
-    """Relative root-mean-square error of the fit to many comparisons of random pairs."""
-    p = preference_probability(true[:, None] / s, true[None, :] / s)
-    information = -(count / 15 * p * (1 - p)).fill_diagonal_(0)  # 15 pairs, equally often
-    information -= torch.diag(information.sum(dim=1))
-    covariance = torch.linalg.pinv(information, hermitian=True)  # no information on the constant
-    return (covariance.trace() / 6).sqrt().item() / rms(true / s)
-
-
 def rms(values):
     return values.square().mean().sqrt().item()
 
 
+def theory(count, s):
+    """Relative root-mean-square error of the fit to many random comparisons."""
+    p = preference_probability(true[:, None] / s, true[None, :] / s)
+    information = -(count / 15 * p * (1 - p)).fill_diagonal_(0)  # 15 pairs, alike often
+    information -= torch.diag(information.sum(dim=1))
+    covariance = torch.linalg.pinv(information, hermitian=True)  # none on the constant
+    return (covariance.trace() / 6).sqrt().item() / rms(true / s)
+
+
 repeats = [fit_draw(*draw(2000, generator), s=1.0) - true for _ in range(200)]
 simulated = rms(torch.stack(repeats)) / rms(true)
-print(
-    f"2,000 comparisons, s = 1: theory {theory(2000, 1.0):.3f}, 200 simulated fits {simulated:.3f}"
-)
+print(f"2,000 comparisons, s = 1: theory {theory(2000, 1.0):.3f}, fits {simulated:.3f}")
 assert abs(simulated / theory(2000, 1.0) - 1) < 0.1
 
 # %% [markdown]
-# Theory and simulation agree. Every fit that the slider will need is computed now, so that moving it only draws.
+# They agree. In the figure, look left at how close the points come to the dashed line, and right for the slope of the
+# dashed line: a hundred times the comparisons, a tenth of the error. Green is a single draw, and a lucky one from 2,000
+# comparisons on; the dashed line is what to expect.
 
 # %%
 drawn = draw(max(counts), generator)
@@ -534,51 +480,45 @@ fits = {(n, s): fit_draw(*(x[:n] for x in drawn), s) for n in counts for s in no
 
 
 def error(fit, s):
-    return math.nan if fit is None else rms(fit - true / s) / rms(true / s)
+    return float("nan") if fit is None else rms(fit - true / s) / rms(true / s)
 
 
-errors = {s: [error(fits[n, s], s) for n in counts] for s in noises}
-limits = {s: [theory(n, s) for n in counts] for s in noises}
-
-
-# %% [markdown]
-# In the figure, look left at how close the points come to the dashed line, and right for
-# the slope of the dashed line: a hundred times the comparisons, a tenth of the error. Green is a single draw, and
-# a lucky one from 2,000 comparisons on; the dashed line is what to expect.
-
-# %%
 def recovered_at(comparisons, noise):
     fit = fits[comparisons, noise]
     fit = None if fit is None else fit.tolist()
-    by_count = (counts, errors[noise], limits[noise])
-    return plots.recovered_rewards(true.tolist(), fit, noise, comparisons, *by_count)
+    errors = [error(fits[n, noise], noise) for n in counts]
+    limits = [theory(n, noise) for n in counts]
+    return plots.recovered_rewards(
+        true.tolist(), fit, noise, comparisons, counts, errors, limits
+    )
 
 
 recovered_at(1000, 1.0)
 
 # %% [markdown]
-# Now move both. Before you do: is *less* noise always better? Guess, then put the noise to 0.25 and the number of
-# comparisons to 100. Watch the numbers on the left axis when you change the noise: the rewards shrink as it grows.
+# **Move both.** Before you do: is *less* noise always better? Guess, then put the noise to 0.25 and the number of
+# comparisons to 100. Watch the numbers on the left axis when you change the noise: the rewards shrink as it grows. The
+# table has the answer.
 
 # %%
 widgets.slider_figure(
     recovered_at,
-    comparisons=ipywidgets.SelectionSlider(options=counts, value=1000, description="number"),
+    comparisons=ipywidgets.SelectionSlider(
+        options=counts, value=1000, description="number"
+    ),
     noise=ipywidgets.SelectionSlider(options=noises, value=1.0, description="noise s"),
 )
 
 # %%
-print(
-    "   s   relative error in theory, 1,000 comparisons"
-    "   finite fit with 20, 50, 100, 200, 500, 1000?"
-)
-in_theory = {s: theory(1000, s) for s in noises}
+rows = {}
 for s in noises:
-    finite = " ".join("yes" if fits[n, s] is not None else " no" for n in counts[:6])
-    print(f"{s:5}   {in_theory[s]:42.3f}   {finite}")
-best = min(in_theory, key=in_theory.get)
+    finite = [n for n in counts if fits[n, s] is not None]
+    rows[s] = {"error of 1,000, in theory": theory(1000, s), "finite from": finite[0]}
+table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("noise s")
+best = table["error of 1,000, in theory"].idxmin()
 print("least error at s =", best)
 assert noises[0] < best < noises[-1] and fits[100, 0.25] is None
+table.round(3)
 
 
 # %% [markdown]
@@ -588,72 +528,69 @@ assert noises[0] < best < noises[-1] and fits[100, 0.25] is None
 #
 # ## Rankings
 #
-# Sometimes people rank $K$ responses, $y_1 \succ y_2 \succ \dots \succ y_K$. The **Plackett–Luce** model sees a ranking as $K - 1$ choices:
-# choose the best of all with probability proportional to $e^{r^*}$, take it away, choose the best of the rest, and so
-# on (appendix A.3 of the [DPO paper](https://arxiv.org/abs/2305.18290)):
+# Sometimes people rank $K$ responses, $y_1 \succ y_2 \succ \dots \succ y_K$. The **Plackett–Luce** model sees a ranking as
+# $K - 1$ choices: choose the best of all with probability proportional to $e^{r^*}$, take it away, choose the best of the
+# rest, and so on (appendix A.3 of the [DPO paper](https://arxiv.org/abs/2305.18290)):
 #
 # $$p^*(y_1 \succ \dots \succ y_K \mid x) = \prod_{k=1}^{K} \frac{\exp r^*(x, y_k)}{\sum_{j=k}^{K} \exp r^*(x, y_j)}$$
 #
-# The last factor is 1, since one response is left. With $K = 2$ the first factor is equation 1. Check that, and that
-# the six rankings of three have total probability 1.
+# The last factor is 1, since one response is left. With $K = 2$ the first factor is equation 1. And the two models fit
+# together: ask only whether $a$ stands above $b$ in a ranking of three, wherever $c$ may stand, and the probability should
+# be equation 1 again. Look for three equal numbers.
 
 # %% tags=["eq-1"]
 def ranking_probability(r):
-    """Plackett–Luce probability that items with rewards r, (K,), are ranked in this order."""
+    """Plackett–Luce: the probability that items with rewards r, (K,), are ranked so."""
     p = torch.ones(())
     for k in range(len(r)):
         p = p * r[k].exp() / r[k:].exp().sum()
     return p
 
 
-a, b, c = r = torch.tensor([1.2, 0.3, -0.5])
-print(f"K = 2: {ranking_probability(r[:2]):.4f}   equation 1: {preference_probability(a, b):.4f}")
-assert torch.isclose(ranking_probability(r[:2]), preference_probability(a, b), rtol=0, atol=1e-12)
-orders = {order: ranking_probability(r[list(order)]) for order in itertools.permutations(range(3))}
-print(f"six rankings of three together: {sum(orders.values()):.4f}")
-assert abs(sum(orders.values()) - 1) < 1e-12
+r = torch.tensor([1.2, 0.3, -0.5])
+orders = list(itertools.permutations(range(3)))
+p3 = torch.stack([ranking_probability(r[list(order)]) for order in orders])
+p2 = ranking_probability(r[:2])
+above = p3[[order.index(0) < order.index(1) for order in orders]].sum()
+sigma = preference_probability(r[0], r[1])
+print(f"K = 2: {p2:.4f}   a above b of three: {above:.4f}   equation 1: {sigma:.4f}")
+assert max(abs(p2 - sigma), abs(above - sigma), abs(p3.sum() - 1)) < 1e-12
 
 # %% [markdown]
-# The two models fit together. Ask only whether $a$ stands above $b$ in a ranking of three, wherever $c$ may stand: the
-# probability should be equation 1 again. And sorting by reward plus Gumbel noise should give these rankings.
-
-# %%
-above = sum(p for order, p in orders.items() if order.index(0) < order.index(1))
-print(
-    f"a above b in rankings of three: {above:.4f}   equation 1: {preference_probability(a, b):.4f}"
-)
-assert torch.isclose(above, preference_probability(a, b), rtol=0, atol=1e-12)
-
-felt = (r + gumbel(100_000, 3, generator=generator)).argsort(dim=1, descending=True)
-for order, p in orders.items():
-    share = (felt == torch.tensor(order)).all(dim=1).double().mean()
-    print(
-        " ≻ ".join("abc"[i] for i in order),
-        f"  formula {p:.4f}   sorted by noisy reward {share:.4f}",
-    )
-    assert abs(share - p) < 4 * (p * (1 - p) / 100_000).sqrt()
-
-# %% [markdown]
-# And people? Show a rating of "great", "good" and "nice" each, rank them, 20,000 times. The model gets the rewards
-# that we fitted to comparisons of nineteen words.
+# Sorting by reward plus Gumbel noise should give these rankings too. And people? Show a rating of "great", "good" and
+# "nice" each, rank them, 20,000 times. The model gets the rewards that we fitted to comparisons of nineteen words.
 
 # %%
 trio = ["great", "good", "nice"]
+r = fitted[[words.index(word) for word in trio]]
+felt = (r + gumbel(100_000, 3, generator=generator)).argsort(dim=1, descending=True)
 ranked = rankings(trio, 20_000, length=3, seed=0)
-for order in itertools.permutations(trio):
-    p = ranking_probability(fitted[[words.index(word) for word in order]])
-    print(
-        " ≻ ".join(f"{word:5}" for word in order),
-        f"  model {p:.2f}   people {ranked.count(order) / 20_000:.2f}",
-    )
+rows = {}
+for order in orders:
+    named = tuple(trio[i] for i in order)
+    model = ranking_probability(r[list(order)]).item()
+    noisy = (felt == torch.tensor(order)).all(dim=1).double().mean().item()
+    rows[" ≻ ".join(named)] = [model, noisy, ranked.count(named) / 20_000]
+    assert abs(noisy - model) < 4 * (model * (1 - model) / 100_000) ** 0.5
+columns = ["model", "sorted by noisy reward", "people"]
+pd.DataFrame.from_dict(rows, orient="index", columns=columns).round(2)
 
 # %% [markdown]
-# Right about which rankings are common, off by up to six points. It carries the same assumptions as equation 1.
+# The model is right about which rankings are common, and off by up to six points. It carries the same assumptions as
+# equation 1.
 #
 # ## What could go wrong
 #
 # **"My reward model says 7.3. Is that good?"** Nobody can know. Add 100 to all rewards and nothing changes, see above.
 # Compare rewards of responses to the same prompt, never a reward with zero.
+#
+# **"exp(r) / (exp(r) + exp(r')) gives nan."** Exponentials overflow: in single precision $e^{100}$ is infinite, and so is
+# the sum. Differences do not. Use σ.
+#
+# **"Why logistic and not normal noise?"** Normal noise gives Thurstone's model
+# ([1927](https://doi.org/10.1037/h0070288)). Stretched by 1.702, the two curves differ by less than one point in a hundred,
+# so it takes very many comparisons to tell them apart. The logistic's log-odds are a plain difference of rewards. In
+# chapter 05 exactly that removes a sum that nobody could compute.
 #
 # **"100 comparisons, so my 83 % is good to ±4 points."** That is the standard error of 100 *independent* comparisons.
 # These come from 20 ratings. Draw the ten ratings of each word anew, with replacement, and see how far the share moves:
@@ -663,41 +600,28 @@ great, good = (torch.tensor(load_ratings()[word]) for word in ("great", "good"))
 index = torch.randint(10, (2, 4000, 10), generator=generator)
 margins = great[index[0]][:, :, None] - good[index[1]][:, None, :]
 spread = ((margins > 0) + (margins == 0) / 2).mean(dim=(1, 2)).std()
-print(
-    f"100 independent comparisons: ±{math.sqrt(0.83 * 0.17 / 100):.2f}   20 ratings: ±{spread:.2f}"
-)
-assert spread > 0.06
+independent = (0.83 * 0.17 / 100) ** 0.5
+print(f"100 independent comparisons: ±{independent:.2f}   20 ratings: ±{spread:.2f}")
+assert spread > 2 * independent
+
+# %% jupyter={"source_hidden": true} tags=["hide-input"]
+large = torch.tensor([100.0, 99.0], dtype=torch.float32)
+assert (large[0].exp() / large.exp().sum()).isnan()
+assert abs(preference_probability(*large) - 0.7311) < 1e-4
+z = torch.linspace(-8, 8, 10_001)
+assert (z.sigmoid() - torch.special.ndtr(z / 1.702)).abs().max() < 0.01
+
 
 # %% [markdown]
 # More than twice as uncertain. In preference data, look out for the same: ten comparisons by one person are not ten people.
 #
-# **"exp(r) / (exp(r) + exp(r')) gives nan."** Exponentials overflow, differences do not. Use σ.
-
-# %%
-large = torch.tensor([100.0, 99.0], dtype=torch.float32)
-print("equation 1 as it stands:", (large[0].exp() / large.exp().sum()).item())
-print(f"σ of the difference:     {preference_probability(*large):.4f}")
-assert (large[0].exp() / large.exp().sum()).isnan()
-
-# %% [markdown]
-# **"Why logistic and not normal noise?"** Normal noise gives Thurstone's model ([1927](https://doi.org/10.1037/h0070288)). Stretched by 1.702, the two curves
-# differ by less than one point in a hundred, so it takes very many comparisons to tell them apart. The logistic's
-# log-odds are a plain difference of rewards. In chapter 05 exactly that removes a sum that nobody could compute.
-
-# %%
-z = torch.linspace(-8, 8, 10_001)
-gap = (z.sigmoid() - torch.special.ndtr(z / 1.702)).abs().max()
-print(f"largest difference: {gap:.4f}")
-assert gap < 0.01
-
-
-# %% [markdown]
 # ## Exercises
-#
+
+# %% [markdown]
 # ### Exercise ★ · win_probability
 #
 # Write equation 1. `reward_a` and `reward_b` have shape (B,). Return the probability that each $a$ is preferred to its
-# $b$, shape (B,). Do not call `preference_probability`.
+# $b$, shape (B,). Do not call `preference_probability`. (3 minutes)
 
 # %%
 def win_probability(reward_a, reward_b):
@@ -716,11 +640,11 @@ check_win_probability(win_probability)
 # Training sees a list of comparisons, not a table. `rewards` has shape (n,). `winners` and `losers` are whole numbers
 # of shape (B,): in comparison $b$, item `winners[b]` beat item `losers[b]`. Return the gradient of
 # $-\sum_b \log \sigma(r_{\text{winner}} - r_{\text{loser}})$ with respect to `rewards`, shape (n,), by hand: no
-# autograd. An item can occur in many comparisons.
+# autograd. An item can occur in many comparisons. (10 minutes)
 
 # %%
 def reward_gradient(rewards, winners, losers):
-    """Rewards (n,), winners (B,) and losers (B,) to the gradient of the summed loss, (n,)."""
+    """Rewards (n,), winners (B,), losers (B,) to the summed loss's gradient, (n,)."""
     # YOUR CODE HERE
     raise NotImplementedError()
 
@@ -735,7 +659,7 @@ check_reward_gradient(reward_gradient)
 # The Plackett–Luce log-likelihood of many rankings at once. `rewards` has shape (n,). `rankings` has shape (B, K):
 # each row holds K different item numbers, best first; an item that is not in a row was not shown. Return the
 # log-probability of each row, shape (B,). Work with logarithms throughout, so that no exponential overflows.
-# (`torch.logcumsumexp` and `flip` make it two lines; a loop over K is fine.)
+# (`torch.logcumsumexp` and `flip` make it two lines; a loop over K is fine.) (12 minutes)
 
 # %%
 def ranking_logp(rewards, rankings):
@@ -751,48 +675,13 @@ check_ranking_logp(ranking_logp)
 # ## Quiz
 
 # %%
-widgets.Quiz(
-    "One reward model gives two responses to a prompt 7 and 6, another gives them −2 and −3. Do they disagree?",
-    {
-        "Yes: the second thinks that both are bad.": (
-            "A reward has no zero. Add 9 to the second model's rewards and it is the first."
-        ),
-        "No: they predict the same comparisons.": (
-            "Both differences are 1, and equation 1 reads nothing else: σ(1) = 0.73."
-        ),
-        "Yes: 7/6 is not 2/3.": "Ratios of rewards mean nothing. Ratios of exp(r) do: e^7/e^6 = e^−2/e^−3 = e.",
-    },
-    right="No: they predict the same comparisons.",
-)
+quiz("01", 1)
 
 # %%
-widgets.Quiz(
-    "a beats b at 3 : 1, and b beats c at 3 : 1. What does Bradley–Terry say for a against c?",
-    {
-        "3 : 1": "That would make b and c equal, and b beats c.",
-        "6 : 1": "Log-odds add, odds multiply: ln 3 + ln 3 = ln 9.",
-        "9 : 1": "Odds multiply along a chain, so a wins with probability 9/10.",
-        "9 : 7, from 3/4 · 3/4 = 9/16": "Probabilities do not multiply here: a, which beats b, would then beat c less often than b does.",
-    },
-    right="9 : 1",
-)
+quiz("01", 2)
 
 # %%
-widgets.Quiz(
-    "Everybody asked preferred every one of responses 1 to 3 to every one of responses 4 to 6. What is the fitted gap?",
-    {
-        "Large, the larger the more people were asked.": (
-            "It is infinite for any number of people: each comparison asks for more, none for less."
-        ),
-        "There is none: the likelihood rises without end as the gap grows.": (
-            "No chain of wins leads from 4–6 to 1–3. A bridge, or an assumption from outside, must decide."
-        ),
-        "Zero, since differences between groups cannot be compared.": (
-            "They were compared, and all went one way. Zero would predict half of the wins for each side."
-        ),
-    },
-    right="There is none: the likelihood rises without end as the gap grows.",
-)
+quiz("01", 3)
 
 # %% [markdown]
 # ## Recap

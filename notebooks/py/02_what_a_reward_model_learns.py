@@ -14,22 +14,21 @@
 #
 # | after this chapter you can | |
 # |---|---|
-# | derive the loss of a reward model (equation 2) and its gradient | 10 min |
+# | derive the loss of a reward model (equation 2) and its gradient | 13 min |
 # | train a GPT-2 with a scalar head, and judge its accuracy against the best possible | 10 min |
+# | say what agreement between raters tells about that best possible | 7 min |
 # | say which part of the reward no comparison can teach | 5 min |
-# | compute what flipped labels do to the margins | 8 min |
-# | show over-optimisation exactly | 10 min |
+# | compute what flipped labels do to the margins | 7 min |
+# | show over-optimisation exactly | 5 min |
 # | write the loss, the ceiling and the noisy margin yourself | 20 min |
 #
 # You need equation 1 from chapter 01. Equation 4, the policy that is best for a reward, is used once as a tool;
 # chapter 04 derives it.
 
 # %%
-import math
-
 import ipywidgets
+import pandas as pd
 import torch
-import torch.nn.functional as F
 
 from dpo_book import *
 from dpo_book import plots, widgets
@@ -38,17 +37,12 @@ from dpo_book.checks.reward import (
     check_noisy_margin,
     check_pair_loss,
 )
-from dpo_book.maths.exact import expected_reward
 from dpo_book.models.reward_model import rewards_of
+from dpo_book.quizzes import quiz
 from dpo_book.worlds.references import verdicts_reference
 from dpo_book.worlds.verdicts import draw_comparisons, verdicts
 
 setup(seed=0)
-
-
-def vector(*values):
-    return torch.tensor(values, dtype=torch.float64)
-
 
 # %% [markdown]
 # ## Three comparisons
@@ -58,13 +52,15 @@ def vector(*values):
 # **margin**. Look at the last column: what does the third pair cost?
 
 # %%
-chosen, rejected = vector(1.5, 0.2, -1.0), vector(-0.5, 0.2, 1.0)
+float64 = {"dtype": torch.float64}
+chosen = torch.tensor([1.5, 0.2, -1.0], **float64)
+rejected = torch.tensor([-0.5, 0.2, 1.0], **float64)
 margin = chosen - rejected
 p_win = preference_probability(chosen, rejected)
-print(" r_w    r_l   margin   σ(margin)   −log σ(margin)")
-for row in zip(chosen, rejected, margin, p_win, -p_win.log()):
-    print("{:4.1f}   {:4.1f}    {:4.1f}      {:.4f}        {:.4f}".format(*row))
+columns = {"r_w": chosen, "r_l": rejected, "margin": margin, "σ(margin)": p_win}
+table = pd.DataFrame(columns | {"−log σ(margin)": -p_win.log()})
 assert torch.allclose(-p_win.log(), reward_model_loss(chosen, rejected), atol=1e-12)
+table.round(4)
 
 # %% [markdown]
 # A model that finds the winner better pays little. One that cannot decide pays $\ln 2 = 0.6931$. One that is wrong pays
@@ -88,20 +84,20 @@ assert torch.allclose(-p_win.log(), reward_model_loss(chosen, rejected), atol=1e
 
 # %% tags=["eq-2"]
 generator = torch.Generator().manual_seed(0)
-r1, r2 = torch.randn(2, 1000, generator=generator, dtype=torch.float64)
+r1, r2 = torch.randn(2, 1000, generator=generator, **float64)
 z = torch.bernoulli(preference_probability(r1, r2), generator=generator)
-cross_entropy = F.binary_cross_entropy_with_logits(r1 - r2, z)  # line 3, averaged
+cross_entropy = torch.nn.functional.binary_cross_entropy_with_logits(r1 - r2, z)
 y_w, y_l = torch.where(z == 1, r1, r2), torch.where(z == 1, r2, r1)  # line 4
 equation_2 = reward_model_loss(y_w, y_l).mean()
-print(f"cross-entropy with logit m: {cross_entropy:.4f}    equation 2: {equation_2:.4f}")
+print(f"cross-entropy with logit m: {cross_entropy:.4f}   equation 2: {equation_2:.4f}")
 assert torch.isclose(cross_entropy, equation_2, rtol=0, atol=1e-12)
 
 # %% [markdown]
 # ### The gradient
 #
-# 6. $\frac{d}{dm} \left[-\log \sigma(m)\right] = -(1 - \sigma(m)) = -\sigma(-m)$. *(chain rule, $\sigma' = \sigma(1 - \sigma)$)*
+# 6. $\frac{d}{dm} \left[-\log \sigma(m)\right] = -(1 - \sigma(m)) = -\sigma(-m)$. *(chapter 01, fitting, line 3)*
 # 7. $\frac{\partial}{\partial r_w} = -\sigma(r_l - r_w)$ and $\frac{\partial}{\partial r_l} = +\sigma(r_l - r_w)$, with $r_w, r_l$ short for the two rewards. *(the margin is $r_w - r_l$)*
-# 8. $\nabla_\phi \mathcal{L}_R = -\mathbb{E}\left[\sigma(r_l - r_w)\, (\nabla_\phi r_w - \nabla_\phi r_l)\right]$. *(chain rule again, for the weights)*
+# 8. $\nabla_\phi \mathcal{L}_R = -\mathbb{E}\left[\sigma(r_l - r_w)\, (\nabla_\phi r_w - \nabla_\phi r_l)\right]$. *(chain rule, for the weights)*
 #
 # The winner is pushed up and the loser down, equally, and by the probability that the model gave to the wrong outcome.
 
@@ -112,7 +108,7 @@ by_hand = (rejected - chosen).sigmoid()  # line 7
 for m, a, b, h in zip(margin, up, down, by_hand):
     print(f"margin {m:4.1f}: autograd {a:7.4f} and {b:6.4f}   σ(r_l − r_w) = {h:.4f}")
 assert torch.allclose(up, -by_hand, rtol=0, atol=1e-12)
-assert torch.allclose(up + down, torch.zeros(3, dtype=torch.float64), rtol=0, atol=1e-12)
+assert torch.allclose(up + down, torch.zeros(3, **float64), rtol=0, atol=1e-12)
 
 # %% [markdown]
 # The last assert says that the two pushes cancel. Keep it in mind: the loss never asks a chosen and a rejected response to move
@@ -123,31 +119,32 @@ assert torch.allclose(up + down, torch.zeros(3, dtype=torch.float64), rtol=0, at
 # Let the judge see the same pair for ever, and let $y_1$ win with probability $p$.
 #
 # 9. The average loss is $-p \log \sigma(m) - (1 - p) \log \sigma(-m)$. *(line 2, with $p$ as the average of $z$)*
-# 10. Its derivative is $-p\, \sigma(-m) + (1 - p)\, \sigma(m) = \sigma(m) - p$. *(line 6, then $\sigma(-m) = 1 - \sigma(m)$)*
-# 11. It is zero where $\sigma(m) = p$, negative to the left of it and positive to the right ($\sigma$ rises), so this is the minimum: $m = \log \frac{p}{1 - p}$, and by equation 1 this is $r^*(x, y_1) - r^*(x, y_2)$. *($r^*$ is the true reward)*
-# 12. There the loss is $-p \log p - (1 - p) \log (1 - p)$, the entropy of the coin, which is not zero. *(line 11 put into line 9)*
+# 10. It is least where $\sigma(m) = p$, and there alone, so the best margin is $m = \log \frac{p}{1 - p}$. By equation 1 this is $r^*(x, y_1) - r^*(x, y_2)$. *(chapter 07 proves it; $r^*$ is the true reward)*
+# 11. There the loss is $-p \log p - (1 - p) \log (1 - p)$, the entropy of the coin, which is not zero. *(line 10 put into line 9)*
 #
-# So with endless data the best that a model can do, if it is able to, is to say the true margin of every pair, and the loss
-# has a **floor**. A search on a fine grid:
+# So with endless labels the best that a model can do, if it is able to, is to say the true margin of every pair, and the
+# loss has a **floor**. A search on a fine grid agrees:
 
 # %%
-grid = torch.linspace(-6, 6, 120_001, dtype=torch.float64)
-for true_margin in (0.5, 1.0, 3.0):
-    p = vector(true_margin).sigmoid()
-    average = p * -F.logsigmoid(grid) + (1 - p) * -F.logsigmoid(-grid)  # line 9
-    entropy = -(p * p.log() + (1 - p) * (1 - p).log()).item()
-    found = grid[average.argmin()].item()
-    print(
-        f"true margin {true_margin}: best {found:.4f}, loss there {average.min():.4f} = {entropy:.4f}"
-    )
-    assert abs(found - true_margin) < 1.1e-4 and abs(average.min() - entropy) < 1e-8
+grid = torch.linspace(-6, 6, 120_001, **float64)
+zero = torch.zeros_like(grid)
+for true_margin in torch.tensor([0.5, 1.0, 3.0], **float64):
+    p = true_margin.sigmoid()
+    wins, loses = reward_model_loss(grid, zero), reward_model_loss(zero, grid)
+    average = p * wins + (1 - p) * loses  # line 9
+    entropy = -(p * p.log() + (1 - p) * (1 - p).log())
+    found, least = grid[average.argmin()], average.min()
+    print(f"true margin {true_margin:.1f}: best {found:.4f},", end=" ")
+    print(f"loss there {least:.4f}, entropy {entropy:.4f}")
+    assert abs(found - true_margin) < 1.1e-4 and abs(least - entropy) < 1e-8
 
 # %% [markdown]
 # ## Train one
 #
 # The world is that of chapter 00: three prompts, 14,641 four-word verdicts to each, and VADER's score as true reward
-# $r^*$, from −2 to 2. The reference policy $\pi_{\text{ref}}$ writes like the critics. We draw pairs of its responses,
-# and a judge decides each by equation 1: a coin with $p = \sigma(r^*(x, y_1) - r^*(x, y_2))$.
+# $r^*$, from −2 to 2. The reference policy $\pi_{\text{ref}}$ writes like the critics. In this chapter it alone proposes:
+# both responses of a pair are its samples. A judge decides each pair once, by equation 1: a coin with
+# $p = \sigma(r^*(x, y_1) - r^*(x, y_2))$. Such a label is called **hard**.
 
 # %% tags=["nbval-ignore-output"]
 world, reference = verdicts(), verdicts_reference()
@@ -156,117 +153,163 @@ with torch.no_grad():
 p_ref = ref_logp.exp()
 pairs, _ = draw_comparisons(world, ref_logp, 10_000, "hard", seed=0, proposal=p_ref)
 held_out, _ = draw_comparisons(world, ref_logp, 5_000, "hard", seed=99, proposal=p_ref)
-pair = pairs[0]
-for name, ids in zip(("prompt", "chosen", "rejected"), pair[:3]):
+for name, ids in zip(("prompt", "chosen", "rejected"), pairs[0][:3]):
     print(f"{name:9} {world.tokenizer.decode(ids)}")
-assert len(pairs) == 10_000 and pair.chosen_probability == 1.0
+assert len(pairs) == 10_000 and pairs[0].chosen_probability == 1.0
 
 # %% [markdown]
 # The model is a GPT-2 that starts from the body of the reference. Its last layer, which gave one number for each
 # word of the vocabulary, is replaced by a **scalar head**: one number, read at the last token, the only place that has
-# seen the whole response.
+# seen the whole response. We train three: one; the same once more, with another random start of the head and the same pairs
+# in another order; and one that sees only the first 500 pairs, in as many steps.
 
 # %%
-names = {0: "10,000 pairs", 1: "10,000 pairs, once more"}
 OPTIONS = dict(learning_rate=1e-3, batch_size=64, steps=300)
 
 
 def learn(pairs, seed=0):
-    """A trained reward model: its rewards of all responses (P, N), and its last 30 losses."""
+    """A trained reward model: rewards of all responses (P, N), its last 30 losses."""
     model = build_reward_model(reference, seed)
     records = list(train_reward_model(model, pairs, RewardConfig(**OPTIONS, seed=seed)))
-    responses = world.response_ids.tolist()
-    rewards = torch.stack(
-        [rewards_of(model, [prompt] * len(responses), responses) for prompt in world.prompt_ids]
-    )
-    return rewards.double(), sum(record["loss"] for record in records[-30:]) / 30
+    responses, rewards = world.response_ids.tolist(), []
+    for prompt in world.prompt_ids:
+        rewards.append(rewards_of(model, [prompt] * len(responses), responses))
+    loss = sum(record["loss"] for record in records[-30:]) / 30
+    return torch.stack(rewards).double(), loss
 
 
 # %%
 learned, losses = {}, {}
-for seed, name in names.items():
-    learned[name], losses[name] = learn(pairs, seed)
+learned["10,000 pairs"], losses["10,000 pairs"] = learn(pairs)
+learned["once more"], losses["once more"] = learn(pairs, seed=1)
 learned["500 pairs"], losses["500 pairs"] = learn(pairs[:500])
 
 
 # %% [markdown]
-# Three models: one; the same once more, with another random start of the head and the same pairs in another order; and one
-# that sees only the first 500 pairs, in as many steps. Before we ask how good they are, we ask what "good" can mean.
-#
 # ## The Bayes ceiling
 #
+# Before we ask how good the three are, we ask what "good" can mean.
+#
 # The judge throws coins. Even someone who knows $r^*$ and always names the likelier winner is right only with
-# probability $\max(p, 1 - p)$. The average of that over pairs is the **Bayes ceiling**: no model can be expected to do better. We
-# compute it over *all* pairs, and the floor of line 12 with it.
+# probability $q = \max(p, 1 - p)$. The average of that over pairs is the **Bayes ceiling**: no model can be expected to do
+# better against the judge's labels of new pairs. We compute it over *all* pairs, and the floor of line 11 with it.
 
 # %%
 def over_all_pairs(f):
-    """The exact mean of f(p) over the pairs drawn: y_1 ~ π_ref, then y_2 ~ π_ref until it differs."""
+    """The exact mean of f(p): y_1 ~ π_ref, then y_2 ~ π_ref until it differs."""
     means = []
-    for q, reward in zip(p_ref, world.rewards):
+    for share, reward in zip(p_ref, world.rewards):
         level, of = reward.unique(return_inverse=True)  # few different rewards: 932
-        mass = torch.zeros_like(level).index_add(0, of, q)
+        mass = torch.zeros_like(level).index_add(0, of, share)
         value = f(preference_probability(level[:, None], level[None, :])) @ mass
-        itself = f(vector(0.5)) * q  # y_2 = y_1 must not count
-        means.append((q * (value[of] - itself) / (1 - q)).sum())
+        itself = f(torch.tensor(0.5, **float64)) * share  # y_2 = y_1 must not count
+        means.append((share * (value[of] - itself) / (1 - share)).sum())
     return torch.stack(means).mean().item()
 
 
-# %%
-def accuracy_of_the_best(p):
+def likelier(p):
     return torch.maximum(p, 1 - p)
 
 
-def loss_of_the_best(p):
-    return -(p * p.log() + (1 - p) * (1 - p).log())
-
-
-ceiling = over_all_pairs(accuracy_of_the_best)
-floor = over_all_pairs(loss_of_the_best)
-print(f"Bayes ceiling of the accuracy ≈ {ceiling:.3f}", end="    ")
+# %%
+ceiling = over_all_pairs(likelier)
+floor = over_all_pairs(lambda p: -(p * p.log() + (1 - p) * (1 - p).log()))
+print(f"Bayes ceiling of the accuracy ≈ {ceiling:.3f}")
 print(f"floor of the loss ≈ {floor:.3f} nats")
-assert 0.72 < ceiling < 0.78 and floor < math.log(2)
+assert abs(ceiling - 0.745) < 0.02 and floor < 0.6
+
 
 # %% [markdown]
-# That answers (a): about 75 %. Now the models, on 5,000 pairs that none has seen. An accuracy $a$ from $n$ pairs has the standard
-# error $\sqrt{a(1-a)/n}$. Equal rewards count half. Look also at the last two columns: the loss on new pairs, and on the
-# training's last ones.
+# That answers (a): about 75 %. Now the models. An **accuracy** means nothing before one has said *on which pairs* and
+# *against what*. Here are three: against the labels of 5,000 new pairs, which the ceiling is about; on the same pairs against
+# the *true order*, as if the judge never erred; and against the labels that the 500-pair model was trained on. From $n$ pairs
+# an accuracy $a$ has the standard error $\sqrt{a(1-a)/n}$, at most 0.007 for the first. Equal rewards count half. Look
+# for the numbers above the ceiling.
 
-# %%
-place = {tuple(prompt): i for i, prompt in enumerate(world.prompt_ids)}
-x = torch.tensor([place[tuple(pair.prompt)] for pair in held_out])
-won = torch.tensor([world.index(pair.chosen) for pair in held_out])
-lost = torch.tensor([world.index(pair.rejected) for pair in held_out])
-accuracies = {}
-for name, rewards in {"the true reward": world.rewards, **learned}.items():
-    m = rewards[x, won] - rewards[x, lost]
-    a = ((m > 0).double() + 0.5 * (m == 0).double()).mean().item()
-    accuracies[name], error = a, math.sqrt(a * (1 - a) / len(m))
-    seen = losses.get(name, math.nan)
-    print(f"{name:25} ≈ {a:.3f} ± {error:.3f}", end="   ")
-    print(
-        f"loss ≈ {-F.logsigmoid(m).mean():.2f}, in training",
-        f"≈ {seen:.2f}" if name in losses else "–",
-    )
+# %% tags=["nbval-ignore-output"]
+def places(pairs):
+    """Where the winners and the losers of pairs stand in a table of rewards (P, N)."""
+    x = [world.prompt_ids.index(pair.prompt) for pair in pairs]
+    won = [world.index(pair.chosen) for pair in pairs]
+    return (x, won), (x, [world.index(pair.rejected) for pair in pairs])
 
-# %%
-assert abs(accuracies["the true reward"] - ceiling) < 4 * 0.0062
-assert ceiling - 0.06 < accuracies["10,000 pairs"] < ceiling + 0.03
-assert accuracies["500 pairs"] < accuracies["10,000 pairs"] - 0.02
-assert losses["500 pairs"] < floor < losses["10,000 pairs"] + 0.1
+
+def accuracy(right, m):
+    return ((m * right > 0).double() + 0.5 * (m * right == 0)).mean().item()
+
+
+won, lost = places(held_out)
+seen_won, seen_lost = places(pairs[:500])
+true_order = (world.rewards[won] - world.rewards[lost]).sign()
+unequal = true_order != 0
+
+# %% tags=["nbval-ignore-output"]
+rows = {}
+for name, r in {"the true reward": world.rewards, **learned}.items():
+    m = r[won] - r[lost]
+    rows[name] = {
+        "new labels": accuracy(torch.ones_like(m), m),
+        "true order": accuracy(true_order[unequal], m[unequal]),
+        "500 training labels": accuracy(1.0, r[seen_won] - r[seen_lost]),
+        "loss, new": reward_model_loss(r[won], r[lost]).mean().item(),
+        "loss, training": losses.get(name),
+    }
+results = pd.DataFrame(rows).T
+results.round(3)
+
+# %% jupyter={"source_hidden": true} tags=["hide-input"]
+many, few = results.loc["10,000 pairs"], results.loc["500 pairs"]
+assert abs(results.loc["the true reward", "new labels"] - ceiling) < 4 * 0.0062
+assert results.loc["the true reward", "true order"] == 1
+assert ceiling - 0.06 < many["new labels"] < ceiling + 0.03
+assert few["new labels"] < many["new labels"] - 0.02
+assert few["500 training labels"] > ceiling + 0.05
+assert many["true order"] > ceiling + 0.05
+assert few["loss, training"] < floor - 0.1 and few["loss, new"] > floor + 0.08
+assert many["loss, training"] > floor - 0.1
 
 # %% [markdown]
-# The true reward may lie on either side of the ceiling, within its error: these are 5,000 coins. With 10,000 pairs the model
-# comes within a few points of the ceiling. Most of its errors are the judge's
-# coins. With 500 pairs it falls clearly below. And it gives itself away: its training loss is far under the floor,
-# which nobody can expect to reach on new pairs. It saw each pair some 38 times (300 steps of 64) and learned the coins by
-# heart; on new pairs its loss is hardly below the 0.69 of a model that knows nothing.
+# Against new labels the true reward may lie on either side of the ceiling, within its error: these are 5,000 coins. With
+# 10,000 pairs the model comes within six points of the ceiling, and most of what it misses there are the judge's coins:
+# against the true order it is right far more often. With 500 pairs it falls clearly below.
+#
+# And that model gives itself away. On its own training pairs it is right more often than the ceiling allows, and its training
+# loss is far under the floor: nobody can expect either on new pairs. It saw each pair some 38 times (300 steps of 64) and
+# learned the coins by heart. So when you meet an accuracy near 1 in a log, as in chapter 07, ask first: on pairs that the
+# model was trained on?
+#
+# ### What agreement between raters tells
+#
+# With people nobody knows $p$, so nobody knows the ceiling. What one can measure is how often two raters agree. If they are
+# independent draws with the same $p$, they agree on a pair with probability $p^2 + (1 - p)^2$, which is $q^2 + (1 - q)^2$.
+# It is tempting to solve $q^2 + (1 - q)^2 = A$ for "the" $q$, with $A$ the mean agreement. But $q$ differs from pair to pair:
+#
+# 12. $q^2 + (1 - q)^2 = \frac12 + 2\left(q - \frac12\right)^2$. *(multiply out both sides)*
+# 13. $A = \frac12 + 2\, \mathbb{E}\left[\left(q - \frac12\right)^2\right] \ge \frac12 + 2 \left(\mathbb{E}[q] - \frac12\right)^2$. *(the mean of a square is at least the square of the mean: Jensen; the rest is the variance of $q$)*
+# 14. So the ceiling $\mathbb{E}[q]$ is at most $\frac12 + \sqrt{(A - \frac12)/2}$, the solution with one $q$ for all. *(line 13 solved for $\mathbb{E}[q]$, which is at least ½)*
+# 15. And it is at least $A$. *(naming what another rater said is right with probability $A$; naming the likelier is never worse)*
+
+# %%
+agreement = over_all_pairs(lambda p: p**2 + (1 - p) ** 2)
+one_q = 0.5 + ((agreement - 0.5) / 2) ** 0.5
+print(f"two judges agree ≈ {agreement:.3f}")
+print(f"ceiling ≈ {ceiling:.3f}, one q for all ≈ {one_q:.3f}")
+line_13 = 0.5 + 2 * over_all_pairs(lambda p: (likelier(p) - 0.5) ** 2)
+assert abs(agreement - line_13) < 1e-5
+assert agreement < ceiling < one_q
+assert abs(one_q - 0.79) < 0.01 and abs(ceiling - 0.745) < 0.01
+
+# %% [markdown]
+# One $q$ for all says 0.79, and the ceiling of this world is 0.75. Agreement gives a bracket, from $A$ to line 14's
+# bound, and the bracket is as wide as pairs are unlike each other: easy ones near $q = 1$, coins near ½. It says nothing
+# about raters who do not share one $p$: two who copy from each other, or share a prejudice, agree more than that and teach a
+# model the prejudice; two groups with opposite tastes agree less, and each could be foretold better than by the bracket.
 #
 # ## Learned against true
 #
-# Accuracy counts signs. What about the numbers? The picture is for the prompt "the ending". Green are responses that the reference says at least
-# once in a thousand, grey all others. Learned rewards are shifted so that their mean under $\pi_{\text{ref}}$ is the true
-# one; the next section says why that is allowed. Look at grey against green.
+# Accuracy counts signs. What about the numbers? The picture is for the prompt "the ending". Green are responses that the
+# reference says at least once in a thousand, grey all others. Learned rewards are shifted so that their mean under
+# $\pi_{\text{ref}}$ is the true one; the next section says why that is allowed. Look at grey against green.
 
 # %%
 e = world.prompts.index("the ending")
@@ -274,228 +317,228 @@ e = world.prompts.index("the ending")
 
 def shifted(name):
     """Rewards of the ending's responses with the true mean under π_ref."""
-    gap = expected_reward(ref_logp[e], world.rewards[e]) - expected_reward(
-        ref_logp[e], learned[name][e]
-    )
-    return learned[name][e] + gap
+    mean_error = p_ref[e] @ (learned[name][e] - world.rewards[e])
+    return learned[name][e] - mean_error
 
 
-panels = {
-    n: (world.rewards[e].tolist(), shifted(n).tolist()) for n in ("10,000 pairs", "500 pairs")
-}
+shown = ("10,000 pairs", "500 pairs")
+panels = {name: (world.rewards[e].tolist(), shifted(name).tolist()) for name in shown}
 plots.learned_rewards(panels, p_ref[e].tolist())
 
 
-# %%
+# %% tags=["nbval-ignore-output"]
 def correlation(a, b, weight):
-    a, b = a - (weight * a).sum(), b - (weight * b).sum()
-    return ((weight * a * b).sum() / ((weight * a**2).sum() * (weight * b**2).sum()).sqrt()).item()
+    a, b = a - weight @ a, b - weight @ b
+    return ((weight * a) @ b / ((weight @ a**2) * (weight @ b**2)).sqrt()).item()
 
 
-equal = torch.full_like(p_ref[e], 1 / p_ref.shape[1])
-for name in panels:
-    by_ref, by_all = (correlation(world.rewards[e], learned[name][e], q) for q in (p_ref[e], equal))
-    print(
-        f"{name:12}: correlation ≈ {by_ref:.2f} weighted by π_ref, ≈ {by_all:.2f} over all responses"
-    )
-    assert by_ref > by_all + 0.1
+equal = torch.full_like(p_ref[e], 1 / len(world.responses))
+weights = {"weighted by π_ref": p_ref[e], "all alike": equal}
+rows = {}
+for name in shown:
+    against = world.rewards[e], learned[name][e]
+    rows[name] = {how: correlation(*against, weight) for how, weight in weights.items()}
+correlations = pd.DataFrame(rows).T.rename_axis("correlation with r*")
+correlations.round(2)
+
+# %% jupyter={"source_hidden": true} tags=["hide-input"]
+by_ref, by_all = correlations["weighted by π_ref"], correlations["all alike"]
+assert (by_ref > by_all + 0.1).all() and by_ref["10,000 pairs"] > 0.85
 
 # %% [markdown]
-# Where the reference speaks, the good model follows the dashed line, with flatter ends. The grey cloud is the rest: responses that were almost
-# never compared. There the model guesses. **A reward model is known to be right only where its comparisons came from.**
+# Where the reference speaks, the model from 10,000 pairs keeps close to the true order. The grey cloud is the rest: responses
+# that were almost never compared. There both models are clearly worse. **A reward model is known to be right only where its
+# comparisons came from.**
 #
 # ## The constant that cannot be learned
 #
 # Add any number $f(x)$ to all rewards of a prompt:
 #
-# 13. $(r_\phi(x, y_w) + f(x)) - (r_\phi(x, y_l) + f(x)) = r_\phi(x, y_w) - r_\phi(x, y_l)$. *(both responses have the same prompt)*
-# 14. So loss, gradient and accuracy stay the same. *(equation 2 reads only the margin)*
+# 16. $(r_\phi(x, y_w) + f(x)) - (r_\phi(x, y_l) + f(x)) = r_\phi(x, y_w) - r_\phi(x, y_l)$. *(both responses have the same prompt)*
+# 17. So loss, gradient and accuracy stay the same. *(equation 2 reads only the margin)*
 #
-# The cell adds 7, −50 and 1000 to the three prompts.
+# The first cell adds 7, −50 and 1000 to the three prompts. The second measures the **offset** of each model, the mean of
+# learned minus true reward under $\pi_{\text{ref}}$. Compare its columns; the first two models saw the same pairs.
 
 # %% tags=["eq-2"]
-rewards = learned["10,000 pairs"]
-moved = rewards + vector(7.0, -50.0, 1000.0)[:, None]
-before = reward_model_loss(rewards[x, won], rewards[x, lost])
-after = reward_model_loss(moved[x, won], moved[x, lost])
+r = learned["10,000 pairs"]
+moved = r + torch.tensor([[7.0], [-50.0], [1000.0]], **float64)
+before = reward_model_loss(r[won], r[lost])
+after = reward_model_loss(moved[won], moved[lost])
 print(f"largest change of the loss of any pair: {(before - after).abs().max():.4f}")
 assert torch.allclose(before, after, rtol=0, atol=1e-10)
 
-# %% [markdown]
-# The data do not determine the constant. But the network must say *some* number. The **offset** is the mean of learned minus true
-# reward under $\pi_{\text{ref}}$. Compare the three models; the first two saw the same pairs.
+# %% tags=["nbval-ignore-output"]
+offsets = {name: (p_ref * (r - world.rewards)).sum(1) for name, r in learned.items()}
+table = pd.DataFrame(offsets, index=world.prompts)
+table["correlation of the first two"] = [
+    correlation(learned["10,000 pairs"][i], learned["once more"][i], p_ref[i])
+    for i in range(len(world.prompts))
+]
+table.round(2)
 
-# %%
-first, second = (learned[name] for name in names.values())
-for i, prompt in enumerate(world.prompts):
-    offsets = [(p_ref[i] * (r[i] - world.rewards[i])).sum().item() for r in learned.values()]
-    agree = correlation(first[i], second[i], p_ref[i])
-    print(f"{prompt:10}: offsets", ", ".join(f"≈ {offset:.2f}" for offset in offsets), end="   ")
-    print(f"correlation of the first two ≈ {agree:.2f}")
-    assert max(offsets) - min(offsets) > 0.05 and agree > 0.9
+# %% jupyter={"source_hidden": true} tags=["hide-input"]
+spread = table[list(learned)].max(axis=1) - table[list(learned)].min(axis=1)
+assert (spread > 0.05).all() and (table["correlation of the first two"] > 0.9).all()
 
 # %% [markdown]
-# The first two agree about which response is better, to a correlation above 0.9; their constants differ by a few hundredths. The third
-# lies half a nat or more above them. Nothing in the data says who is right: the constant is whatever the start and the
-# way of the training left there. A learned reward of 1.3 means nothing on its own. Chapter 05 shows that no policy cares.
+# The first two agree about which response is better, to a correlation above 0.9; the constants of the three differ. Nothing
+# in the data says who is right: the constant is whatever the start and the way of the training left there. A learned reward
+# of 1.3 means nothing on its own. Chapter 05 shows that no policy cares.
 #
 # ## What label noise does
 #
 # A tired judge sometimes clicks the wrong button. Let a share $\varepsilon$ of all labels be **flipped**.
 #
-# 15. $p' = (1 - \varepsilon)\, p + \varepsilon\, (1 - p)$. *($y_1$ is labelled winner: it won and the label was kept, or it lost and the label was flipped)*
-# 16. The best margin is now $m' = \log \frac{p'}{1 - p'}$. *(line 11 with $p'$)*
-# 17. $m' \to \log \frac{1 - \varepsilon}{\varepsilon}$ as the true margin goes to infinity. *($p \to 1$, so $p' \to 1 - \varepsilon$)*
-# 18. The slope of $m'$ at true margin 0 is $1 - 2\varepsilon$. *(let $m$ be the true margin: $\frac{dm'}{dm} = \frac{dm'}{dp'} \cdot \frac{dp'}{dp} \cdot \frac{dp}{dm}$; at $p = p' = \frac{1}{2}$ these are $4$, $1 - 2\varepsilon$ and $\frac{1}{4}$)*
+# 18. $p' = (1 - \varepsilon)\, p + \varepsilon\, (1 - p)$. *($y_1$ is labelled winner: it won and the label was kept, or it lost and the label was flipped)*
+# 19. The best margin is now $m' = \log \frac{p'}{1 - p'}$. *(line 10 with $p'$)*
+# 20. $m' \to \log \frac{1 - \varepsilon}{\varepsilon}$ as the true margin goes to infinity. *($p \to 1$, so $p' \to 1 - \varepsilon$)*
+# 21. The slope of $m'$ at true margin 0 is $1 - 2\varepsilon$. *(let $m$ be the true margin: $\frac{dm'}{dm} = \frac{dm'}{dp'} \cdot \frac{dp'}{dp} \cdot \frac{dp}{dm}$; at $p = p' = \frac{1}{2}$ these are $4$, $1 - 2\varepsilon$ and $\frac{1}{4}$)*
 
 # %%
-true_margins = vector(0.001, 1.0, 2.0, 4.0, 20.0)
+true_margins = torch.tensor([0.001, 1.0, 2.0, 4.0, 20.0], **float64)
 
 
 def with_flips(margin, noise):
     p = margin.sigmoid()
-    return ((1 - noise) * p + noise * (1 - p)).logit()  # lines 15 and 16
+    return ((1 - noise) * p + noise * (1 - p)).logit()  # lines 18 and 19
 
 
+table = pd.DataFrame(index=true_margins[1:].tolist()).rename_axis("true margin")
 for noise in (0.0, 0.1, 0.3):
     m = with_flips(true_margins, noise)
-    print(f"ε = {noise}: ", "  ".join(f"{t:g} → {v:.4f}" for t, v in zip(true_margins[1:], m[1:])))
-    assert abs(m[0] / 0.001 - (1 - 2 * noise)) < 1e-5  # line 18
-    if noise:
-        assert abs(m[-1] - math.log((1 - noise) / noise)) < 1e-5  # line 17
+    table[f"ε = {noise}"] = m[1:].tolist()
+    assert abs(m[0] / 0.001 - (1 - 2 * noise)) < 1e-5  # line 21
+    end = torch.tensor((1 - noise) / noise if noise else torch.inf).log()
+    assert not noise or abs(m[-1] - end) < 1e-5  # line 20
+table.round(4)
 
 # %% [markdown]
-# One label in ten, and a true margin of 4 becomes 2. Large margins lose most. Look at the S on the left; on the right
-# at the lowest points of the two curves.
+# One label in ten, and a true margin of 4 becomes 2. Large margins lose most. In the figure, look at the S on the left; on the
+# right at the lowest points of the two curves. **Then move ε and the margin.** Where is the green curve at
+# $\varepsilon = 0.5$? Does the sign of the best margin ever change?
 
 # %%
 plots.noisy_labels(noise=0.1, margin=4.0)
-
-# %% [markdown]
-# **Move ε and the margin.** Where is the green curve at $\varepsilon = 0.5$? Does the sign of the best margin ever
-# change?
 
 # %%
 widgets.slider_figure(
     plots.noisy_labels,
     noise=ipywidgets.FloatSlider(value=0.1, min=0, max=0.5, step=0.01, description="ε"),
-    margin=ipywidgets.FloatSlider(value=4.0, min=-5, max=5, step=0.25, description="margin"),
+    margin=ipywidgets.FloatSlider(
+        value=4.0, min=-5, max=5, step=0.25, description="margin"
+    ),
 )
 
 # %% [markdown]
-# At one half the green curve lies flat on 0. Below one half the sign stays: noise makes a model timid, not wrong. But it does
-# more than shrink. Bradley–Terry margins
-# add up along a chain, and noisy ones do not. Here are three responses with rewards 4, 2, 0, and endlessly many labels.
+# At one half the green curve lies flat on 0. Below one half the sign stays: with endless labels noise makes a model timid,
+# not wrong. But it does more than shrink. Bradley–Terry margins add up along a chain, and noisy ones do not. Here are three
+# responses with rewards 4, 2, 0, and endlessly many labels.
 
 # %%
-r_true = vector(4.0, 2.0, 0.0)
+r_true = torch.tensor([4.0, 2.0, 0.0], **float64)
 margins = with_flips(r_true[:, None] - r_true[None, :], 0.1)
 fit = fit_rewards(margins.sigmoid())  # shares of wins, as if from endlessly many labels
-print(f"two steps: {margins[0, 1] + margins[1, 2]:.4f}    directly: {margins[0, 2]:.4f}")
+chain, direct = margins[0, 1] + margins[1, 2], margins[0, 2]
+print(f"two steps: {chain:.4f}    directly: {direct:.4f}")
 print(f"best single rewards, first − last: {fit[0] - fit[2]:.4f}")
-assert margins[0, 1] + margins[1, 2] > margins[0, 2] + 0.5
-assert margins[0, 2] < fit[0] - fit[2] < margins[0, 1] + margins[1, 2]
+assert direct < fit[0] - fit[2] < chain
 
 # %% [markdown]
-# No three numbers fit all three margins, and the best fit is a compromise. Does a GPT-2 feel it? We flip each of the 10,000 labels
-# with probability 0.2 and train again. The slope is that of learned over true reward, weighted by $\pi_{\text{ref}}$.
+# No three numbers fit all three margins, and the best fit is a compromise. Does a GPT-2 feel it? We flip each of the 10,000
+# labels with probability 0.2 and train again. The slope is that of learned over true reward, weighted by $\pi_{\text{ref}}$;
+# the accuracies are those of the 5,000 new pairs, whose labels are *not* flipped.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 flip = torch.rand(len(pairs), generator=generator) < 0.2
-turned = [Pair(p.prompt, p.rejected, p.chosen) if f else p for p, f in zip(pairs, flip.tolist())]
-learned["20 % flipped"], losses["20 % flipped"] = learn(turned)
-
-# %%
-slopes = {}
+turned = list(pairs)
+for i in flip.nonzero().flatten().tolist():
+    turned[i] = Pair(pairs[i].prompt, pairs[i].rejected, pairs[i].chosen)
+learned["20 % flipped"], _ = learn(turned)
+rows, t = {}, world.rewards[e] - p_ref[e] @ world.rewards[e]
 for name in ("10,000 pairs", "20 % flipped"):
-    t = world.rewards[e] - expected_reward(ref_logp[e], world.rewards[e])
-    slopes[name] = ((p_ref[e] * t * learned[name][e]).sum() / (p_ref[e] * t**2).sum()).item()
-    m = learned[name][x, won] - learned[name][x, lost]
-    accuracy = (m > 0).double().mean()
-    print(f"{name:13} slope ≈ {slopes[name]:.2f}, accuracy on clean pairs ≈ {accuracy:.3f}")
-assert slopes["20 % flipped"] < 0.6 * slopes["10,000 pairs"]
-assert accuracy > 0.62
+    r = learned[name]
+    m, slope = r[won] - r[lost], (p_ref[e] * t) @ r[e] / (p_ref[e] @ t**2)
+    rows[name] = {"slope": slope.item(), "new labels": accuracy(1.0, m)}
+flipped = pd.DataFrame(rows).T
+flipped.round(3)
+
+# %% jupyter={"source_hidden": true} tags=["hide-input"]
+clean, noisy = flipped.to_numpy()
+assert noisy[0] < 0.6 * clean[0] and noisy[1] > clean[1] - 0.06 and noisy[1] > 0.62
 
 # %% [markdown]
-# Line 18 foretells a factor of 0.6 for small margins and less for large ones. The slope falls to less than 0.6 of what
-# it was: large margins lose more, and 300 steps may not be enough to find the best fit. The accuracy loses little, because the order survives.
+# Line 21 foretells a factor of 0.6 for small margins and less for large ones, and the slope falls to less than 0.6 of what
+# it was. The accuracy loses a few points at most, because noise of this kind leaves the order alone.
 #
 # ## Over-optimisation, exactly
 #
 # Now please the model. Chapter 04 derives the policy that is best for a reward $r$ at a price $\beta$ for every nat of KL from the
 # reference (equation 4): $\pi_r \propto \pi_{\text{ref}}\, e^{r/\beta}$. Small $\beta$ means hard optimisation. We put the *learned*
 # reward in, for seventy values of $\beta$, and ask of each policy: what does the model promise, and what does the true
-# reward say? Both are measured as gain over the reference, so that the constant drops out.
+# reward say? Both are measured as gain over the reference, so that the constant drops out. The dashed line is the same with
+# the true reward in place of the learned one: no policy gains more at its KL. Look at where promise and truth part.
 
 # %%
 betas = torch.logspace(1.5, -2, 70).tolist()
 
 
 def gains(rewards):
-    """Optima of ``rewards`` for falling β: KL, promised gain, true gain, each a mean over prompts."""
-    rows = [(0.0, 0.0, 0.0)]
+    """Optima of ``rewards`` for falling β: their KL, promised gain and true gain."""
+    rows = []
     for beta in betas:
         logp = optimal_logp(ref_logp, rewards, beta)
-        gain = [
-            expected_reward(logp, r) - expected_reward(ref_logp, r)
-            for r in (rewards, world.rewards)
-        ]
-        rows.append(tuple(v.mean().item() for v in (kl_divergence(logp, ref_logp), *gain)))
+        row = [kl_divergence(logp, ref_logp)]
+        for r in (rewards, world.rewards):
+            row.append(((logp.exp() - p_ref) * r).sum(dim=1))  # E[r] less that of π_ref
+        rows.append([value.mean().item() for value in row])
     return tuple(zip(*rows))
 
 
-# %%
-curves = {name: gains(learned[name]) for name in panels}
+curves = {name: gains(learned[name]) for name in shown}
 frontier_kl, _, frontier_gain = gains(world.rewards)
-
-# %% [markdown]
-# The dashed line is the same with the true reward in place of the learned one: no policy gains more at its KL. Look at where the light line (the
-# promise) and the green line (the truth) part.
-
-# %%
 plots.promised_and_gained(curves, (frontier_kl, frontier_gain))
 
-# %%
+# %% tags=["nbval-ignore-output"]
+rows = {}
 for name, (kl, promise, gain) in curves.items():
     best = max(range(len(gain)), key=gain.__getitem__)
-    print(
-        f"{name:12}: at KL ≈ {kl[-1]:.2f} promised ≈ {promise[-1]:.2f}, gained ≈ {gain[-1]:.2f};",
-        end=" ",
-    )
-    print(f"most gained ≈ {gain[best]:.2f}, at KL ≈ {kl[best]:.2f}")
-gap = {name: promise[-1] - gain[-1] for name, (_, promise, gain) in curves.items()}
+    rows[name] = {"promised": promise[-1], "gained": gain[-1], "at KL": kl[-1]}
+    rows[name] |= {"most gained": gain[best], "there KL": kl[best]}
+ends = pd.DataFrame(rows).T.rename_axis("β = 0.01")
+ends.round(2)
+
+# %% jupyter={"source_hidden": true} tags=["hide-input"]
+gap, fallen = ends["promised"] - ends["gained"], ends["most gained"] - ends["gained"]
 assert gap["500 pairs"] > 0.3 and gap["500 pairs"] > gap["10,000 pairs"] + 0.3
-assert max(curves["500 pairs"][2]) > curves["500 pairs"][2][-1] + 0.01
+assert fallen["500 pairs"] > 0.01 and fallen["10,000 pairs"] < 0.1
 
 # %% [markdown]
-# With 10,000 pairs nothing breaks within this range: the true gain stays a little under the frontier and keeps rising. (The promise is even too low.
-# This model is timid: its slope was below 1.) With 500 pairs the promise is too high from the start. The true gain rises ever more slowly, has a peak,
-# and then falls, while the promise still rises. That answers (b): it rises, levels off, and then
-# falls. One says that the policy **over-optimises** the learned reward. [Gao et al.
-# 2022](https://arxiv.org/abs/2210.10760) saw this shape with large models, where a second, bigger reward model played
-# the truth; more comparisons and more parameters for the reward model made it milder.
+# With 10,000 pairs nothing breaks within this range: the true gain stays under the frontier, as it must, and ends at or near
+# its highest. With 500 pairs the model promises far more than there is. The true gain rises, has a peak, and then falls, while
+# the promise still rises. That answers (b): it rises, levels off, and then falls. One says that the policy
+# **over-optimises** the learned reward. [Gao et al. 2022](https://arxiv.org/abs/2210.10760) saw this shape with large
+# models, where a second, bigger reward model played the truth; more comparisons and more parameters for the reward model
+# made it milder. Chapter 09 shows that DPO, which has no reward model, is not spared.
 #
-# Why does it happen? Small $\beta$ seeks the largest *learned* reward, and the largest is found where the model errs upwards. Here are the
-# favourites of the 500-pair model, and what they are worth.
+# Why does it happen? Small $\beta$ seeks the largest *learned* reward, and the largest is found where the model errs upwards.
+# Here are the favourites of the 500-pair model, and what they are worth.
 
 # %% tags=["nbval-ignore-output"]
-rewards = shifted("500 pairs")
-print("learned   true   how often said by the reference")
-for i in rewards.argsort(descending=True)[:5].tolist():
-    said = p_ref[e, i].item()
-    print(f"  {rewards[i]:5.2f}  {world.rewards[e, i]:5.2f}   {said:.6f}   {world.responses[i]}")
+r = shifted("500 pairs")
+top = r.argsort(descending=True)[:5]
+columns = {"learned": r[top], "true": world.rewards[e, top], "π_ref": p_ref[e, top]}
+favourites = pd.DataFrame(columns, index=[world.responses[i] for i in top])
+favourites.round(6)
+
+# %% jupyter={"source_hidden": true} tags=["hide-input"]
+assert favourites["π_ref"].max() < 1e-3
+assert favourites["learned"].mean() > favourites["true"].mean() + 0.1
 
 # %% [markdown]
-# Some favourites are good, all are rare, and none is worth what the model says.
+# All are rare, and on average they are worth less than the model says.
 #
 # ## What could go wrong
-#
-# **"Only 72 % accuracy, the training failed."** Against which ceiling? With these judges nobody can expect more than 75 %.
-# For human labels the ceiling is unknown; how often two judges agree gives a hint. If each judge is right with probability $q$, they agree in
-# $q^2 + (1 - q)^2$ of pairs.
-#
-# **"The training loss is excellent."** The loss of a good model stays above the floor of line 12. A loss far below it, over
-# many pairs, is memory, as with the 500.
 #
 # **"My reward model reads the padding."** In a batch, short texts are filled up with padding, and the last *column* is not the last *token*.
 # The head must read the last token that is not padding. Padding must change nothing:
@@ -511,15 +554,22 @@ assert difference < 1e-5
 
 
 # %% [markdown]
+# **"Only 72 % accuracy, the training failed."** Against which ceiling? With these judges nobody can expect more than 75 %
+# on new labels. For human labels the ceiling is unknown, and agreement brackets it.
+#
+# **"The training loss is excellent."** On new pairs a good model stays above the floor of line 11. A loss far below it, over
+# many pairs, is memory, as with the 500.
+#
 # **"Prompt A has more reward than prompt B, so its answers are better."** Rewards of different prompts are shifted by different,
 # arbitrary $f(x)$. Only differences within a prompt mean something.
 #
 # ## Exercises
-#
+
+# %% [markdown]
 # ### Exercise ★ · pair_loss
 #
 # Write equation 2 before its average. `reward_chosen` and `reward_rejected` have shape (B,), one entry a pair. Return
-# shape (B,), in nats.
+# shape (B,), in nats. (4 minutes)
 
 # %%
 def pair_loss(reward_chosen, reward_rejected):
@@ -536,7 +586,8 @@ check_pair_loss(pair_loss)
 # ### Exercise ★★ · accuracy_ceiling
 #
 # Write the Bayes ceiling of a list of pairs. `reward_a` and `reward_b` are the *true* rewards of their responses, shape
-# (B,) each. A judge decides by equation 1. Return one number: the expected accuracy of someone who knows the true rewards.
+# (B,) each. A judge decides by equation 1. Return one number: the expected accuracy, against the judge's labels, of someone
+# who knows the true rewards. (6 minutes)
 
 # %%
 def accuracy_ceiling(reward_a, reward_b):
@@ -553,11 +604,11 @@ check_accuracy_ceiling(accuracy_ceiling)
 # ### Exercise ★★★ · noisy_margin
 #
 # A share `noise` of labels is flipped. `margin` holds true margins $r^*(x, y_1) - r^*(x, y_2)$, shape (B,). Return the margins
-# that minimise the expected loss under these labels, shape (B,). Try it without looking at `with_flips` above.
+# that minimise the expected loss under these labels, shape (B,). Try it without looking at `with_flips` above. (10 minutes)
 
 # %%
 def noisy_margin(margin, noise):
-    """True margins (B,) and a flip rate, a number, to the best margins under noise, (B,)."""
+    """True margins (B,) and a flip rate to the best margins under noise, (B,)."""
     # YOUR CODE HERE
     raise NotImplementedError()
 
@@ -569,38 +620,13 @@ check_noisy_margin(noisy_margin)
 # ## Quiz
 
 # %%
-widgets.Quiz(
-    "A reward model has a margin of 0 on every pair, before any training. What is its loss?",
-    {
-        "0": "That would need σ(margin) = 1, an infinite margin on the right side.",
-        "ln 2 ≈ 0.69": "σ(0) = 1/2 and −log(1/2) = ln 2: a coin, for every pair.",
-        "1/2": "That is σ(0), the probability; the loss is minus its logarithm.",
-    },
-    right="ln 2 ≈ 0.69",
-)
+quiz("02", 1)
 
 # %%
-widgets.Quiz(
-    "In each pair you add 5 to the reward of the chosen side, and nothing to the rejected side. What changes?",
-    {
-        "nothing: a constant cannot be seen": "Only the same constant for both responses of a prompt "
-        "cancels. This one does not.",
-        "every margin grows by 5": "The margin is chosen minus rejected. The loss sees this, and falls.",
-        "only the offset": "An offset is added to all responses of a prompt, chosen or not.",
-    },
-    right="every margin grows by 5",
-)
+quiz("02", 2)
 
 # %%
-widgets.Quiz(
-    "Half of the labels are flipped, at random. What does a reward model learn from endlessly many of them?",
-    {
-        "the true margins, only more slowly": "That is so only without noise. By line 15 every p' is now 1/2.",
-        "the true margins with the opposite sign": "That would need all labels flipped, ε = 1.",
-        "that all margins are 0": "p' = p/2 + (1 − p)/2 = 1/2 for every pair: the labels are coins.",
-    },
-    right="that all margins are 0",
-)
+quiz("02", 3)
 
 # %% [markdown]
 # ## Recap
@@ -611,7 +637,7 @@ widgets.Quiz(
 # | $-\log \sigma(r_w - r_l)$ | `reward_model_loss(reward_chosen, reward_rejected)` | (B,) | 2 |
 # | $\mathcal{L}_R$ | its `.mean()`; `train_reward_model(model, pairs, config)` makes it small | () | 2 |
 # | $p^*(y_1 \succ y_2 \mid x)$ | `preference_probability(reward_a, reward_b)` | (B,) | 1 |
-# | $\mathbb{E}[\max(p, 1 - p)]$ | `over_all_pairs(...)` on this page | () | Bayes ceiling |
+# | $\mathbb{E}[\max(p, 1 - p)]$ | `over_all_pairs(likelier)` on this page | () | Bayes ceiling |
 # | $\pi_r$ | `optimal_logp(ref_logp, reward, beta)` | (P, N) | 4 |
 #
 # A reward model learns differences, where it has seen comparisons, in units of the judge's noise. The constant and the rare

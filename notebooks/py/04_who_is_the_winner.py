@@ -12,25 +12,29 @@
 #
 # | after this chapter you can | |
 # |---|---|
-# | derive the optimal policy and prove that there is no other | 12 min |
-# | check it against gradient ascent, on 5 responses and on 14,641 | 8 min |
+# | derive the optimal policy and say why there is no other | 12 min |
+# | check it against gradient ascent, on 5 responses and on 14,641 | 11 min |
 # | say what $Z(x)$ is, and why nobody computes it for a real model | 6 min |
-# | read the reward–KL curve, whose slope is $\beta$ | 8 min |
+# | read the reward–KL curve, whose slope is $\beta$ | 13 min |
 # | say in which sense $\beta$ is a temperature | 4 min |
 # | write $\log Z$ and $\pi^*$ yourself, and find the $\beta$ for a budget of KL | 20 min |
 #
 # You need chapter 03's objective, which is recalled below, logarithms, and what a gradient is.
 
 # %%
-import math
-
 import ipywidgets
+import pandas as pd
 import torch
 
 from dpo_book import *
 from dpo_book import plots, widgets
-from dpo_book.checks.optimum import check_beta_for_kl, check_log_partition, check_optimal_logp
+from dpo_book.checks.optimum import (
+    check_beta_for_kl,
+    check_log_partition,
+    check_optimal_logp,
+)
 from dpo_book.maths.exact import expected_reward
+from dpo_book.quizzes import quiz
 from dpo_book.worlds.references import verdicts_reference
 from dpo_book.worlds.verdicts import verdicts
 
@@ -44,7 +48,8 @@ setup(seed=0)
 
 # %%
 words = ("superb", "good", "fine", "dull", "awful")
-ref = torch.tensor([0.05, 0.15, 0.40, 0.25, 0.15], dtype=torch.float64).log()  # log π_ref(y|x)
+p_ref = torch.tensor([0.05, 0.15, 0.40, 0.25, 0.15], dtype=torch.float64)
+ref = p_ref.log()  # log π_ref(y|x)
 reward = torch.tensor([2.0, 1.0, 0.0, -1.0, -2.0], dtype=torch.float64)  # r(x, y)
 beta = 1.0
 
@@ -59,16 +64,19 @@ beta = 1.0
 # Let four policies compete. Look at the last column.
 
 # %%
+mixed = ((ref.exp() + reward.softmax(0)) / 2).log()
 candidates = {
     "stay with π_ref": ref,
-    "only 'superb'": torch.tensor([1.0, 0.0, 0.0, 0.0, 0.0], dtype=torch.float64).log(),
+    "only 'superb'": torch.tensor([1.0, 0, 0, 0, 0], dtype=torch.float64).log(),
     "softmax(r)": reward.log_softmax(0),
-    "half π_ref, half softmax(r)": ((ref.exp() + reward.softmax(0)) / 2).log(),
+    "half π_ref, half softmax(r)": mixed,
 }
-print(f"{'':28} E[r]     KL   J = E[r] − β KL")
+rows = {}
 for name, logp in candidates.items():
-    e, kl = expected_reward(logp, reward), kl_divergence(logp, ref)
-    print(f"{name:28}{e:5.2f}  {kl:5.2f}  {kl_regularized_objective(logp, ref, reward, beta):6.2f}")
+    J = kl_regularized_objective(logp, ref, reward, beta)
+    rows[name] = [expected_reward(logp, reward), kl_divergence(logp, ref), J]
+columns = ["E[r]", "KL, nats", "J = E[r] − β KL"]
+pd.DataFrame.from_dict(rows, orient="index", columns=columns).astype(float).round(2)
 
 # %% [markdown]
 # Staying costs nothing and earns little. Always "superb" earns most and pays more than it earns. Something in between is
@@ -79,22 +87,15 @@ for name, logp in candidates.items():
 weight = ref.exp() * (reward / beta).exp()  # π_ref(y) e^{r(y)/β}
 Z = weight.sum()
 star = weight / Z
-print("          r    π_ref   π_ref·e^(r/β)   ÷ Z")
-for i in range(5):
-    print(
-        f"{words[i]:7} {reward[i]:4.0f}    {ref[i].exp():.2f}       {weight[i]:.4f}    {star[i]:.4f}"
-    )
-print(f"sum             {ref.exp().sum():.2f}   Z = {Z:.4f}    {star.sum():.4f}")
 assert torch.allclose(star.log(), optimal_logp(ref, reward, beta), atol=1e-12)
-
-# %%
 best = kl_regularized_objective(star.log(), ref, reward, beta)
-print(f"J of the recipe = {best:.4f}      log Z = {Z.log():.4f}")
-print(
-    f"likeliest word: {words[star.argmax()]}      softmax(r) of superb = {reward.softmax(0)[0]:.2f}"
-)
-assert all(kl_regularized_objective(c, ref, reward, beta) < best for c in candidates.values())
+print(f"Z = {Z:.4f}, log Z = {Z.log():.4f}, J of the recipe = {best:.4f}")
+for logp in candidates.values():
+    assert kl_regularized_objective(logp, ref, reward, beta) < best
 assert abs(best - beta * Z.log()) < 1e-12 and words[star.argmax()] == "good"
+assert abs(reward.softmax(0)[0] - 0.64) < 0.005
+columns = {"r": reward, "π_ref": ref.exp(), "π_ref·exp(r/β)": weight, "÷ Z": star}
+pd.DataFrame(columns, index=words).round(4)
 
 # %% [markdown]
 # The recipe beats all four, and its value is exactly $\beta \log Z$. There is the answer to the prediction: "superb" goes
@@ -124,7 +125,8 @@ assert abs(best - beta * Z.log()) < 1e-12 and words[star.argmax()] == "good"
 
 # %% tags=["eq-4"]
 generator = torch.Generator().manual_seed(0)
-logp = (2 * torch.randn(1000, 5, generator=generator, dtype=torch.float64)).log_softmax(-1)
+logits = 2 * torch.randn(1000, 5, generator=generator, dtype=torch.float64)
+logp = logits.log_softmax(-1)
 objective = kl_regularized_objective(logp, ref, reward, beta)
 line_3 = -beta * (logp.exp() * (logp - (ref + reward / beta))).sum(-1)
 to_star = kl_divergence(logp, optimal_logp(ref, reward, beta))
@@ -133,33 +135,15 @@ names = ("equation 3", "line 3", "line 7")
 for name, values in zip(names, (objective, line_3, line_7)):
     print(f"{name:10}", "  ".join(f"{value:7.4f}" for value in values[:6]), " ...")
     assert torch.allclose(values, objective, atol=1e-12)
+print(f"KL(π‖π*): smallest {to_star.min():.4f}, largest {to_star.max():.4f}")
+assert (to_star > 0).all() and (objective < best).all()
+
+
 
 # %% [markdown]
 # Now read line 7. $\beta \log Z$ does not depend on $\pi$. All that a policy can do is make $\mathrm{KL}[\pi \Vert \pi^*]$
-# small. What remains to be shown is that a KL is never below zero, and zero only for $\pi = \pi^*$.
+# small. And a KL is never below zero, and zero only for $\pi = \pi^*$: Gibbs' inequality, which chapter 03 proves.
 #
-# ### Gibbs' inequality
-#
-# 8. $\log t \le t - 1$ for every $t > 0$, with equality only at $t = 1$: the logarithm is concave, and $t - 1$ is its tangent at 1.
-# 9. $-\mathrm{KL}[\pi \Vert \pi^*] = \sum_y \pi(y) \log \frac{\pi^*(y)}{\pi(y)}$: the sum runs over the $y$ with $\pi(y) > 0$; the others add nothing.
-# 10. $\phantom{-\mathrm{KL}[\pi \Vert \pi^*]} \le \sum_y \pi(y) \left(\frac{\pi^*(y)}{\pi(y)} - 1\right)$: line 8 with $t = \pi^*(y)/\pi(y)$.
-# 11. $\phantom{-\mathrm{KL}[\pi \Vert \pi^*]} = \sum_y \pi^*(y) - \sum_y \pi(y) \le 1 - 1 = 0$: $\pi$ sums to 1, and $\pi^*$ to at most 1 over a part of the responses.
-#
-# Equality in line 10 asks for $t = 1$, that is $\pi(y) = \pi^*(y)$, wherever $\pi(y) > 0$. These probabilities then already
-# sum to 1, nothing is left for the other responses, and $\pi = \pi^*$.
-
-# %%
-t = torch.linspace(0.01, 5, 500, dtype=torch.float64)
-assert (t.log() <= t - 1 + 1e-12).all()
-distances = kl_divergence(logp, star.log())
-print(
-    f"KL(π‖π*) of 1000 random policies: smallest {distances.min():.4f}, largest {distances.max():.4f}"
-)
-print(f"KL(π*‖π*) = {kl_divergence(star.log(), star.log()):.4f}")
-assert (distances > 0).all() and abs(kl_divergence(star.log(), star.log())) < 1e-12
-
-
-# %% [markdown]
 # So the winner is $\pi^*$, alone, for every $\beta > 0$. With the prompt back in its place this is **equation 4**:
 #
 # $$\pi_r(y \mid x) = \frac{1}{Z(x)}\, \pi_{\text{ref}}(y \mid x) \exp\left(\frac{r(x, y)}{\beta}\right), \qquad
@@ -167,7 +151,8 @@ assert (distances > 0).all() and abs(kl_divergence(star.log(), star.log())) < 1e
 #
 # The index says that every reward $r$ has a winner of its own. Where only one reward is at work, as in this chapter, we write $\pi^*$. Later
 # $\pi^*$ is the winner for the true reward $r^*$, the one behind people's choices. Two results come with it. The best value is $J_\beta(\pi^*) = \beta \log Z(x)$. And every other
-# policy misses it by $\beta\, \mathrm{KL}[\pi \Vert \pi^*]$, no more and no less.
+# policy misses it by $\beta\, \mathrm{KL}[\pi \Vert \pi^*]$, no more and no less. All this is about *any* distribution over
+# the responses; a network with fewer free numbers than responses may not be able to be the winner (chapter 07).
 #
 # ## Does a search find the same?
 #
@@ -176,7 +161,7 @@ assert (distances > 0).all() and abs(kl_divergence(star.log(), star.log())) < 1e
 
 # %%
 def climb(start, ref_logp, reward, beta, rate, steps, optimizer=torch.optim.SGD):
-    """Gradient ascent on equation 3 over a table of logits: (objective by step, KL to π* by step), log π."""
+    """Gradient ascent on equation 3 over logits: (J, KL to π*) by step, and log π."""
     logits = start.clone().requires_grad_()
     ascent = optimizer([logits], lr=rate, maximize=True)
     star, history = optimal_logp(ref_logp, reward, beta), []
@@ -194,23 +179,18 @@ def climb(start, ref_logp, reward, beta, rate, steps, optimizer=torch.optim.SGD)
 # `star` is used to measure the distance only. We start at three places: at the reference, at a uniform policy, and at one
 # that says "awful" 96 times in 100. Look at where the three curves end.
 
-# %%
-awful = torch.tensor([0.01, 0.01, 0.01, 0.01, 0.96], dtype=torch.float64).log()
-starts = {"from π_ref": ref, "from uniform": torch.zeros_like(ref), "from 'awful'": awful}
-runs = {
-    name: climb(start, ref, reward, beta, rate=1.0, steps=500) for name, start in starts.items()
-}
-value = beta * log_partition(ref, reward, beta).item()
-plots.climbs({name: run for name, (run, _) in runs.items()}, value, "five responses, β = 1")
-
 # %% tags=["eq-4"]
-for name, (run, logp) in runs.items():
-    print(
-        f"{name:13} superb {logp[0].exp():.4f}   good {logp[1].exp():.4f}   J {run[0][-1]:.4f}",
-        end="",
-    )
-    print("   KL(π_θ‖π*) below 10^-9:", run[1][-1] < 1e-9)
-    assert run[1][-1] < 1e-9 and torch.allclose(logp.exp(), star, atol=1e-5)
+awful = torch.tensor([0.01, 0.01, 0.01, 0.01, 0.96], dtype=torch.float64).log()
+uniform = torch.zeros_like(ref).log_softmax(0)
+starts = {"from π_ref": ref, "from uniform": uniform, "from 'awful'": awful}
+runs = {}
+for name, start in starts.items():
+    runs[name], logp = climb(start, ref, reward, beta, rate=1.0, steps=500)
+    print(f"{name:13} superb {logp[0].exp():.4f}   good {logp[1].exp():.4f}", end="   ")
+    (*_, J), (*_, distance) = runs[name]
+    print(f"J {J:.4f}   KL(π_θ‖π*) below 10^-9: {distance < 1e-9}")
+    assert distance < 1e-9 and torch.allclose(logp.exp(), star, atol=1e-5)
+plots.climbs(runs, beta * Z.log().item(), "five responses, β = 1")
 
 # %% [markdown]
 # Left: all three stop at the dashed line, $\beta \log Z$. (The axis is stretched over the first ten steps, where most of
@@ -223,22 +203,20 @@ for name, (run, logp) in runs.items():
 # critics as the reference. The true reward $r^*$ is the opinion of a sentiment analyser. We take the prompt "the ending"
 # and one logit for each of its 14,641 responses.
 
-# %%
+# %% tags=["eq-4"]
 world, reference = verdicts(), verdicts_reference()
 with torch.no_grad():
     ref_logp = world.logp(reference).double()  # log π_ref(y|x), (3, 14641)
 x, x_ref, x_reward = "the ending", ref_logp[1], world.rewards[1]
-plain, plain_logp = climb(x_ref, x_ref, x_reward, 1.0, rate=5.0, steps=300)
-adam, adam_logp = climb(x_ref, x_ref, x_reward, 1.0, 0.1, 300, torch.optim.Adam)
+plain, _ = climb(x_ref, x_ref, x_reward, 1.0, rate=5.0, steps=300)
+adam, _ = climb(x_ref, x_ref, x_reward, 1.0, 0.1, 300, torch.optim.Adam)
 value = log_partition(x_ref, x_reward, 1.0).item()
-plots.climbs({"plain": plain, "Adam": adam}, value, f"{x}: 14,641 responses, β = 1")
-
-# %% tags=["eq-4"]
 print(f"{x}: J of π_ref ≈ {plain[0][0]:.2f}, β log Z ≈ {value:.2f}")
 print(f"plain: J ≈ {plain[0][-1]:.2f}, KL(π_θ‖π*) ≈ {plain[1][-1]:.3f}")
 print(f"Adam:  J ≈ {adam[0][-1]:.2f}, KL(π_θ‖π*) below 10^-8: {adam[1][-1] < 1e-8}")
 assert adam[1][-1] < 1e-8 and abs(adam[0][-1] - value) < 1e-8
 assert 0.01 < plain[1][-1] < 0.1
+plots.climbs({"plain": plain, "Adam": adam}, value, f"{x}: 14,641 responses, β = 1")
 
 
 # %% [markdown]
@@ -248,63 +226,56 @@ assert 0.01 < plain[1][-1] < 0.1
 #
 # ### The same winner by its gradient
 #
-# Chapter 03 found the gradient. In words: a response's logit rises if $A(y)$, its reward after its own price, is above
+# Chapter 03 found the gradient. In words: a response's logit rises if $R(y)$, its reward after its own price, is above
 # the average, and that average is $J$.
 #
-# 12. $\frac{\partial J_\beta}{\partial \theta_y} = \pi_\theta(y) \left(A(y) - J_\beta(\pi_\theta)\right)$ with $A(y) = r(y) - \beta \log \frac{\pi_\theta(y)}{\pi_{\text{ref}}(y)}$: chapter 03.
-# 13. $A(y) = J_\beta(\pi_\theta)$ for every $y$, wherever the gradient is zero: a softmax gives every response some probability, so the bracket must be zero.
-# 14. $\log \pi_\theta(y) = \log \pi_{\text{ref}}(y) + \frac{r(y)}{\beta} - \frac{J_\beta(\pi_\theta)}{\beta}$: line 13 with $A$ written out, solved for $\log \pi_\theta(y)$.
+# 8. $\frac{\partial J_\beta}{\partial \theta_y} = \pi_\theta(y) \left(R(y) - J_\beta(\pi_\theta)\right)$ with $R(y) = r(y) - \beta \log \frac{\pi_\theta(y)}{\pi_{\text{ref}}(y)}$: chapter 03.
+# 9. $R(y) = J_\beta(\pi_\theta)$ for every $y$, wherever the gradient is zero: a softmax gives every response some probability, so the bracket must be zero.
+# 10. $\log \pi_\theta(y) = \log \pi_{\text{ref}}(y) + \frac{r(y)}{\beta} - \frac{J_\beta(\pi_\theta)}{\beta}$: line 9 with $R$ written out, solved for $\log \pi_\theta(y)$.
 #
-# Line 14 is equation 4 again, and since probabilities sum to 1, $J/\beta$ can only be $\log Z$. So there is one place
-# where the climb can stop. Look at $A$ there, and at a place where it goes on.
+# Line 10 is equation 4 again, and since probabilities sum to 1, $J/\beta$ can only be $\log Z$. So there is one place
+# where the climb can stop. Look at $R$ there, and at a place where it goes on.
 
 # %%
 def after_price(logp):
-    return reward - beta * (logp - ref)  # A(y)
+    return reward - beta * (logp - ref)  # R(y)
 
 
 logits = torch.zeros(5, dtype=torch.float64, requires_grad=True)  # the uniform policy
 J = kl_regularized_objective(logits.log_softmax(0), ref, reward, beta)
 (gradient,) = torch.autograd.grad(J, logits)
 logp = logits.detach().log_softmax(0)
-print("gradient at uniform:", gradient)
-print("A(y) at uniform:    ", after_price(logp))
-print("A(y) at π*:         ", after_price(star.log()))
-assert torch.allclose(gradient, logp.exp() * (after_price(logp) - J.detach()), atol=1e-12)
+R = after_price(logp)
+columns = {"gradient, uniform": gradient, "R, uniform": R}
+assert torch.allclose(gradient, logp.exp() * (R - J.detach()), atol=1e-12)
 assert torch.allclose(after_price(star.log()), (beta * Z.log()).expand(5), atol=1e-12)
+pd.DataFrame(columns | {"R, π*": after_price(star.log())}, index=words).round(4)
 
 # %% [markdown]
 # At the optimum no response is worth more than another once its price is paid. Away from it, some are.
 #
-# Line 12 also says why the plain gradient crawls: the push on a response is multiplied by its probability. How many
-# responses are rare?
+# Line 8 also says why the plain gradient crawls: the push on a response is multiplied by its probability, and nearly all
+# responses are rare. Now divide the factor $\pi(y)$ away and step with rate $1/\beta$, from a uniform start. How many steps
+# does that take?
 
 # %%
 rare = x_ref.exp() < 1e-4
 print(f"responses with π_ref below 0.0001: ≈ {100 * rare.double().mean():.1f} % of all")
-print(f"their share of π_ref ≈ {x_ref.exp()[rare].sum():.2f}, of π* ", end="")
-print(f"≈ {optimal_logp(x_ref, x_reward, 1.0).exp()[rare].sum():.2f}")
-assert rare.double().mean() > 0.9 and x_ref.exp()[rare].sum() < 0.2
-
-# %% [markdown]
-# Nearly all are rare, together they count, and each alone is hardly pushed. Now divide the factor $\pi(y)$ away and step
-# with rate $1/\beta$. Look at how many steps that takes, from a uniform start.
-
-# %%
+print(f"their share of π_ref: ≈ {x_ref.exp()[rare].sum():.2f}")
 logp = torch.zeros_like(x_ref).log_softmax(0)
 J = kl_regularized_objective(logp, x_ref, x_reward, 1.0)
-A = x_reward - 1.0 * (logp - x_ref)
-one_step = (logp + (A - J) / 1.0).log_softmax(0)  # rate 1/β with β = 1
+R = x_reward - 1.0 * (logp - x_ref)
+one_step = (logp + (R - J) / 1.0).log_softmax(0)  # rate 1/β with β = 1
 distance = kl_divergence(one_step, optimal_logp(x_ref, x_reward, 1.0))
 print("KL(π‖π*) after one step below 10^-10:", bool(distance < 1e-10))
-assert distance < 1e-10
+assert distance < 1e-10 and rare.double().mean() > 0.9
 
 # %% [markdown]
-# One. $\log \pi + A/\beta = \log \pi + r/\beta - \log \pi + \log \pi_{\text{ref}}$: the policy we came from cancels, $J$ is the same for all and
+# One. $\log \pi + R/\beta = \log \pi + r/\beta - \log \pi + \log \pi_{\text{ref}}$: the policy we came from cancels, $J$ is the same for all and
 # goes in the softmax, and equation 4 remains. Reinforcement learning knows this direction as the
 # [natural policy gradient](https://papers.nips.cc/paper/2073-a-natural-policy-gradient). It arrives in one step
 # because every response has a free number of its own. In a GPT-2 all responses share the weights, and nobody can list
-# them, so it must learn from samples, step by step.
+# them, so it must learn from samples, step by step (chapter 08).
 #
 # ## What Z(x) is
 #
@@ -312,16 +283,14 @@ assert distance < 1e-10
 # of the *reference*, and $\beta \log Z(x)$ is the best value of the objective. Both differ from prompt to prompt. Look
 # at whose Z is smallest.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 log_Z = log_partition(ref_logp, world.rewards, 1.0)
-average, most = expected_reward(ref_logp, world.rewards), world.rewards.max(dim=1).values
-print("β = 1          Z(x)    E_ref[r*]   β log Z(x)   largest r*")
-for i, prompt in enumerate(world.prompts):
-    print(
-        f"{prompt:12} ≈ {log_Z[i].exp():.2f}     ≈ {average[i]:5.2f}       ≈ {log_Z[i]:.2f}       {most[i]:.4f}"
-    )
+average = expected_reward(ref_logp, world.rewards)
+most = world.rewards.max(dim=1).values
 assert (average < log_Z).all() and (log_Z < most).all()
 assert log_Z.argmin() == 1 and average.argmin() == 1
+columns = {"E_ref[r*]": average, "β log Z(x)": log_Z, "largest r*": most}
+pd.DataFrame({"Z(x)": log_Z.exp()} | columns, index=world.prompts).round(2)
 
 # %% [markdown]
 # The critics of this world pan the endings, so their praise is rare, and the best that one can do without straying far
@@ -338,13 +307,16 @@ assert log_Z.argmin() == 1 and average.argmin() == 1
 # $e^{2r/\beta}$, which is Z at $\beta/2$.
 
 # %%
-print(f"digits of 50257^100: {math.floor(100 * math.log10(50257)) + 1}")
 draws = {}
 for b in (10.0, 1.0, 0.3, 0.1, 0.05):
-    log_ratio = log_partition(x_ref, x_reward, b / 2) - 2 * log_partition(x_ref, x_reward, b)
+    log_Z1, log_Z2 = (log_partition(x_ref, x_reward, scale) for scale in (b, b / 2))
+    log_ratio = log_Z2 - 2 * log_Z1  # of E[w²] to E[w]²
     draws[b] = 100 * (log_ratio.exp().item() - 1)
     print(f"β = {b:5.2f}: draws for an error of 10 % in Z ≈ {draws[b]:9.1f}")
 assert draws[10.0] < 2 and draws[1.0] < 150 and draws[0.05] > 14_641
+
+# %% jupyter={"source_hidden": true} tags=["hide-input"]
+assert len(str(50257**100)) == 471
 
 # %% [markdown]
 # At $\beta = 10$ one or two draws do, as all weights are nearly equal. At $\beta = 0.05$ it takes more draws than there
@@ -355,32 +327,29 @@ assert draws[10.0] < 2 and draws[1.0] < 150 and draws[0.05] > 14_641
 #
 # What happens at the ends follows from equation 4. Call the largest reward $r_{\max}$.
 #
-# 15. $\pi^*(y) = \frac{\pi_{\text{ref}}(y)\, e^{-(r_{\max} - r(y))/\beta}}{\sum_z \pi_{\text{ref}}(z)\, e^{-(r_{\max} - r(z))/\beta}}$: equation 4, numerator and denominator divided by $e^{r_{\max}/\beta}$.
-# 16. $\beta \to 0$: every factor $e^{-(r_{\max} - r(y))/\beta}$ goes to 0, except for the best responses, where it is 1, so $\pi^*$ becomes $\pi_{\text{ref}}$ *among the best responses*.
-# 17. $\beta \to \infty$: every factor goes to $e^0 = 1$, so $\pi^*$ becomes $\pi_{\text{ref}}$.
+# 11. $\pi^*(y) = \frac{\pi_{\text{ref}}(y)\, e^{-(r_{\max} - r(y))/\beta}}{\sum_z \pi_{\text{ref}}(z)\, e^{-(r_{\max} - r(z))/\beta}}$: equation 4, numerator and denominator divided by $e^{r_{\max}/\beta}$.
+# 12. $\beta \to 0$: every factor $e^{-(r_{\max} - r(y))/\beta}$ goes to 0, except for the best responses, where it is 1, so $\pi^*$ becomes $\pi_{\text{ref}}$ *among the best responses*.
+# 13. $\beta \to \infty$: every factor goes to $e^0 = 1$, so $\pi^*$ becomes $\pi_{\text{ref}}$.
 #
-# Look at the last column: it moves between the two numbers that enclosed it above.
+# Look at the last column: it moves between the two numbers that enclosed it above. And above the table, look at what
+# happens if "good" is as good as "superb".
 
 # %%
-print("     β   π*(superb)    E[r]      KL   β log Z")
+rows = {}
 for b in (0.05, 0.2, 0.5, 1.0, 2.0, 10.0, 100.0):
     s = optimal_logp(ref, reward, b)
-    e, kl, top = (
-        expected_reward(s, reward),
-        kl_divergence(s, ref),
-        b * log_partition(ref, reward, b),
-    )
-    print(f"{b:6.2f}     {s[0].exp():.4f}    {e:5.2f}    {kl:.4f}    {top:5.2f}")
+    e, kl = expected_reward(s, reward).item(), kl_divergence(s, ref).item()
+    top = b * log_partition(ref, reward, b).item()
+    rows[b] = {"π*(superb)": s[0].exp().item(), "E[r]": e, "KL": kl, "β log Z": top}
     assert abs(e - b * kl - top) < 1e-10  # J(π*) = β log Z, at every β
-
-# %%
-cold, hot = optimal_logp(ref, reward, 0.01), optimal_logp(ref, reward, 1e4)
-assert abs(cold[0].exp() - 1) < 1e-8 and (hot.exp() - ref.exp()).abs().max() < 1e-3
-tie = torch.tensor(
-    [2.0, 2.0, 0.0, -1.0, -2.0], dtype=torch.float64
-)  # "good" is as good as "superb"
+tie = torch.tensor([2.0, 2.0, 0.0, -1.0, -2.0], dtype=torch.float64)  # good as superb
 shared = optimal_logp(ref, tie, 0.01).exp()
 print(f"a tie at β = 0.01: superb {shared[0]:.2f}, good {shared[1]:.2f}")
+pd.DataFrame.from_dict(rows, orient="index").rename_axis("β").round(4)
+
+# %% jupyter={"source_hidden": true} tags=["hide-input"]
+cold, hot = optimal_logp(ref, reward, 0.01), optimal_logp(ref, reward, 1e4)
+assert abs(cold[0].exp() - 1) < 1e-8 and (hot.exp() - ref.exp()).abs().max() < 1e-3
 assert torch.allclose(shared[:2], ref[:2].exp() / ref[:2].exp().sum(), atol=1e-8)
 
 # %% [markdown]
@@ -394,12 +363,12 @@ assert torch.allclose(shared[:2], ref[:2].exp() / ref[:2].exp().sum(), atol=1e-8
 # $\mathrm{KL}[\pi^* \Vert \pi_{\text{ref}}]$, and what it earns. Together they form a curve. Its slope has a surprise.
 # Write $s = 1/\beta$ and let $s$ grow:
 #
-# 18. $\frac{d}{ds} \log Z = \frac{1}{Z} \sum_y \pi_{\text{ref}}(y)\, e^{s r(y)}\, r(y) = \mathbb{E}_{\pi^*}[r]$: the chain rule, then equation 4.
-# 19. $\frac{d \pi^*(y)}{ds} = \pi^*(y)\left(r(y) - \mathbb{E}_{\pi^*}[r]\right)$: from $\log \pi^* = \log \pi_{\text{ref}} + s r - \log Z$ and line 18.
-# 20. $\frac{d}{ds} \mathbb{E}_{\pi^*}[r] = \sum_y r(y)\, \frac{d \pi^*(y)}{ds} = \mathbb{E}_{\pi^*}[r^2] - \mathbb{E}_{\pi^*}[r]^2 = \mathrm{Var}_{\pi^*}[r]$: line 19 put in.
-# 21. $\mathrm{KL}[\pi^* \Vert \pi_{\text{ref}}] = s\, \mathbb{E}_{\pi^*}[r] - \log Z$: average $\log(\pi^*/\pi_{\text{ref}}) = s r - \log Z$ over $\pi^*$.
-# 22. $\frac{d}{ds} \mathrm{KL}[\pi^* \Vert \pi_{\text{ref}}] = \mathbb{E}_{\pi^*}[r] + s \mathrm{Var}_{\pi^*}[r] - \mathbb{E}_{\pi^*}[r] = s \mathrm{Var}_{\pi^*}[r]$: the product rule on line 21, then lines 18 and 20.
-# 23. $\frac{d\, \mathbb{E}_{\pi^*}[r]}{d\, \mathrm{KL}} = \frac{\mathrm{Var}_{\pi^*}[r]}{s \mathrm{Var}_{\pi^*}[r]} = \frac{1}{s} = \beta$: line 20 divided by line 22. (If all rewards are equal the variance is 0, and the curve is one point.)
+# 14. $\frac{d}{ds} \log Z = \frac{1}{Z} \sum_y \pi_{\text{ref}}(y)\, e^{s r(y)}\, r(y) = \mathbb{E}_{\pi^*}[r]$: the chain rule, then equation 4.
+# 15. $\frac{d \pi^*(y)}{ds} = \pi^*(y)\left(r(y) - \mathbb{E}_{\pi^*}[r]\right)$: from $\log \pi^* = \log \pi_{\text{ref}} + s r - \log Z$ and line 14.
+# 16. $\frac{d}{ds} \mathbb{E}_{\pi^*}[r] = \sum_y r(y)\, \frac{d \pi^*(y)}{ds} = \mathbb{E}_{\pi^*}[r^2] - \mathbb{E}_{\pi^*}[r]^2 = \mathrm{Var}_{\pi^*}[r]$: line 15 put in.
+# 17. $\mathrm{KL}[\pi^* \Vert \pi_{\text{ref}}] = s\, \mathbb{E}_{\pi^*}[r] - \log Z$: average $\log(\pi^*/\pi_{\text{ref}}) = s r - \log Z$ over $\pi^*$.
+# 18. $\frac{d}{ds} \mathrm{KL}[\pi^* \Vert \pi_{\text{ref}}] = \mathbb{E}_{\pi^*}[r] + s \mathrm{Var}_{\pi^*}[r] - \mathbb{E}_{\pi^*}[r] = s \mathrm{Var}_{\pi^*}[r]$: the product rule on line 17, then lines 14 and 16.
+# 19. $\frac{d\, \mathbb{E}_{\pi^*}[r]}{d\, \mathrm{KL}} = \frac{\mathrm{Var}_{\pi^*}[r]}{s \mathrm{Var}_{\pi^*}[r]} = \frac{1}{s} = \beta$: line 16 divided by line 18. (If all rewards are equal the variance is 0, and the curve is one point.)
 #
 # The cell lets autograd take all three derivatives, at $\beta = 0.5$.
 
@@ -437,39 +406,39 @@ assert abs(strayed - kl_divergence(p.log(), ref)) < 1e-10
 # %%
 def trace(ref_logp, reward):
     """(KL, reward) of the reference, then of the winners of falling β."""
-    winners = [ref_logp] + [optimal_logp(ref_logp, reward, 10 ** (2 - i / 20)) for i in range(70)]
-    winners = torch.stack(winners)
-    return kl_divergence(winners, ref_logp).tolist(), expected_reward(winners, reward).tolist()
+    betas = [10 ** (2 - i / 20) for i in range(70)]
+    winners = [ref_logp, *(optimal_logp(ref_logp, reward, b) for b in betas)]
+    return place(torch.stack(winners), ref_logp, reward)
+
+
+def place(logp, ref_logp, reward):
+    kl, earned = kl_divergence(logp, ref_logp), expected_reward(logp, reward)
+    return kl.tolist(), earned.tolist()
 
 
 generator = torch.Generator().manual_seed(1)
 spread = 3 * torch.rand(600, 1, generator=generator, dtype=torch.float64)
-random = ref + spread * torch.randn(600, 5, generator=generator, dtype=torch.float64)
-random = random.log_softmax(-1)
-cloud = (kl_divergence(random, ref).tolist(), expected_reward(random, reward).tolist())
+noise = torch.randn(600, 5, generator=generator, dtype=torch.float64)
+random = (ref + spread * noise).log_softmax(-1)
+others = {"random policies": place(random, ref, reward)}
+tables = {"five words": (words, ref, reward, trace(ref, reward), others)}
+
 
 # %%
-tables = {"five words": (words, ref, reward, trace(ref, reward), {"random policies": cloud})}
-
-
 def winner_at(beta, of="five words"):
     responses, ref_logp, reward, curve, others = tables[of]
     star = optimal_logp(ref_logp, reward, beta)
-    point = (kl_divergence(star, ref_logp).item(), expected_reward(star, reward).item())
-    top = star.argsort(descending=True)[:10] if len(star) > 10 else torch.arange(len(star))
-    names, before, after = [responses[i] for i in top], ref_logp[top].exp(), star[top].exp()
+    top = star.argsort(descending=True)[:10] if len(star) > 10 else torch.arange(5)
+    before, after = ref_logp[top].exp(), star[top].exp()
+    point = place(star, ref_logp, reward)
+    names = [responses[i] for i in top]
     return plots.optimal_curve(names, before, after, curve, point, beta, others)
 
 
-winner_at(1.0)
-
-# %%
-above = 0
 for b in (0.1, 0.3, 1.0, 3.0):
-    ceiling = b * log_partition(ref, reward, b) + b * kl_divergence(random, ref)
-    above += (expected_reward(random, reward) > ceiling + 1e-12).sum().item()
-print("random policies above a tangent:", above, "of", len(random))
-assert above == 0
+    line = b * log_partition(ref, reward, b) + b * kl_divergence(random, ref)
+    assert (expected_reward(random, reward) <= line + 1e-12).all()
+winner_at(1.0)
 
 # %% [markdown]
 # None is above. The curve is steep at first and flattens: near the reference much reward is cheap, and the last bit of it
@@ -477,7 +446,7 @@ assert above == 0
 #
 # ## The temperature view
 #
-# 24. $\log \pi^*(y) = \frac{r(y) + \beta \log \pi_{\text{ref}}(y)}{\beta} - \log Z$: equation 4 in logarithms, the first two terms over a common $\beta$.
+# 20. $\log \pi^*(y) = \frac{r(y) + \beta \log \pi_{\text{ref}}(y)}{\beta} - \log Z$: equation 4 in logarithms, the first two terms over a common $\beta$.
 #
 # That is a softmax at temperature $\beta$. Its scores are the rewards, plus $\beta$ times the reference's log-probability
 # as a bonus for what is usual. Two special cases make it plain. A *uniform* reference drops out, and $\pi^* =
@@ -486,12 +455,13 @@ assert above == 0
 # $\beta/(\beta + c)$.
 
 # %%
-uniform = torch.zeros_like(ref).log_softmax(0)
 b, c = 0.5, 0.25
-assert torch.allclose(optimal_logp(uniform, reward, b).exp(), (reward / b).softmax(0), atol=1e-12)
 temperature = b / (b + c)
-assert torch.allclose(optimal_logp(ref, c * ref, b), (ref / temperature).log_softmax(0), atol=1e-12)
-print(f"r = c log π_ref with c = {c}, β = {b}: π* is π_ref at temperature {temperature:.4f}")
+own_taste, colder = optimal_logp(ref, c * ref, b), (ref / temperature).log_softmax(0)
+print(f"r = {c} log π_ref, β = {b}: π* is π_ref at temperature {temperature:.4f}")
+assert torch.allclose(own_taste, colder, atol=1e-12)
+plain_softmax = optimal_logp(uniform, reward, b).exp()
+assert torch.allclose(plain_softmax, (reward / b).softmax(0), atol=1e-12)
 
 # %% [markdown]
 # But for other rewards, lowering the temperature of the reference is *not* lowering $\beta$. Here is the ending again,
@@ -500,20 +470,17 @@ print(f"r = c log π_ref with c = {c}, β = {b}: π* is π_ref at temperature {t
 
 # %%
 tempered = "π_ref at other temperatures"
-temperatures = torch.logspace(0.48, -0.52, 25, dtype=torch.float64)[:, None]  # 3.0 to 0.3
+temperatures = torch.logspace(0.48, -0.52, 25, dtype=torch.float64)[:, None]  # 3 to 0.3
 for prompt, its_ref, its_r in zip(world.prompts, ref_logp, world.rewards):
-    family = (its_ref / temperatures).log_softmax(-1)
-    dots = (kl_divergence(family, its_ref).tolist(), expected_reward(family, its_r).tolist())
-    tables[prompt] = (world.responses, its_ref, its_r, trace(its_ref, its_r), {tempered: dots})
-
-winner_at(1.0, x)
-
-# %%
+    dots = place((its_ref / temperatures).log_softmax(-1), its_ref, its_r)
+    its_curve = trace(its_ref, its_r)
+    tables[prompt] = (world.responses, its_ref, its_r, its_curve, {tempered: dots})
 hot, *_, cold = tables[x][4][tempered][1]
 winner = expected_reward(optimal_logp(x_ref, x_reward, 1.0), x_reward)
-print(f"expected reward: T = 3 ≈ {hot:.2f}, T = 1 ≈ {average[1]:.2f}, T = 0.3 ≈ {cold:.2f}")
-print(f"                 π* at β = 1 ≈ {winner:.2f}")
+print(f"expected reward: T = 3 ≈ {hot:.2f}, T = 1 ≈ {average[1]:.2f}", end=", ")
+print(f"T = 0.3 ≈ {cold:.2f}; π* at β = 1 ≈ {winner:.2f}")
 assert cold < average[1] < hot < winner - 0.5
+winner_at(1.0, x)
 
 # %% [markdown]
 # Neither heat nor cold brings it near the curve. A colder reference says more of what it said already, and here that is
@@ -525,8 +492,10 @@ assert cold < average[1] < hot < winner - 0.5
 # %%
 widgets.slider_figure(
     winner_at,
-    beta=ipywidgets.FloatLogSlider(value=1.0, base=10, min=-1.3, max=1, step=0.05, description="β"),
-    of=ipywidgets.Dropdown(options=list(tables), value="five words", description="responses"),
+    beta=ipywidgets.FloatLogSlider(
+        value=1.0, min=-1.3, max=1, step=0.05, description="β"
+    ),
+    of=ipywidgets.Dropdown(options=list(tables), description="responses"),
 )
 
 # %% [markdown]
@@ -536,50 +505,49 @@ widgets.slider_figure(
 # *divides* the reward in equation 4: large $\beta$, little change. It is not a scale of the objective either.
 # Multiply the whole objective by 7 and the winner stays; multiply rewards *and* $\beta$ by 7 and it stays; multiply only
 # $\beta$ and it moves.
+#
+# **"With enough reward it will say it."** Not if the reference never does. The tilt *multiplies*, and $0 \cdot e^{r/\beta}
+# = 0$ whatever $r$ is. In the last line "superb" has reward 1000 and reference probability 0.
 
 # %%
 both = optimal_logp(ref, 7 * reward, 7 * beta).exp()
 only_beta = optimal_logp(ref, reward, 7 * beta).exp()
-print(f"π*(superb): {star[0]:.4f}, reward and β times 7: {both[0]:.4f}, only β: {only_beta[0]:.4f}")
+print(f"π*(superb): {star[0]:.4f}, reward and β times 7: {both[0]:.4f}", end=", ")
+print(f"only β: {only_beta[0]:.4f}")
 assert torch.allclose(both, star, atol=1e-12) and (only_beta - star).abs().max() > 0.1
 
-# %% [markdown]
-# **"With enough reward it will say it."** Not if the reference never does. The tilt *multiplies*, and $0 \cdot e^{r/\beta}
-# = 0$ whatever $r$ is. Let "superb" have reward 1000 and reference probability 0:
-
-# %%
 never = torch.tensor([0.0, 0.2, 0.4, 0.25, 0.15], dtype=torch.float64).log()
 lured = torch.tensor([1000.0, 1.0, 0.0, -1.0, -2.0], dtype=torch.float64)
-print(f"π*(superb) = {optimal_logp(never, lured, beta)[0].exp():.4f}")
+print(f"never said, reward 1000: {optimal_logp(never, lured, beta)[0].exp():.4f}")
 assert optimal_logp(never, lured, beta)[0].exp() == 0
 
 # %% [markdown]
 # **"I divided by Z and my policy still does not sum to 1."** Every prompt has a Z of its own. One Z for a whole batch is
-# wrong for every prompt in it:
-
-# %%
-one_Z = ref_logp + world.rewards - log_Z.mean()
-print("sums with one Z for all prompts: ", "  ".join(f"≈ {p:.2f}" for p in one_Z.exp().sum(dim=1)))
-assert (one_Z.exp().sum(dim=1) - 1).abs().min() > 0.01
-
-# %% [markdown]
+# wrong for every prompt in it.
+#
 # **"exp(r/β) is inf."** At $\beta = 0.01$ a reward of 2 gives $e^{200}$, and single precision ends near $e^{88.7}$. Stay in
-# logarithms: `torch.logsumexp` subtracts the largest exponent first, as line 15 does.
+# logarithms: `torch.logsumexp` subtracts the largest exponent first, as line 11 does.
 
 # %%
+one_Z = (ref_logp + world.rewards - log_Z.mean()).exp().sum(dim=1)
+print("sums with one Z for all:", " ".join(f"≈ {total:.2f}" for total in one_Z))
 r32, ref32 = reward.float(), ref.float()
 naive = (ref32.exp() * (r32 / 0.01).exp()).sum().log()
-print(f"log of the sum of exp: {naive:.4f}   logsumexp: {log_partition(ref32, r32, 0.01):.4f}")
-assert naive.isinf() and abs(log_partition(ref, reward, 0.01) - (200 + math.log(0.05))) < 1e-8
+stable = log_partition(ref32, r32, 0.01)
+print(f"log of the sum of exp: {naive:.1f}   logsumexp: {stable:.1f}")
+exact = 200 + torch.tensor(0.05, dtype=torch.float64).log()
+assert naive.isinf() and abs(log_partition(ref, reward, 0.01) - exact) < 1e-8
+assert (one_Z - 1).abs().min() > 0.01
 
 
 # %% [markdown]
 # ## Exercises
-#
+
+# %% [markdown]
 # ### Exercise ★ · my_log_partition
 #
 # Write $\log Z(x)$ for P prompts at once. `ref_logp` is $\log \pi_{\text{ref}}(y \mid x)$, shape (P, N): P prompts, N
-# responses each. `reward` has the same shape, `beta` is a number. Return shape (P,).
+# responses each. `reward` has the same shape, `beta` is a number. Return shape (P,). (4 minutes)
 
 # %%
 def my_log_partition(ref_logp, reward, beta):
@@ -596,7 +564,7 @@ check_log_partition(my_log_partition)
 # ### Exercise ★★ · my_optimal_logp
 #
 # Write equation 4 in logarithms: $\log \pi^*(y \mid x)$. Arguments as before, all of shape (P, N). Return shape (P, N); every
-# row's exponentials sum to 1.
+# row's exponentials sum to 1. (4 minutes)
 
 # %%
 def my_optimal_logp(ref_logp, reward, beta):
@@ -613,14 +581,14 @@ check_optimal_logp(my_optimal_logp)
 # ### Exercise ★★★ · beta_for_kl
 #
 # Often it is not $\beta$ that is given but a budget: "stray by 0.5 nats, no more". Find the $\beta$ whose winner has
-# $\mathrm{KL}[\pi^* \Vert \pi_{\text{ref}}]$ = `target`. There is no formula, but line 22 says that the KL only grows
+# $\mathrm{KL}[\pi^* \Vert \pi_{\text{ref}}]$ = `target`. There is no formula, but line 18 says that the KL only grows
 # with $s = 1/\beta$, so it only falls as $\beta$ grows. So search by halving: keep `low, high = 1e-3, 1e3` around the answer, try
 # `middle = (low * high) ** 0.5`, and replace one of the two, sixty times. `ref_logp` and `reward` have shape (N,), `target` is
-# a number, and so is the result. `optimal_logp` and `kl_divergence` are there to be used.
+# a number, and so is the result. `optimal_logp` and `kl_divergence` are there to be used. (12 minutes)
 
 # %%
 def beta_for_kl(ref_logp, reward, target):
-    """The β whose optimum has KL(π*‖π_ref) = target: (N,), (N,) and a number give a number."""
+    """The β whose optimum has KL(π*‖π_ref) = target: (N,), (N,), number to number."""
     # YOUR CODE HERE
     raise NotImplementedError()
 
@@ -632,43 +600,13 @@ check_beta_for_kl(beta_for_kl)
 # ## Quiz
 
 # %%
-widgets.Quiz(
-    "Two responses have the same reward. The reference says the first three times as often as the "
-    "second. What are their odds under π* at β = 0.01?",
-    {
-        "1 to 1": "That would need a uniform reference. Equal rewards tilt equally; the tilt cannot make "
-        "up for unequal starts.",
-        "3 to 1": "Both probabilities are multiplied by the same e^(r/β) and divided by the same Z. "
-        "Their ratio stays, at every β.",
-        "all to the first": "A small β pushes towards more reward, and neither of the two has more.",
-    },
-    right="3 to 1",
-)
+quiz("04", 1)
 
 # %%
-widgets.Quiz(
-    "β = 0.5, and your policy has KL(π‖π*) = 0.2 nats. By how much does it miss the best objective?",
-    {
-        "0.1": "By line 7 the gap is β KL(π‖π*) = 0.5 · 0.2, exactly.",
-        "0.2": "The KL enters the objective with the price β in front of it.",
-        "0.4": "The gap is β times the KL; this divides by β.",
-        "one cannot know without the rewards": "Line 7 needs them only for β log Z, which is the same "
-        "for every policy and drops out of the gap.",
-    },
-    right="0.1",
-)
+quiz("04", 2)
 
 # %%
-widgets.Quiz(
-    "You halve all rewards and you halve β. What happens to π*?",
-    {
-        "nothing": "Only r/β stands in equation 4, and it has not changed. A β means something only "
-        "together with the scale of the reward.",
-        "it moves towards π_ref": "Halving the rewards alone would do that. Halving β undoes it.",
-        "it moves towards the best response": "Halving β alone would do that. Halving the rewards undoes it.",
-    },
-    right="nothing",
-)
+quiz("04", 3)
 
 # %% [markdown]
 # ## Recap

@@ -8,7 +8,7 @@ def win_probability(reward_a, reward_b):
 
 # %%
 def reward_gradient(rewards, winners, losers):
-    """Rewards (n,), winners (B,) and losers (B,) to the gradient of the summed loss, (n,)."""
+    """Rewards (n,), winners (B,), losers (B,) to the summed loss's gradient, (n,)."""
     ### BEGIN SOLUTION
     weight = torch.sigmoid(rewards[losers] - rewards[winners])  # 1 − p: how surprising the win was
     gradient = torch.zeros_like(rewards)

@@ -17,7 +17,7 @@ def accuracy_ceiling(reward_a, reward_b):
 
 # %%
 def noisy_margin(margin, noise):
-    """True margins (B,) and a flip rate, a number, to the best margins under noise, (B,)."""
+    """True margins (B,) and a flip rate to the best margins under noise, (B,)."""
     ### BEGIN SOLUTION
     p = torch.sigmoid(margin)
     return torch.logit((1 - noise) * p + noise * (1 - p))

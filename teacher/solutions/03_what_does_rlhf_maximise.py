@@ -15,19 +15,11 @@ def objective(logp, ref_logp, reward, beta):
 
 
 # %%
-def k3_estimate(logp, ref_logp):
-    """ρ − 1 − log ρ with ρ = π_ref(y|x)/π(y|x), for samples y ~ π: shape (B,)."""
-    ### BEGIN SOLUTION
-    log_ratio = ref_logp - logp
-    return log_ratio.exp() - 1 - log_ratio
-    ### END SOLUTION
-
-
-# %%
 def objective_gradient(logits, ref_logp, reward, beta):
     """∂J/∂θ for π = softmax(θ), one value a logit: shape (P, N)."""
     ### BEGIN SOLUTION
     logp = logits.log_softmax(dim=-1)
-    score = reward - beta * (logp - ref_logp)
-    return logp.exp() * (score - (logp.exp() * score).sum(dim=-1, keepdim=True))
+    priced = reward - beta * (logp - ref_logp)  # R(y)
+    average = (logp.exp() * priced).sum(dim=-1, keepdim=True)
+    return logp.exp() * (priced - average)
     ### END SOLUTION

@@ -16,7 +16,7 @@ def my_optimal_logp(ref_logp, reward, beta):
 
 # %%
 def beta_for_kl(ref_logp, reward, target):
-    """The β whose optimum has KL(π*‖π_ref) = target: (N,), (N,) and a number give a number."""
+    """The β whose optimum has KL(π*‖π_ref) = target: (N,), (N,), number to number."""
     ### BEGIN SOLUTION
     low, high = 1e-3, 1e3
     for _ in range(60):

@@ -16,7 +16,7 @@ def preference_of_policy(logp_a, logp_b, ref_logp_a, ref_logp_b, beta):
 
 # %%
 def canonical_reward(reward, ref_logp, beta):
-    """Rewards (P, N), log π_ref(y|x) (P, N) → the member β log(π/π_ref) of the class, (P, N)."""
+    """Rewards and log π_ref(y|x), both (P, N) → the member β log(π/π_ref), (P, N)."""
     ### BEGIN SOLUTION
     log_z = torch.logsumexp(ref_logp + reward / beta, dim=-1, keepdim=True)
     return reward - beta * log_z

@@ -1,26 +1,18 @@
 # %%
-def margin(policy_chosen, policy_rejected, reference_chosen, reference_rejected, beta):
-    """r̂(x, y_w) − r̂(x, y_l): shape (B,)."""
+def my_dpo_loss(pi_w, pi_l, ref_w, ref_l, beta):
+    """log π, log π_ref of winners and losers, (B,) each → equation 7, no mean: (B,)."""
     ### BEGIN SOLUTION
-    chosen_reward = beta * (policy_chosen - reference_chosen)
-    rejected_reward = beta * (policy_rejected - reference_rejected)
-    return chosen_reward - rejected_reward
+    margin = beta * (pi_w - ref_w) - beta * (pi_l - ref_l)
+    return -F.logsigmoid(margin)
     ### END SOLUTION
 
 
 # %%
-def my_dpo_loss(policy_chosen, policy_rejected, reference_chosen, reference_rejected, beta):
-    """Equation 7 before the mean: shape (B,)."""
-    ### BEGIN SOLUTION
-    return -F.logsigmoid(margin(policy_chosen, policy_rejected, reference_chosen, reference_rejected, beta))
-    ### END SOLUTION
-
-
-# %%
-def gradient_weight(policy_chosen, policy_rejected, reference_chosen, reference_rejected, beta):
+def gradient_weight(pi_w, pi_l, ref_w, ref_l, beta):
     """The weight of each pair, β included: shape (B,)."""
     ### BEGIN SOLUTION
-    return beta * torch.sigmoid(-margin(policy_chosen, policy_rejected, reference_chosen, reference_rejected, beta))
+    margin = beta * (pi_w - ref_w) - beta * (pi_l - ref_l)
+    return beta * torch.sigmoid(-margin)
     ### END SOLUTION
 
 

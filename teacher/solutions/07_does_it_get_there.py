@@ -8,10 +8,11 @@ def soft_loss(margin, p):
 
 
 # %%
-def best_margin(p):
-    """The margin at which the soft loss is smallest: shape (B,)."""
+def unseen_mass(optimum_logp, proposal, draws):
+    """Expected probability of π* on what is never drawn: shape (P,)."""
     ### BEGIN SOLUTION
-    return torch.log(p / (1 - p))
+    missed = (1 - proposal) ** draws
+    return (optimum_logp.exp() * missed).sum(dim=-1)
     ### END SOLUTION
 
 

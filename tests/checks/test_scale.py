@@ -1,72 +1,98 @@
-"""Chapter 11's broken runs: each cause shows in the log what the check says of it, and no other run shows it."""
+"""Chapter 13's table of TRL's words and this book's, held against both."""
 
+import dataclasses
+import inspect
 import math
+import re
+from pathlib import Path
 
+import jupytext
 import pytest
-import torch
 
-from dpo_book.checks.broken_runs import CAUSES, HEALTHY, PATIENTS, broken_log
-from dpo_book.checks.scale import LIST, SIGNS, check_diagnosis
-from dpo_book.models.policy import copy_policy
-from dpo_book.training.offline import train_dpo
-from dpo_book.worlds.references import verdicts_reference
-from dpo_book.worlds.verdicts import draw_comparisons, verdicts
+from dpo_book import DPOConfig, Pair, tokenize_pairs
+from dpo_book.checks.scale import RUNS, check_same_run
+from dpo_book.cli.commands import dpo
 
-LN2 = math.log(2)
+CHAPTER = Path(__file__).parents[2] / "notebooks" / "py" / "13_how_does_it_scale.py"
+HEADING = "### From TRL to this and back"
 
 
 @pytest.fixture(scope="module")
-def logs():
-    """The log of every cause, and a healthy one, of the chapter's own reference and comparisons."""
-    reference, world = verdicts_reference(), verdicts()
-    with torch.no_grad():
-        ref_logp = world.logp(reference).double()
-    pairs, _ = draw_comparisons(world, ref_logp, 6400, "hard")
-    healthy = list(train_dpo(copy_policy(reference), reference, pairs, HEALTHY))
-    return {"healthy": healthy} | {cause: run(reference, pairs) for cause, run in CAUSES.items()}
+def page():
+    """The section's text."""
+    (cell,) = [cell.source for cell in jupytext.read(CHAPTER).cells if HEADING in cell.source]
+    return cell.split(HEADING)[1].split("\n## ")[0]
 
 
-def last(log, name):
-    return sum(record[name] for record in log[-20:]) / 20
+@pytest.fixture(scope="module")
+def table(page):
+    """TRL's column and ours, row by row."""
+    rows = [line.split("|")[1:3] for line in page.splitlines() if line.startswith("| ")]
+    return [(theirs.strip(), ours.strip()) for theirs, ours in rows[1:] if "---" not in theirs]
 
 
-def moved(log):
-    """How far the mean log-probability of the last 20 steps is from the first 20's, in nats."""
-    first = sum(record["logps/rejected"] for record in log[:3]) / 3
-    return abs(last(log, "logps/rejected") - first)
+def names(text: str) -> list[str]:
+    """What stands in backticks, to the first sign that is in no name."""
+    return [re.match(r"[\w-]*", code)[0] for code in re.findall(r"`([^`]+)`", text)]
 
 
-# What SIGNS says in words. The chapter's reader has the same records.
-SHOWS = {
-    "the learning rate is far too high": lambda log: log[1]["loss"] > 1 and log[1]["logps/chosen"] < -10,
-    "the learning rate is far too low": lambda log: moved(log) < 0.5 and abs(last(log, "loss") - LN2) < 1e-3,
-    "β is 100 times too small": lambda log: moved(log) > 5 and abs(last(log, "rewards/margins")) < 0.1,
-    "the labels are coin flips": lambda log: last(log, "rewards/accuracies") < 0.57 and last(log, "loss") > 0.68
-    and log[1]["loss"] < 1,
-    "the policy did not start from the reference": lambda log: abs(log[0]["rewards/rejected"]) > 0.05,
-    "a few pairs are seen again and again": lambda log: last(log, "rewards/accuracies") > 0.99
-    and last(log, "loss") < 0.1,
-}  # fmt: skip
+def defaults(config: type) -> dict[str, object]:
+    return {field.name: field.default for field in dataclasses.fields(config)}
 
 
-@pytest.mark.parametrize("cause", CAUSES)
-def test_a_cause_shows_in_its_own_log_and_in_no_other(logs, cause):
-    assert set(SHOWS) == set(SIGNS) == set(CAUSES)
-    assert [name for name, log in logs.items() if SHOWS[cause](log)] == [cause]
+def test_every_name_of_trl_s_is_one_and_every_default_is_its_default(table):
+    trl = pytest.importorskip("trl")
+    settings, of_trainer = defaults(trl.DPOConfig), inspect.signature(trl.DPOTrainer).parameters
+    assert len(table) == 16
+    for theirs, _ in table:
+        for name in names(theirs):
+            assert name in settings or name in of_trainer, name
+    said = dict(re.findall(r"`(\w+)`,? \(([\d.e-]+)\)", " ".join(theirs for theirs, _ in table)))
+    assert {name: float(value) for name, value in said.items()} == {
+        "beta": settings["beta"],
+        "learning_rate": settings["learning_rate"],
+        "per_device_train_batch_size": settings["per_device_train_batch_size"],
+        "gradient_accumulation_steps": settings["gradient_accumulation_steps"],
+        "num_train_epochs": settings["num_train_epochs"],
+        "warmup_steps": settings["warmup_steps"],
+        "max_grad_norm": settings["max_grad_norm"],
+        "max_length": settings["max_length"],
+    }
+    assert settings["lr_scheduler_type"] == "linear" and settings["precompute_ref_log_probs"] is False
+    assert settings["gradient_checkpointing"] is True and "reference_free" not in settings
+    assert trl.DPOConfig(output_dir="unused", bf16=False, use_cpu=True).loss_type == ["sigmoid"]
 
 
-def test_a_broken_log_is_its_cause_s(logs):
-    reference, world = verdicts_reference(), verdicts()
-    with torch.no_grad():
-        ref_logp = world.logp(reference).double()
-    pairs, _ = draw_comparisons(world, ref_logp, 6400, "hard")
-    assert broken_log("C", reference, pairs) == logs[PATIENTS["C"]]
+def test_every_name_of_ours_is_one_and_every_default_is_its_default(table):
+    ours = defaults(DPOConfig)
+    options = inspect.signature(dpo).parameters
+    for name in names(" ".join(right for _, right in table)):
+        option = name.removeprefix("--").replace("-", "_")
+        assert option in ours or option in options or name in ("tokenize_pairs", "Pair", "Lora"), name
+    said = " ".join(right for _, right in table)
+    assert ours["learning_rate"] is None and "`learning_rate` (by size)" in said
+    for name in ("beta", "batch_size", "steps", "max_grad_norm"):
+        assert f"`{name}` ({ours[name]})" in said
+    assert DPOConfig().warmup_updates == 20 and "`warmup_steps` (20)" in said
+    assert "max_length" in inspect.signature(tokenize_pairs).parameters
+    assert Pair([1], [2], [3], chosen_probability=0.9).chosen_probability == 0.9
 
 
-def test_two_wrong_diagnoses_get_a_word_about_the_first_and_do_not_give_the_answer_away():
-    right, said = check_diagnosis.judge(lambda: [1, 2, 1 + LIST.index(PATIENTS["C"])])
-    assert not right and "not in log A: if the learning rate is far too high" in said
-    assert "should be" not in said
-    right, said = check_diagnosis.judge(lambda: [7, 1, 1])
-    assert not right and "from 1 to 6" in said
-    assert check_diagnosis.judge(lambda: tuple(1 + LIST.index(cause) for cause in PATIENTS.values()))[0]
+@pytest.mark.filterwarnings("ignore")
+def test_both_log_the_metrics_that_the_page_names(page):
+    trl = pytest.importorskip("trl")
+    logged = inspect.getsource(inspect.getmodule(trl.DPOTrainer))
+    after = page[page.index("Both log") : page.index("TRL as means")]
+    own = set(re.findall(r"`([^`]+)`", after))
+    assert own == {
+        "loss", "rewards/chosen", "rewards/rejected", "rewards/margins", "rewards/accuracies",
+        "logps/chosen", "logps/rejected", "grad_norm", "learning_rate",
+    }  # fmt: skip
+    for name in [name for name in own if "/" in name] + ["entropy", "logits/chosen", "mean_token_accuracy"]:
+        assert f'"{name}"' in logged, name
+
+
+def test_a_run_of_trl_s_has_as_many_updates_as_the_exercise_says():
+    for (pairs, epochs, per_device, accumulation, devices), answer in zip(RUNS, check_same_run.answers, strict=True):
+        batches = math.ceil(pairs / (per_device * devices))  # of every device's loader, as transformers counts them
+        assert answer[1] == epochs * math.ceil(batches / accumulation)

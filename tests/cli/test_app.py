@@ -86,6 +86,26 @@ def test_a_finished_run_is_left_alone_and_another_one_is_not_written_over_it(boo
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.name != ".lock"} == before
 
 
+@pytest.mark.parametrize(("method", "rate"), [("sft", 1e-3), ("reward", 1e-3), ("dpo", 1e-4)])
+def test_without_a_learning_rate_it_is_the_model_s_size_that_sets_it_and_run_json_says_it(
+    book, few, tmp_path, method, rate
+):
+    run = (method, "--policy", "mini", "--data", few, "--out", tmp_path / "run", "--steps=2", "--batch-size=2")
+    assert book(*run, "--warmup-steps=0")[0] == 0
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["learning_rate"] == rate
+    assert records(tmp_path / "run")[0]["learning_rate"] == rate
+    # Given, it is the same run; the default of large models is another one.
+    assert "finished" in book(*run, "--warmup-steps=0", f"--learning-rate={rate}")[1]
+    refused(book(*run, "--warmup-steps=0", "--learning-rate=1e-6"), f"--learning-rate is {rate} there, 1e-06 here")
+
+
+def test_an_adapter_takes_ten_times_the_rate_of_its_model(book, few, tmp_path):
+    pytest.importorskip("peft")
+    run = ("dpo", "--policy", "mini", "--lora-rank=2", "--data", few, "--steps=1", "--batch-size=2")
+    assert book(*run, "--warmup-steps=0", "--out", tmp_path / "run")[0] == 0
+    assert records(tmp_path / "run")[0]["learning_rate"] == pytest.approx(1e-3)
+
+
 def test_the_bar_shows_loss_margin_accuracy_and_tokens_a_second(few, tmp_path):
     command = [sys.executable, "-m", "dpo_book", "dpo", "--policy", "mini", "--data", few, "--out", tmp_path / "run"]
     done = subprocess.run(
@@ -108,6 +128,7 @@ def test_help_has_every_field_of_the_configuration_with_its_text(book):
     for option in ("--policy", "--data", "--out", "--beta", "--learning-rate", "--batch-size", "--steps", "--seed"):
         assert option in words
     assert "how strongly the policy is held to its reference" in words and "(default: 0.1)" in words
+    assert "1e-6 (DPO, unlikelihood, PPO) or 1e-5 (SFT, reward model)" in words
 
 
 def test_slips_are_answered_in_one_line(book, few, tmp_path):

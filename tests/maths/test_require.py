@@ -23,7 +23,7 @@ POSITIVE = (0, -0.1, math.nan, math.inf, "0.1", None, True, HUGE)
 SEEDS = (-1, 2**32, 2**64, HUGE, None, 0.0, True, "0")
 FLAGS = ("no", "", 0, 1, None)
 FIELDS = {
-    "learning_rate": POSITIVE,
+    "learning_rate": tuple(value for value in POSITIVE if value is not None),  # None: by the model's size
     "max_grad_norm": POSITIVE,
     "batch_size": COUNTS,
     "steps": (*COUNTS, 10**20),

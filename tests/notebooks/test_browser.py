@@ -8,11 +8,11 @@ from tests.browser import lab_page
 from tests.chapter_widgets import NOTEBOOKS, WIDGETS, cells_up_to, cells_with
 
 FIRST_SLIDERS = {name: next(iter(widgets)) for name, widgets in WIDGETS.items()}
-ELSEWHERE = {"00_five_minutes", "07_does_it_get_there"}  # tests of their own below
+ELSEWHERE = {"00_what_does_dpo_do", "07_does_it_get_there"}  # tests of their own below
 
 
 def test_the_beta_slider_of_chapter_00_redraws_on_a_key_press():
-    notebook = NOTEBOOKS / "00_five_minutes.ipynb"
+    notebook = NOTEBOOKS / "00_what_does_dpo_do.ipynb"
     (slider,) = cells_with(notebook, "widgets.slider_figure(")
     with lab_page(notebook) as lab:
         assert lab.cell(slider).locator("img[alt^='Bars']").count() == 1  # before anything has run

@@ -17,7 +17,10 @@ every_notebook = pytest.mark.parametrize("path", FOUND, ids=lambda path: path.st
 
 def as_written(notebook):
     """What an author writes of a notebook, cell by cell."""
-    return [(cell.cell_type, cell.source, cell.metadata.get("tags", [])) for cell in notebook.cells]
+    return [
+        (cell.cell_type, cell.source, cell.metadata.get("tags", []), cell.metadata.get("jupyter", {}))
+        for cell in notebook.cells
+    ]
 
 
 def test_every_script_has_its_notebook():

@@ -10,7 +10,7 @@ from tests.chapter_widgets import WIDGETS, cells_with
 from tools.record import NOTEBOOKS
 
 # Figures and quizzes are in all, a live run is in one; what every recording keeps to is in tools/notebook_rules.
-CHAPTERS = ["00_five_minutes", "06_where_does_the_loss_come_from", "07_does_it_get_there"]
+CHAPTERS = ["00_what_does_dpo_do", "06_where_does_the_loss_come_from", "07_does_it_get_there"]
 
 
 class Images(HTMLParser):

@@ -75,7 +75,7 @@ def probe_quiz(quiz):
 PROBES = {
     "widgets.slider_figure(": probe_slider_figure,
     "widgets.LiveRun(": probe_live_run,
-    "widgets.Quiz(": probe_quiz,
+    'quiz("': probe_quiz,
 }
 SLIDERS = (probe_slider_figure, probe_live_run)
 TOOLS = "import time\nfrom itertools import product\n\n\n" + "\n\n".join(

@@ -27,6 +27,27 @@ RECORDS = [
     }
     for step in range(1, 32)
 ]
+FATES = pd.DataFrame(
+    {"whole": [0.0, 0.5, 1.0], "cut": [0.1, 0.4, 0.0], "the same": [0.6, 0.1, 0.0], "no room": [0.3, 0.0, 0.0]},
+    index=[2, 8, 40],
+)
+SWEEP = pd.DataFrame(
+    {"beta": beta, "kl": 0.2 * 3**i, "loss": 0.69 - 0.01 * i, "error": 0.01, "reward": 0.5 + i, "reward_error": 0.1}
+    for beta in (0.03, 0.1, 0.3)
+    for i in range(3)
+)
+CURVES = pd.DataFrame(
+    {f"{part} {name}": [0.7, 0.6, 0.5] for part in ("training", "held-out") for name in ("loss", "margin")},
+    index=[1, 10, 20],
+)
+
+
+def two_penalties(name):
+    rewards, ratios = [-1.0, 0.0, 2.0], {"a": [-1.0, 0.0, 1.0], name: [-0.5, -0.2, 3.0]}
+    shares = {"a": [1e-3, 1e-4, 1e-5], name: [0.9, 0.4, 1e-4]}
+    return plots.two_penalties(rewards, ratios, 2.05, [0.1, 0.5, 2.0], shares, 0.5)
+
+
 RESPONSES = [f"a verdict of number {i}" for i in range(30)]
 P = np.arange(1, 31) / 465
 
@@ -67,8 +88,16 @@ FIGURES = {
     "live_margins": lambda: plots.live_margins(RECORDS),
     "live_margins, one record": lambda: plots.live_margins(RECORDS[:1]),
     "to_the_optimum": lambda: plots.to_the_optimum({"β = 1": RECORDS}, {"β = 1": (1.5, 1.0)}),
+    "cut_pairs": lambda: plots.cut_pairs(FATES, 8),
+    "cut_pairs, at the end": lambda: plots.cut_pairs(FATES, 40),
+    "sweep": lambda: plots.sweep(SWEEP),
+    "training_and_held_out": lambda: plots.training_and_held_out(CURVES, {"loss": "nats", "margin": "nats"}, 10),
+    "lengths": lambda: plots.lengths({"SFT": [4, 7, 7, 20], "DPO": [9, 9, 40]}),
     "learning_curves": lambda: plots.learning_curves(
         {"a": RECORDS, "b": RECORDS}, ["loss", "kl_to_optimum"], exact={"loss": 0.4}
+    ),
+    "ends_by_proposal": lambda: plots.ends_by_proposal(
+        {"β = 1": {"book": [0.02, 0.03], "uniform": [0.3]}, "β = 0.3": {"book": [0.02], "uniform": [0.9, 1.0]}}
     ),
     "log_probabilities": lambda: plots.log_probabilities({"one": RECORDS, "two": RECORDS}),
     "probability_mass": lambda: plots.probability_mass(["a long name for a group", "b"], [0.4, 0.6], [0.1, 0.9]),
@@ -104,6 +133,7 @@ FIGURES = {
     "ascents": lambda: plots.ascents(
         {"β = 0": [{"step": s, "objective": s / 9, "kl": s, "likeliest": s / 10} for s in range(9)]}, {"β = 0": 1.0}
     ),
+    "two_penalties": lambda: two_penalties("b"),
     "gradient_estimates": lambda: plots.gradient_estimates(
         RESPONSES[:3], [-0.1, 0.0, 0.1], {"a": ([-0.2, 0.1, 0.1], [0.1] * 3), "b": ([-0.1, 0, 0.1], [0.05] * 3)}, "t"
     ),
@@ -210,9 +240,17 @@ def test_the_readers_own_style_is_left_alone():
 # Names that a reader gives to runs, prompts, responses and words; matplotlib would read them in its own way.
 ODD = "_costs $$, $5 or $x_"
 NAMED = {
+    "two_penalties": lambda: two_penalties(ODD),
+    "ends_by_proposal": lambda: plots.ends_by_proposal({ODD: {ODD: [0.1]}}),
     "learning_curves": lambda: plots.learning_curves({ODD: RECORDS, "b": RECORDS}, ["loss"]),
     "to_the_optimum": lambda: plots.to_the_optimum({ODD: RECORDS}, {ODD: (1.5, 1.0)}),
     "log_probabilities": lambda: plots.log_probabilities({ODD: RECORDS}),
+    "lengths": lambda: plots.lengths({ODD: [4, 7], "b": [9]}),
+    "training_and_held_out": lambda: plots.training_and_held_out(
+        CURVES.rename(columns={f"{part} loss": f"{part} {ODD}" for part in ("training", "held-out")}),
+        {ODD: "nats"},
+        10,
+    ),
     "top_responses": lambda: plots.top_responses([ODD] * 10, {ODD: P[:10]}, title=ODD),
     "probability_mass": lambda: plots.probability_mass([ODD], [0.4], [0.1]),
     "fitted_words": lambda: plots.fitted_words([ODD, "b"], [1.0, -1.0], [2, 1], [2, 1]),

@@ -7,7 +7,7 @@ import torch
 
 from dpo_book import build_policy, collate, kl_divergence, optimal_logp, preference_probability, sequence_logp
 from dpo_book.worlds.references import verdicts_reference
-from dpo_book.worlds.verdicts import WORDS, draw_comparisons, verdicts
+from dpo_book.worlds.verdicts import WORDS, draw_comparisons, mixed_proposal, verdicts
 
 
 @pytest.fixture(scope="module")
@@ -108,3 +108,24 @@ def test_every_kind_of_response_is_compared(world, ref_logp):
     seen = set(itertools.chain.from_iterable((tuple(p.chosen), tuple(p.rejected)) for p in pairs))
     rare = {y for y in seen if ref_logp[:, world.index(y)].max() < -10}
     assert len(rare) > 100
+
+
+def test_the_book_s_proposal_is_what_pairs_are_drawn_from_by_default(world, ref_logp):
+    book = mixed_proposal(world, ref_logp)
+    assert torch.allclose(book.sum(dim=1), torch.ones(3, dtype=torch.float64), atol=1e-5)
+    assert draw_comparisons(world, ref_logp, 300)[0] == draw_comparisons(world, ref_logp, 300, proposal=book)[0]
+
+
+def test_a_proposal_is_mixed_by_shares(world, ref_logp):
+    assert torch.allclose(mixed_proposal(world, ref_logp, 1, 0, 0), ref_logp.exp(), rtol=0, atol=1e-15)
+    uniform = torch.full_like(ref_logp, 1 / 14_641)
+    assert torch.allclose(mixed_proposal(world, ref_logp, 0, 0, 1), uniform, rtol=0, atol=1e-15)
+    best = mixed_proposal(world, ref_logp, 0, 1, 0)
+    assert (best * world.rewards).sum() > (ref_logp.exp() * world.rewards).sum() + 1
+    half = mixed_proposal(world, ref_logp, 0.5, 0.5, 0)
+    assert torch.allclose(half, (best + ref_logp.exp()) / 2, rtol=0, atol=1e-15)
+
+
+def test_shares_that_do_not_sum_to_one_are_refused(world, ref_logp):
+    with pytest.raises(ValueError, match=r"must sum to 1, and 0\.5, 0\.4 and 0\.2 do not"):
+        mixed_proposal(world, ref_logp, reference=0.5)

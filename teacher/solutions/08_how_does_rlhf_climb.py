@@ -7,8 +7,17 @@ def penalized_reward(reward, logp, ref_logp, beta):
 
 
 # %%
+def k3_estimate(logp, ref_logp):
+    """u − 1 − log u with u = π_ref(y|x)/π(y|x), for samples y ~ π: shape (B,)."""
+    ### BEGIN SOLUTION
+    log_u = ref_logp - logp
+    return log_u.exp() - 1 - log_u
+    ### END SOLUTION
+
+
+# %%
 def advantages(rewards, values, gae_lambda):
-    """A_t of every token by GAE, from R_t and V_t: shape (B, K)."""
+    """A_t of every token by GAE, from R_t and V_t: shape (B, T)."""
     ### BEGIN SOLUTION
     following = torch.cat([values[:, 1:], torch.zeros_like(values[:, :1])], dim=1)
     delta = rewards + following - values
@@ -26,12 +35,4 @@ def clipped_loss(logp, old_logp, advantages, clip):
     ratio = (logp - old_logp).exp()
     clipped = ratio.clamp(1 - clip, 1 + clip)
     return -torch.minimum(ratio * advantages, clipped * advantages).mean()
-    ### END SOLUTION
-
-
-# %%
-def shortfall(reward, kl, beta, log_z):
-    """β log Z − J of every method at every strength: shape (M, B)."""
-    ### BEGIN SOLUTION
-    return beta * log_z - (reward - beta * kl)
     ### END SOLUTION
