@@ -348,6 +348,7 @@ assert torch.allclose(by_hand, by_differences, atol=1e-9)
 ways = {"by hand": by_hand, "autograd": by_autograd, "differences": by_differences}
 pd.DataFrame(ways, index=five).round(4)
 
+
 # %% [markdown]
 # Equal, and they sum to 0: the same number added to every logit changes no probability, so it cannot change $J$. Here
 # "great great" has $R$ above average and rises, although it is already twelve times as probable as in the reference.
@@ -392,6 +393,7 @@ percent = ends["but great great great, %"]
 assert percent["β = 0.0"] > 99 and 5e-3 < percent["β = 0.5"] < 7e-3
 needed = (0.1 / ref_logp.gather(1, best).exp()).log()  # log-ratio at π(y|x) = 0.1
 assert needed.min() > 9 and needed.max() < 10
+
 
 # %% [markdown]
 # Without a price, the climb ends twelve nats away with all probability on one response. With a price it stops, and keeps

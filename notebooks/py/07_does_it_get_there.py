@@ -118,6 +118,7 @@ losses.sum().backward()
 assert torch.maximum(y_w.grad.abs(), y_l.grad.abs()).max() < 1e-12
 print("at π* the gradient of every pair vanishes")
 
+
 # %% [markdown]
 # **The same optimum.** RLHF's objective with $r^*$ (equation 3) has one maximum, π* (chapter 04). DPO's loss has one minimum,
 # and it is the same policy, on three conditions:
@@ -220,6 +221,7 @@ loss = sum(record["loss"] for record in runs["β = 1.0"][-50:]) / 50
 assert abs(runs["β = 1.0"][0]["rewards/chosen"]) < 1e-5
 assert floor - 0.02 < loss < floor + 0.03 and abs(floor - 0.51) < 0.02
 
+
 # %% [markdown]
 # The loss ends just above its floor, which is far from zero: a DPO loss that "stays high" can be one that is finished.
 #
@@ -295,6 +297,7 @@ records = compare["hard, 500 pairs"]
 assert records[49]["kl_to_optimum"] > records[0]["kl_to_optimum"]
 wrong = (margins(optima[1.0], few) < -1e-9).double().mean().item()
 assert 0.2 < wrong < 0.35
+
 
 # %% [markdown]
 # - **Soft**: the label's chance is averaged out, the minimum is π*.
@@ -426,6 +429,7 @@ unseen = far[["kl_to_optimum", "policy_unseen", "optimum_unseen"]].mean()
 unseen.columns = ["KL(π_θ‖π*)", "π_θ on responses in no pair", "π* on them"]
 display(unseen.round(3))
 plots.ends_by_proposal(panels)
+
 
 # %% [markdown]
 # At $\beta = 1$ the reference covers π* well enough. At $\beta = 0.3$ it does not, for π* is farther away.
@@ -608,6 +612,7 @@ assert changes.argmin() == scores.argmax()
 assert (scores > -1).sum() == 3 and (changes[scores > -1] < 0).sum() == 2
 assert (changes[scores < -5] > 1).all()
 
+
 # %% [markdown]
 # The last four pairs all differ in few words, and they do not behave alike. The score knows more than the words: where it
 # is far below zero the chosen one rises, where it is near or above zero it falls in two cases of three, and most where the
@@ -742,6 +747,7 @@ widgets.LiveRun(
     rate=slider(value=2e-3, min=-4.5, max=-1.5, step=0.1, description="rate"),
     steps=ipywidgets.IntSlider(300, min=20, max=2000, step=20, description="steps"),
 )
+
 
 # %% [markdown]
 # ## What could go wrong

@@ -159,7 +159,6 @@ for g in drawn.values():
     assert off.abs().max() < 4
 assert (drawn["with baseline J"].std(0) < drawn["without baseline"].std(0) / 1.5).all()
 
-
 # %% [markdown]
 # Both kinds scatter around the dashed lines, and the baseline makes every bar shorter. A hundred times the samples give a
 # tenth of the error: the noise goes away slowly, and with each step of the policy the samples go stale.

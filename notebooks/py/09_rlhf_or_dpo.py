@@ -204,7 +204,6 @@ print(f"π* at β = {betas[120]:.4f}: E[r] ≈ {reward:.4f}", end=", ")
 print(f"the frontier at its KL ≈ {limit(kl).item():.4f}")
 assert abs(limit(kl) - reward) < 1e-9
 
-
 # %% [markdown]
 # ## The frontier
 #
@@ -554,6 +553,7 @@ where = ipywidgets.Dropdown(options=worlds, value=worlds[1], description="world"
 prompt = ipywidgets.IntSlider(value=1, min=1, max=3, description="prompt")
 widgets.slider_figure(after, share=share, world=where, prompt=prompt)
 
+
 # %% [markdown]
 # Start at the left end. With little budget PPO stands at the reference while DPO is on its way. Then it jumps: with a reward model in
 # hand, a few steps do much.
@@ -597,6 +597,7 @@ def shortfall(reward, kl, beta, log_z):
 # %%
 check_shortfall(shortfall)
 
+
 # %% [markdown]
 # ### Exercise ★★ · reward_at_kl
 #
@@ -612,6 +613,7 @@ def reward_at_kl(kl, reward, at):
 
 # %%
 check_reward_at_kl(reward_at_kl)
+
 
 # %% [markdown]
 # ### Exercise ★★ · best_of_n_kl
