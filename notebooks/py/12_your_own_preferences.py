@@ -69,6 +69,7 @@ def rated(x, a, b):
     a_wins = rng.random() < 1 / (1 + math.exp(-margin))
     return {"prompt": x, "chosen": a if a_wins else b, "rejected": b if a_wins else a}
 
+
 # %%
 import tempfile
 from pathlib import Path
@@ -137,10 +138,10 @@ print(f"repeated rows: {repeated}, pairs with both labels: {both}, left: {len(cl
 assert repeated + both + len(clean) == len(preferences)
 
 # %% [markdown]
-# A repeated row is one opinion that counts twice: out with it (unless rows are votes: then their share is the label). Two contrary answers are not a fault, they are what a coin
-# does. Together they are the soft label 1/2 (chapter 07), and `chosen_probability` in a row says so. To throw such
-# pairs out would leave the labels surer than the raters were. (If *most* pairs have both labels, two columns were swapped
-# somewhere.)
+# A repeated row is one opinion that counts twice: out with it (unless rows are votes: then their share is the label). Two
+# contrary answers are not a fault, they are what a coin does. Together they are the soft label 1/2 (chapter 07), and
+# `chosen_probability` in a row says so. To throw such pairs out would leave the labels surer than the raters were. (If
+# *most* pairs have both labels, two columns were swapped somewhere.)
 #
 # Now **length**, the bias that most files have. How often is the chosen one longer, ties counting half, and how strongly
 # does the label go with the difference? Zero correlation is what length has to do with a fair label.
@@ -171,6 +172,7 @@ pd.Series(length_bias(sure) | {"same first word": round(same, 3)}).map(str).to_f
 assert length_bias(sure)["chosen is longer"].low > 0.5
 assert 0.1 < length_bias(sure)["correlation"] < 0.4 and 0.4 < same < 0.6
 
+
 # %% [markdown]
 # The interval leaves out 1/2: these raters pay for length. Keep that in mind; below we see what it does. The last line
 # counts shared openings. Whatever both responses begin with is in both log-probabilities and cancels in the margin: such
@@ -196,7 +198,7 @@ training, held, final = ([p for p in clean if p.prompt in part] for part in part
 print("by prompt, to train, choose and report:", *map(len, (training, held, final)))
 
 # %% [markdown]
-# Three parts, because whatever you *choose by* is used up: the best of nine runs on the held-out pairs is partly the
+# Three parts, because whatever you *choose by* is used up: the best of six runs on the held-out pairs is partly the
 # luckiest. The last part is looked at once, at the end. (`python -m dpo_book` reads each part from a file of its own.)
 #
 # ## Templates, EOS, truncation
@@ -303,7 +305,7 @@ off = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
 ends = {"bos_token_id": start[0], "eos_token_id": start[0], "pad_token_id": start[0]}
 config = GPT2Config(vocab_size=len(tokenizer), **small, **off, **ends)
 raw = GPT2LMHeadModel(config).eval()
-settings = SFTConfig(learning_rate=4e-3, batch_size=16, steps=400)
+settings = SFTConfig(learning_rate=4e-3, batch_size=16, steps=320)
 log = list(train_sft(raw, read, settings))
 print(f"loss from ≈ {log[0]['loss']:.1f} to ≈ {log[-1]['loss']:.1f} nats a token")
 assert log[-1]["loss"] < 2.2
@@ -312,7 +314,7 @@ assert log[-1]["loss"] < 2.2
 by_part = (training, held, final)
 train, tune, test = (tokenize_pairs(part, tokenizer, 64) for part in by_part)
 examples = [(pair.prompt, pair.chosen) for pair in train]
-sft, config = copy_policy(raw), SFTConfig(learning_rate=1e-3, batch_size=16, steps=150)
+sft, config = copy_policy(raw), SFTConfig(learning_rate=1e-3, batch_size=16, steps=130)
 for _ in train_sft(sft, examples, config):
     pass
 
@@ -326,7 +328,6 @@ def preferred(reference, beta=0.1, rate=3e-4, pairs=train, steps=36):
 
 dpo_on_raw, _ = preferred(raw)
 dpo_on_sft, _ = preferred(sft)
-
 
 # %% [markdown]
 # What to measure: loss and accuracy on held-out pairs, which need no samples; and on fresh samples the KL from the
@@ -351,7 +352,7 @@ from dpo_book.models.sampling import sample_ids
 
 
 @torch.no_grad()
-def on_samples(policy, reference, n=200):
+def on_samples(policy, reference, n=128):
     """KL and reward with standard errors, share that stops, and all lengths."""
     asked = [pair.prompt for pair in tune * 2][:n]
     drawn = sample_ids(policy, asked, max_new_tokens=40, seed=1)
@@ -373,7 +374,7 @@ for name, (policy, reference) in four.items():
         "held-out accuracy": str(share_interval(accuracy, len(tune))),
         "KL from its reference, nats": str(kl),
         "tokens": f"{sum(lengths) / len(lengths):.1f}",
-        "stop": stops,
+        "stop": round(stops, 2),
         "true reward, nats": str(reward),
     }
 pd.DataFrame(table).T
@@ -390,6 +391,7 @@ assert accuracy > 0.52 and loss.mean < 0.6931
 assert float(table["SFT, then DPO"]["true reward, nats"].split()[0]) > float(
     table["SFT"]["true reward, nats"].split()[0]
 )
+
 
 # %% [markdown]
 # **(a)** The column "stop" answers it. Every response of the file ends with EOS, and DPO on the raw model does not learn it:
@@ -412,7 +414,8 @@ def surprise_at(model, completions):
     return -sequence_logp(model, collate(asked, completions)).sum().item()
 
 
-asked, rejected = [pair.prompt for pair in tune], [pair.rejected for pair in tune]
+asked = [pair.prompt for pair in tune[:200]]
+rejected = [pair.rejected for pair in tune[:200]]
 surprise = {}
 for name, model in (("raw", raw), ("SFT", sft)):
     own, row = sample_ids(model, asked, 40, seed=2), {}
@@ -437,11 +440,11 @@ assert surprise["SFT"]["the file's"] < surprise["SFT"]["own samples"]
 # ## Choosing β, rate, batch and epochs
 #
 # Two of the four are rarely moved: batches of 64, as in the paper (32 here), and one to three epochs (here a little more than
-# one). β and the learning rate act together, so they are tried together, on few steps. Which of nine runs would you take?
+# one). β and the learning rate act together, so they are tried together, on few steps. Which of six runs would you take?
 # (`training` is the mean loss of the last ten steps.)
 
 # %% tags=["nbval-ignore-output"]
-grid = [(beta, rate) for beta in (0.03, 0.1, 0.3) for rate in (3e-4, 1e-3, 3e-3)]
+grid = [(beta, rate) for beta in (0.1, 0.3) for rate in (3e-4, 1e-3, 3e-3)]
 swept, results, of_sft = {}, [], score_pairs(sft, tune)  # the reference, once
 for beta, rate in grid:
     policy, log = preferred(sft, beta, rate)
@@ -476,7 +479,7 @@ assert (runs["training"] > runs["loss"] - 0.03).all()
 #   it punishes margins that are too sure. Accuracy counts signs only: its interval here is about ±5 points, which hardly
 #   tells these runs apart. Both need held-out prompts and the raters' labels, nothing else.
 # - **KL** is what a gain was bought with. Of two runs of equal loss, the one with less KL has lost less of what the model
-#   could do before. Here the price shows: runs that strayed far have more reward, and most of their samples do not stop.
+#   could do before. Here the price shows: runs that strayed farthest have more reward, and most of their samples do not stop.
 # - **A rule, written down before.** Lowest held-out loss; every run within one standard error of it counts as equal;
 #   of these, the least KL. You write it as an exercise.
 #
@@ -511,14 +514,14 @@ assert 0.7 < ceiling < 0.8
 #
 # ## When to stop, and which checkpoint
 #
-# A small file, gone through again and again: 320 pairs, 80 steps of 32, so eight epochs. Look for the step at which one of
+# A small file, gone through again and again: 256 pairs, 64 steps of 32, so eight epochs. Look for the step at which one of
 # the two lines turns, while the other goes on.
 
 # %%
-few, kept = train[:320], copy_policy(sft)
+few, kept = train[:256], copy_policy(sft)
 parts = {"training": (few, score_pairs(sft, few)), "held-out": (tune, of_sft)}
 curves = {}
-config = DPOConfig(beta=0.1, learning_rate=1e-3, batch_size=32, steps=80)
+config = DPOConfig(beta=0.1, learning_rate=1.5e-3, batch_size=32, steps=64)
 for record in train_dpo(kept, sft, few, config):
     if record["step"] == 1 or record["step"] % 8 == 0:
         row = curves.setdefault(record["step"], {})
@@ -532,10 +535,11 @@ units = {"loss": "nats", "margin": "nats", "accuracy": "share of pairs"}
 plots.training_and_held_out(curves, units, turn)
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
-best, last = curves.loc[turn], curves.loc[80]
+best, last = curves.loc[turn], curves.loc[64]
 assert 1 < turn < 40 and best["held-out loss"] < math.log(2) < last["held-out loss"] - 0.03
-assert last["training loss"] < 0.3 and last["training accuracy"] > 0.93
+assert last["training loss"] < 0.35 and last["training accuracy"] > 0.9
 assert last["held-out margin"] > best["held-out margin"]
+
 
 # %% [markdown]
 # The rest of **(b)**: after eight epochs the training loss says nothing. It falls, by heart, while the held-out loss turns
@@ -565,12 +569,11 @@ def balanced(pairs):
 
 
 # %%
-after = {"SFT": on_samples(sft, sft, n=300)}
 fair = balanced(train)
 print(f"balanced: {len(fair)} of {len(train)} pairs")
-for name, pairs in (("file", train), ("balanced", fair)):
-    policy, _ = preferred(sft, 0.3, 1e-3, pairs)
-    after[f"DPO, {name}"] = on_samples(policy, sft, n=300)
+policies = {"SFT": sft, "DPO, file": swept[0.3, 1e-3]}
+policies["DPO, balanced"], _ = preferred(sft, 0.3, 1e-3, fair)
+after = {name: on_samples(policy, sft, n=256) for name, policy in policies.items()}
 drawn = {name: lengths for name, (*_, lengths) in after.items()}
 mean_length = {name: sum(lengths) / len(lengths) for name, lengths in drawn.items()}
 for name, (kl, reward, stops, _) in after.items():
@@ -579,12 +582,12 @@ for name, (kl, reward, stops, _) in after.items():
 plots.lengths(drawn)
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
-assert 0.78 < len(fair) / len(train) < 0.88 and after["DPO, balanced"][2] > after["DPO, file"][2] + 0.1
+assert 0.78 < len(fair) / len(train) < 0.88 and after["DPO, balanced"][2] > after["DPO, file"][2] + 0.03
 assert mean_length["DPO, file"] > mean_length["SFT"] + 4
 assert mean_length["DPO, balanced"] < mean_length["DPO, file"] - 4
 
 # %% [markdown]
-# **(c)** Yes, by about half, and the longest text is the one that never stops: the EOS that SFT taught is partly unlearned.
+# **(c)** Yes, by a third and more, and the longest text is the one that never stops: the EOS that SFT taught is partly unlearned.
 # Balancing takes most of that away and costs a sixth of the pairs. Other remedies are length-normalised losses (chapter 11;
 # they change the optimum, too). In any case report the mean length beside a win rate, for judges like length as
 # well (chapter 10).
@@ -613,6 +616,7 @@ def show(log):
 
 show(healthy)
 
+
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 def mean_of_last(log, name):
     """Over the last 20 steps."""
@@ -623,6 +627,7 @@ assert abs(healthy[0]["loss"] - 0.6931) < 1e-4
 assert abs(healthy[0]["rewards/chosen"]) < 1e-4
 assert 0.5 < mean_of_last(healthy, "loss") < 0.65
 assert 0.6 < mean_of_last(healthy, "rewards/accuracies") < 0.85
+
 
 # %% [markdown]
 # `rewards/accuracies` is what chapter 07 defines: the share of pairs whose implicit reward ranks the pair's *chosen* above
@@ -681,7 +686,6 @@ assert 0.6 < mean_of_last(healthy, "rewards/accuracies") < 0.85
 #
 # **"It starts at 0.6931 and stays."** ([TRL #1311](https://github.com/huggingface/trl/issues/1311)) The rate is too
 # low, warm-up is longer than the run, or most pairs are the same once they are cut.
-
 
 # %% [markdown]
 # ## Exercises
