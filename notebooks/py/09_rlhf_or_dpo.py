@@ -132,7 +132,8 @@ most = {b: b * log_z(b) for b in mean_J["verdicts"].index}
 missed = mean_J["verdicts"].rsub(list(most.values()), axis=0)
 assert missed.shape == (6, 3) and (missed > -0.01).all(axis=None)
 assert (missed["ppo-gt"] < missed[["dpo", "ppo"]].min(axis=1)).all()
-assert abs(mean_J["verdicts"].loc[0.3, "dpo"] - mean_J["verdicts"].loc[0.3, "ppo"]) < 0.04
+at_03 = mean_J["verdicts"].loc[0.3]
+assert abs(at_03["dpo"] - at_03["ppo"]) < 0.04
 ahead = {name: v["dpo"].sub(v["ppo"]).dropna() for name, v in J.items()}
 assert (ahead["verdicts"].loc[:0.1] < 0).all()
 assert (ahead["verdicts"].loc[0.5:] > 0).all()

@@ -536,7 +536,8 @@ plots.training_and_held_out(curves, units, turn)
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 best, last = curves.loc[turn], curves.loc[64]
-assert 1 < turn < 40 and best["held-out loss"] < math.log(2) < last["held-out loss"] - 0.03
+assert 1 < turn < 40
+assert best["held-out loss"] < math.log(2) < last["held-out loss"] - 0.03
 assert last["training loss"] < 0.35 and last["training accuracy"] > 0.9
 assert last["held-out margin"] > best["held-out margin"]
 
@@ -582,7 +583,8 @@ for name, (kl, reward, stops, _) in after.items():
 plots.lengths(drawn)
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
-assert 0.78 < len(fair) / len(train) < 0.88 and after["DPO, balanced"][2] > after["DPO, file"][2] + 0.03
+assert 0.78 < len(fair) / len(train) < 0.88
+assert after["DPO, balanced"][2] > after["DPO, file"][2] + 0.03
 assert mean_length["DPO, file"] > mean_length["SFT"] + 4
 assert mean_length["DPO, balanced"] < mean_length["DPO, file"] - 4
 
