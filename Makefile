@@ -3,7 +3,7 @@
 python := .venv/bin/python
 as_root := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help lab test outputs lint optimum bench
+.PHONY: help lab test gpu outputs lint optimum bench bench-gpu
 
 help:
 	@echo "make lab       open the first chapter in JupyterLab"
@@ -12,6 +12,8 @@ help:
 	@echo "make lint      check the style of the code"
 	@echo "make optimum   how near DPO comes to the exact optimum: make optimum BETA=0.7 STEPS=1500"
 	@echo "make bench     speed and memory beside TRL's DPOTrainer, half an hour and 12 GB (4 minutes: make bench QUICK=1)"
+	@echo "make gpu       run the tests that need a CUDA GPU, in a minute or two"
+	@echo "make bench-gpu speed and memory on a CUDA GPU beside TRL's DPOTrainer, five minutes"
 	@echo "Another Python than the first one found: make lab PYTHON=/path/to/python3.12"
 
 lab:
@@ -22,6 +24,10 @@ test:
 	@sh tools/bootstrap.sh lab,test
 	@$(python) -m tools.chromium
 	@$(python) -m pytest -n 2 --dist loadfile
+
+gpu:
+	@sh tools/bootstrap.sh lab,test
+	@$(python) -m pytest -m gpu tests
 
 outputs:
 	@sh tools/bootstrap.sh lab,test
@@ -36,6 +42,10 @@ optimum:
 bench:
 	@sh tools/bootstrap.sh lab,test
 	@TQDM_DISABLE=1 $(python) -m tools.bench $(if $(QUICK),--quick) $(if $(OUT),--out $(OUT)) $(if $(SEED),--seed $(SEED))
+
+bench-gpu:
+	@sh tools/bootstrap.sh lab,test
+	@TQDM_DISABLE=1 $(python) -m tools.bench_gpu $(if $(OUT),--out $(OUT)) $(if $(SEED),--seed $(SEED))
 
 lint:
 	@sh tools/bootstrap.sh lab,test

@@ -58,6 +58,9 @@ from .models.reward_model import (
 from .notebook import (
     setup as setup,
 )
+from .system.devices import (
+    best_device as best_device,
+)
 from .training.config import (
     DPOConfig as DPOConfig,
     PPOConfig as PPOConfig,

@@ -11,14 +11,20 @@ from matplotlib.figure import Figure
 from transformers.utils import logging
 
 from dpo_book.plots import html_image, png
+from dpo_book.system.devices import VARIABLE, find_device
 
 
-def setup(seed: int = 0) -> None:
+def setup(seed: int = 0, device: str | None = None) -> None:
     """Make a notebook repeat itself: one thread, fixed seeds, deterministic algorithms; and let figures show.
 
     One thread because models this small gain nothing from two, and two fight each other on a busy machine.
     May be run again at any time: it starts the random numbers over.
+
+    device: where models are put that are made or loaded from then on, as ``find_device`` takes it ("auto": the best
+    there is); by default it stays as it is, and at first that is the CPU. ValueError for one that is not here.
     """
+    if device is not None:
+        os.environ[VARIABLE] = str(find_device(device))
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what deterministic matrix products need on CUDA
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)

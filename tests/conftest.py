@@ -3,10 +3,25 @@
 import sys
 
 import pytest
+import torch
 
 from dpo_book import build_policy
 from dpo_book.cli import app
 from dpo_book.worlds.verdicts import verdicts
+
+
+def pytest_collection_modifyitems(items):
+    """What is marked ``gpu`` is skipped by name where there is no GPU."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA GPU"))
+
+
+@pytest.fixture(autouse=True)
+def on_the_cpu(monkeypatch):
+    """Models are made where outputs were recorded, whatever device the shell of whoever tests has asked for."""
+    monkeypatch.setenv("DPO_BOOK_DEVICE", "")
 
 
 @pytest.fixture

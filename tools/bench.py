@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -179,7 +179,14 @@ def our_steps(case: Case, seed: int, model: GPT2LMHeadModel, clock: Clock) -> It
         yield
 
 
-def run_trl(case: Case, seed: int, model: GPT2LMHeadModel, clock: Clock, after_step: Callable[[], None]) -> None:
+def run_trl(
+    case: Case,
+    seed: int,
+    model: GPT2LMHeadModel,
+    clock: Clock,
+    after_step: Callable[[], None],
+    settings: Mapping[str, object] = TRL_SETTINGS,
+) -> None:
     """TRL's DPOTrainer, timed. ``after_step`` runs between two steps, off the clock."""
     import trl
     from datasets import Dataset, disable_progress_bars
@@ -216,7 +223,7 @@ def run_trl(case: Case, seed: int, model: GPT2LMHeadModel, clock: Clock, after_s
         args = trl.DPOConfig(
             output_dir=folder, beta=BETA, learning_rate=LEARNING_RATE, max_steps=case.steps + 1, warmup_steps=0,
             per_device_train_batch_size=case.batch, lr_scheduler_type="cosine", weight_decay=0.0,
-            max_grad_norm=MAX_GRAD_NORM, seed=seed, **TRL_SETTINGS,
+            max_grad_norm=MAX_GRAD_NORM, seed=seed, **settings,
         )  # fmt: skip
         tokenizer = PreTrainedTokenizerFast(
             tokenizer_object=Tokenizer(models.WordLevel({"<e>": 0}, unk_token="<e>")),
@@ -253,7 +260,7 @@ def compare(case: Case, seed: int) -> tuple[list[dict], list[dict]]:
         line["times_trl"] = cpu_of_trl / cpu
         line["loss_difference"] = largest
         if name == "dpo_book":
-            line["gflops"] = timed_operations(case, seed) / cpu / 1e9
+            line["gflops"] = timed_operations(case, seed, case.model(seed)) / cpu / 1e9
         lines.append(line)
     return lines, losses
 
@@ -268,12 +275,15 @@ def side_by_side(case: Case, ours: list[float], trls: list[float]) -> list[dict]
     return lines
 
 
-def timed_operations(case: Case, seed: int) -> int:
-    """Floating-point operations of the steps of ``our_steps`` that count, all but the first."""
-    model, pairs = case.model(seed), case.pairs(seed)
+def timed_operations(case: Case, seed: int, model: GPT2LMHeadModel, first: int = 1) -> int:
+    """Floating-point operations of the steps of ``our_steps`` that count, all but the ``first`` ones.
+
+    On the device "meta" they are counted and not carried out.
+    """
+    pairs = case.pairs(seed)
     total = 0
-    for rows in islice(batches_by_length(pair_lengths(pairs), case.batch, seed), 1, case.steps + 1):
-        batch = collate_shared(pair_groups([pairs[i] for i in rows]))
+    for rows in islice(batches_by_length(pair_lengths(pairs), case.batch, seed), first, case.steps + 1):
+        batch = collate_shared(pair_groups([pairs[i] for i in rows]), model.device)
         total += operations(partial(_forward_and_backward, model, batch))
     return total
 

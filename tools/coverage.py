@@ -5,23 +5,23 @@ reference alone (more steps, or rounds of pairs that the policy of the moment pr
 Finished runs stay in OUT/coverage.csv and are not run again. Chapter 07 reads it.
 """
 
-from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 import torch
 from torch import Tensor
-from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from dpo_book import DPOConfig, Pair, copy_policy, kl_divergence, optimal_logp, setup, train_dpo
 from dpo_book.cli.options import UserPath
-from dpo_book.system.files import write_text
-from dpo_book.system.provenance import processor, versions
+from dpo_book.system.devices import hardware
+from dpo_book.system.provenance import versions
 from dpo_book.worlds.references import verdicts_reference
 from dpo_book.worlds.verdicts import Verdicts, draw_comparisons, mixed_proposal, verdicts
 from tools import command_line
+from tools.resumable import Table, fill
 
 BATCH = 128
 SEEDS = (0, 1)
@@ -34,8 +34,7 @@ SHARES = {  # of ``mixed_proposal``
 }
 
 
-@dataclass(frozen=True)
-class Trial:
+class Trial(NamedTuple):
     """One training run. Each round trains on pairs of its own, with a learning rate that rises and falls anew."""
 
     proposal: str  # of SHARES, or "policy": the policy at the start of the round, at first the reference
@@ -86,13 +85,13 @@ def measure(trial: Trial) -> dict:
         for _ in train_dpo(policy, reference, pairs, config, ref_logps):
             pass
     logp = _logp(world, policy)
-    return asdict(trial) | {
+    return trial._asdict() | {
         "kl_to_optimum": kl_divergence(logp, star).mean().item(),
         "kl_to_reference": kl_divergence(logp, ref_logp).mean().item(),
         "policy_unseen": (logp.exp() * unseen).sum(dim=1).mean().item(),
         "optimum_unseen": (star.exp() * unseen).sum(dim=1).mean().item(),
         "date": datetime.now(UTC).date().isoformat(),
-        "hardware": f"{processor()}, 1 thread",
+        "hardware": hardware(),
         "versions": versions(),
     }
 
@@ -116,29 +115,36 @@ def _cross_off(unseen: Tensor, world: Verdicts, pairs: list[Pair]) -> None:
         unseen[prompt, world.index(pair.rejected)] = False
 
 
-def trial_of(row: dict) -> Trial:
-    """Which run a row of the table is of."""
-    return Trial(**{field.name: row[field.name] for field in fields(Trial)})
+def rows_of(*settings: str | float) -> list[dict]:
+    """``measure`` of the trial with these settings: a row."""
+    return [measure(Trial(*settings))]
 
 
-def coverage(out: UserPath = Path("notebooks/results")) -> None:
+def table_in(folder: Path) -> Table:
+    """The trials that are finished: a row each."""
+    return Table(folder / "coverage.csv", Trial._fields, in_turn)
+
+
+def in_turn(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows in the order of ``trials``; what is no trial any longer is left out."""
+    place_of = {trial: place for place, trial in enumerate(trials())}
+    found = rows[list(Trial._fields)].itertuples(index=False, name=None)
+    rows = rows.assign(place=[place_of.get(trial) for trial in found])
+    rows = rows.dropna(subset="place").sort_values("place")
+    return rows.drop(columns="place")
+
+
+def coverage(out: UserPath = Path("notebooks/results"), processes: int = 1) -> None:
     """Run what OUT/coverage.csv does not hold yet, and print where the runs end.
 
     Args:
         out: folder of the results.
+        processes: how many runs at once, each on one thread.
     """
-    path = out / "coverage.csv"
-    wanted = trials()
-    rows = pd.read_csv(path).to_dict("records") if path.exists() else []
-    done = {trial_of(row): row for row in rows}
-    out.mkdir(parents=True, exist_ok=True)
-    for trial in tqdm(wanted, unit="run"):
-        if trial not in done:
-            done[trial] = measure(trial)
-            table = pd.DataFrame([done[one] for one in wanted if one in done])
-            write_text(path, table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    table = table_in(out)
+    fill(table, trials(), rows_of, processes)
     settings = ["labels", "beta", "steps", "pairs", "proposal", "rounds"]
-    ends = pd.read_csv(path).groupby(settings, sort=False)[["kl_to_optimum", "kl_to_reference"]]
+    ends = table.read().groupby(settings, sort=False)[["kl_to_optimum", "kl_to_reference"]]
     print(ends.mean().round(3).to_string())
 
 

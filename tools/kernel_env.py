@@ -8,6 +8,7 @@ import platform
 
 KERNEL_ENV = {
     "PYTHONHASHSEED": "0",
+    "DPO_BOOK_DEVICE": "cpu",
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",

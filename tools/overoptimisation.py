@@ -4,23 +4,22 @@ Few pairs gone through a hundred times, or many; proposed as the book's are, or 
 Finished runs stay in OUT/overoptimisation.csv and are not run again. Chapter 09 reads it.
 """
 
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor, as_completed
+import itertools
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from tqdm import tqdm
 
 from dpo_book import DPOConfig, copy_policy, expected_reward, kl_divergence, setup, train_dpo
 from dpo_book.cli.options import UserPath
-from dpo_book.system.files import write_text
-from dpo_book.system.provenance import processor, versions
+from dpo_book.system.devices import hardware
+from dpo_book.system.provenance import versions
 from dpo_book.worlds.references import verdicts_reference
 from dpo_book.worlds.verdicts import draw_comparisons, mixed_proposal, verdicts
 from tools import command_line
+from tools.resumable import Table, fill
 
 OWN = {"reference": 1.0, "best_of_16": 0.0, "uniform": 0.0}
 CASES = {  # label → pairs, and the shares of ``mixed_proposal``
@@ -46,7 +45,7 @@ def long_run(label: str, seed: int) -> list[dict]:
     pairs, reference_logps = draw_comparisons(world, ref_logp, size, "hard", seed, proposal)
     about = {
         "date": datetime.now(UTC).date().isoformat(),
-        "hardware": f"{processor()}, 1 thread",
+        "hardware": hardware(),
         "versions": versions(),
     }
     config = DPOConfig(**SETTINGS, seed=seed)
@@ -67,6 +66,20 @@ def long_run(label: str, seed: int) -> list[dict]:
     return rows
 
 
+def runs() -> list[tuple[str, int]]:
+    """Every (label, seed) of the table, seeds in turn."""
+    return [(label, seed) for seed, label in itertools.product(SEEDS, CASES)]
+
+
+def table_in(folder: Path) -> Table:
+    """The runs that are finished: a row a measurement."""
+    return Table(folder / "overoptimisation.csv", RUN, _sorted)
+
+
+def _sorted(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.sort_values([*RUN, "step"])
+
+
 def overoptimisation(out: UserPath = Path("notebooks/results"), processes: int = 2) -> None:
     """Run what the table does not hold yet.
 
@@ -74,17 +87,7 @@ def overoptimisation(out: UserPath = Path("notebooks/results"), processes: int =
         out: folder of the results.
         processes: how many runs at once, each on one thread.
     """
-    path = out / "overoptimisation.csv"
-    done = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=RUN)
-    finished = set(done[RUN].itertuples(index=False, name=None))
-    missing = [(label, seed) for seed in SEEDS for label in CASES if (label, seed) not in finished]
-    verdicts_reference()  # made once, before several want it
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-        runs = [pool.submit(long_run, *run) for run in missing]
-        for run in tqdm(as_completed(runs), total=len(missing), unit="run"):
-            done = pd.concat([done, pd.DataFrame(run.result())])
-            rows = done.sort_values(["label", "seed", "step"])
-            write_text(path, rows.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    fill(table_in(out), runs(), long_run, processes)
 
 
 if __name__ == "__main__":

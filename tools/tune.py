@@ -5,36 +5,53 @@ is the one with the highest objective (equation 3, with the true reward) at the 
 `dpo_book/frontier/plans.py` holds it. Finished runs stay in OUT/tuning-WORLD.csv and are not run again.
 """
 
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor, as_completed
+import itertools
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 import tyro
-from tqdm import tqdm
 
 from dpo_book.cli.options import UserPath
 from dpo_book.frontier.plans import PLANS
 from dpo_book.frontier.table import Run, measure_run
-from dpo_book.system.files import write_text
 from tools import command_line
+from tools.resumable import Table, fill
 
 METHODS = ("dpo", "ppo", "ppo-gt")
-RATES = {"verdicts": (5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3), "tiny-reviews": (1e-4, 3e-4, 1e-3)}
+RATES = {"verdicts": (5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3), "tiny-reviews": (3e-5, 1e-4, 3e-4, 1e-3)}
 SEED = 1000  # of comparisons, reward model and batches: the tables have seeds from 0 on
 TRIAL = ["method", "strength", "learning_rate"]
 
 
-def trial(world: str, method: str, strength: float, rate: float) -> dict:
-    """Where one run ends at one rate: J, its two parts, and what it was measured on."""
+def trial(world: str, method: str, strength: float, rate: float) -> list[dict]:
+    """Where one run ends at one rate, a row: J, its two parts, and what it was measured on."""
     plan = PLANS["full"][world]
     plan = replace(plan, learning_rates={**plan.learning_rates, method: rate}, measurements=2)
     end = measure_run(world, plan, Run(method, strength, SEED))[-1]
     kept = {name: end[name] for name in ("reward", "kl", "date", "hardware", "versions")}
     objective = end["reward"] - strength * end["kl"]
-    return {"method": method, "strength": strength, "learning_rate": rate, "objective": objective, **kept}
+    return [{"method": method, "strength": strength, "learning_rate": rate, "objective": objective, **kept}]
+
+
+def trials_of(world: str) -> list[tuple[str, float, float]]:
+    """Every (method, strength, rate) that is to be tried in a world."""
+    strengths = PLANS["full"][world].strengths
+    found = []
+    for method in METHODS:
+        found += itertools.product([method], strengths[method], RATES[world])
+    return found
+
+
+def table_of(world: str, folder: Path) -> Table:
+    """The trials that are finished: a row each."""
+    return Table(folder / f"tuning-{world}.csv", TRIAL, _sorted)
+
+
+def _sorted(trials: pd.DataFrame) -> pd.DataFrame:
+    return trials.sort_values(TRIAL)
 
 
 def best_rates(trials: pd.DataFrame) -> pd.DataFrame:
@@ -51,24 +68,13 @@ def tune(
     """Try every learning rate of the grid, and print the best of each method at each strength.
 
     Args:
-        world: verdicts, or tiny-reviews (half an hour on two cores).
+        world: verdicts, or tiny-reviews (almost an hour on two cores).
         out: folder of the results.
         processes: how many runs at once, each on one thread.
     """
-    path = out / f"tuning-{world}.csv"
-    done = pd.read_csv(path).to_dict("records") if path.exists() else []
-    strengths = PLANS["full"][world].strengths
-    wanted = [(m, b, rate) for m in METHODS for b in strengths[m] for rate in RATES[world]]
-    finished = {tuple(row[name] for name in TRIAL) for row in done}
-    missing = [one for one in wanted if one not in finished]
-    out.mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-        trials = [pool.submit(trial, world, *one) for one in missing]
-        for end in tqdm(as_completed(trials), total=len(missing), unit="run", desc=world):
-            done.append(end.result())
-            rows = pd.DataFrame(done).sort_values(TRIAL)
-            write_text(path, rows.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
-    print(best_rates(pd.DataFrame(done)).to_string())
+    table = table_of(world, out)
+    fill(table, trials_of(world), partial(trial, world), processes)
+    print(best_rates(table.read()).to_string())
 
 
 if __name__ == "__main__":

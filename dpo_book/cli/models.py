@@ -26,10 +26,9 @@ def load(name: str, data: Data | None = None) -> tuple[PreTrainedModel, PreTrain
         device = join()
     if name == "mini" and data is not None:
         tokenizer = train_tokenizer(data.texts())
-        return build_policy("mini", tokenizer).to(device), tokenizer
+        return build_policy("mini", tokenizer, device=device), tokenizer
     with entering("the policy", name):
-        model, tokenizer = load_policy(name)
-        model = model.to(device)
+        model, tokenizer = load_policy(name, device)
     if tensor := not_finite(model):
         raise Refused(f"the policy {name}: its tensor {tensor} holds what is not finite, NaN or an infinity")
     return model, tokenizer

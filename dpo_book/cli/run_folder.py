@@ -15,7 +15,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -24,6 +23,7 @@ from dpo_book.cli import run_figures
 from dpo_book.cli.options import OutputOptions
 from dpo_book.cli.run_model import damage_of, save_model
 from dpo_book.cli.run_records import Records
+from dpo_book.system.devices import asked_or_best
 from dpo_book.system.files import FileError, read_object, remove, scratch_of, write_text
 from dpo_book.system.processes import all_agree, this_process
 from dpo_book.system.provenance import config_digest, data_digest, model_digest, tokenizer_digest, versions
@@ -213,7 +213,7 @@ def _compare_versions(about: Path) -> None:
 
 def _machinery() -> str:
     """What rounds a run's numbers, and does not decide which they are."""
-    return f"{versions()}, {'CUDA' if torch.cuda.is_available() else 'CPU'}"
+    return f"{versions()}, {asked_or_best().type.upper()}"
 
 
 def _check_model(model: Path) -> None:

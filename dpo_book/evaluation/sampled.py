@@ -42,5 +42,5 @@ def sampled_kl(
 
     Unbiased; where ``max_new_tokens`` cuts, it is the divergence between what was said up to there.
     """
-    batch = collate(prompts, sample_ids(policy, prompts, max_new_tokens, seed=seed)).to(policy.device)
+    batch = collate(prompts, sample_ids(policy, prompts, max_new_tokens, seed=seed), policy.device)
     return estimate(sequence_logp(policy, batch) - sequence_logp(reference, batch))

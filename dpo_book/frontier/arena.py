@@ -154,7 +154,7 @@ class SampledArena:
         in_order = sorted(range(len(lengths)), key=lengths.__getitem__)
         log_ratios = []
         for rows in in_parts(in_order, 128):
-            batch = collate([prompts[i] for i in rows], [completions[i] for i in rows])
+            batch = collate([prompts[i] for i in rows], [completions[i] for i in rows], policy.device)
             log_ratios.append(score(batch) - score_reference(batch))
         return torch.cat(log_ratios)
 

@@ -49,15 +49,18 @@ def cost_of_goal(table: pd.DataFrame, beta: float, goal: float) -> pd.DataFrame:
 
 
 def _crossing(reward: np.ndarray, cost: np.ndarray, goal: float) -> tuple[float, float, float]:
-    """Cost when last below the goal, on the line, and when first at it."""
+    """Cost when last below the goal, on the line, and when first at it. reward, cost: by measurement, in turn."""
     reached = np.flatnonzero(reward >= goal)
     if reached.size == 0:
         return cost[-1], np.inf, np.inf
-    i = int(reached[0])
-    if i == 0:
+    first = int(reached[0])
+    if first == 0:  # nothing was measured below
         return cost[0], cost[0], cost[0]
-    share = (goal - reward[i - 1]) / (reward[i] - reward[i - 1])
-    return cost[i - 1], cost[i - 1] + share * (cost[i] - cost[i - 1]), cost[i]
+    reward_below, reward_above = reward[first - 1], reward[first]
+    cost_below, cost_above = cost[first - 1], cost[first]
+    way = (goal - reward_below) / (reward_above - reward_below)
+    between = cost_below + way * (cost_above - cost_below)
+    return cost_below, between, cost_above
 
 
 def at_kl(ends: pd.DataFrame, kl: float, column: str) -> float:

@@ -1,10 +1,9 @@
 """How the frontiers of the two worlds are run: budgets and strengths, and what was tuned for every method.
 
-On verdicts the learning rates of DPO, PPO and PPO-GT are the best of one grid, at every strength, by the objective
+In each world the learning rates of DPO, PPO and PPO-GT are the best of one grid, at every strength, by the objective
 (eq. 3) at the end of a run with a seed that is in no table: `python -m tools.tune`, notebooks/results/tuning-*.csv.
-PPO's minibatch, epochs, λ and value learning rate were varied there too, with the true reward at beta = 0.3. On
-TinyReviews each has one rate for all strengths, by the objective at 0.3: DPO's was chosen among 1e-4, 3e-4 and 1e-3,
-and PPO's lies between two that were tried, 2e-4 and 5e-4. The methods that imitate were not tuned.
+On verdicts PPO's minibatch, epochs, λ and value learning rate were varied too, with the true reward at beta = 0.3.
+The methods that imitate were not tuned.
 """
 
 from dataclasses import replace
@@ -41,15 +40,21 @@ TINY_REVIEWS = Plan(
     budget=25_600,
     batch_size=64,
     reward_model=RewardConfig(learning_rate=2e-3, batch_size=64, steps=100, warmup_steps=20),
-    learning_rates={"preferred-ft": 3e-4, "unlikelihood": 1e-4, "dpo": 1e-4, "ppo": 3e-4, "ppo-gt": 3e-4},
+    learning_rates={
+        "preferred-ft": 3e-4,
+        "unlikelihood": 1e-4,
+        "dpo": {0.03: 3e-4, 0.1: 3e-4, 0.3: 1e-4, 1.0: 1e-4},
+        "ppo": {0.03: 1e-3, 0.1: 3e-4, 0.3: 1e-4, 1.0: 1e-4},
+        "ppo-gt": {0.03: 1e-3, 0.1: 3e-4, 0.3: 3e-4, 1.0: 1e-4},
+    },
     strengths={
         "sft": (0.0,),
         "preferred-ft": (0.0,),
         "unlikelihood": (0.1, 0.5),
         "dpo": (0.03, 0.1, 0.3, 1.0),
         "best-of-n": (2, 4, 16, 64),
-        "ppo": (0.03, 0.1, 0.3),
-        "ppo-gt": (0.1, 0.3, 1.0),
+        "ppo": (0.03, 0.1, 0.3, 1.0),
+        "ppo-gt": (0.03, 0.1, 0.3, 1.0),
     },
     measurements=7,
     ppo=PPOConfig(minibatch_size=64, value_learning_rate=1e-3, warmup_steps=5),

@@ -7,12 +7,8 @@ together, when it is finished; what is in the table is never computed again and 
 import io
 import itertools
 import json
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -22,14 +18,14 @@ from typing import NamedTuple
 import filelock
 import numpy as np
 import pandas as pd
-import torch
-import transformers
 
 from dpo_book.frontier.arena import ARENAS, Arena
 from dpo_book.frontier.methods import METHODS, Plan, trajectory
 from dpo_book.maths.require import require_count
+from dpo_book.system.devices import hardware
 from dpo_book.system.files import FileError, read_object, write_text
-from dpo_book.system.provenance import processor, versions
+from dpo_book.system.provenance import versions
+from dpo_book.system.workers import workers
 
 COLUMNS = {  # name → type; rewards and KL in nats, errors are standard errors, seconds of one thread
     "world": "str", "method": "str", "strength": "float64", "seed": "int64", "step": "int64", "last": "bool",
@@ -71,7 +67,7 @@ def measure_run(world: str, plan: Plan, run: Run) -> list[dict]:
     points = list(trajectory(_arena(world), plan, *run))
     about = {
         "date": datetime.now(UTC).date().isoformat(),
-        "hardware": f"{processor()}, 1 thread",
+        "hardware": hardware(),
         "versions": versions(),
     }
     rows = []
@@ -185,30 +181,10 @@ def _measured(world: str, plan: Plan, runs: list[Run], processes: int) -> Iterat
     """Runs and their rows as they get finished, each in a process of one thread."""
     if not runs:
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(processes, len(runs)), context, initializer=_quiet_worker) as pool:
+    with workers(min(processes, len(runs))) as pool:
         futures = {pool.submit(measure_run, world, plan, run): run for run in runs}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-            # Runs take minutes, and Python 3.11's pool has no public way to end what is under way.
-            for process in list((pool._processes or {}).values()):
-                process.terminate()
-
-
-def _quiet_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears Ctrl-C and ends its workers
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(1)
-    transformers.utils.logging.disable_progress_bar()
-
-
-def _end_with_parent() -> None:
-    """A parent that is killed cannot end its workers, and an orphan would go on for nobody."""
-    multiprocessing.parent_process().join()
-    os._exit(1)
+        for future in as_completed(futures):
+            yield futures[future], future.result()
 
 
 @lru_cache(maxsize=1)

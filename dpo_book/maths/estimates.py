@@ -27,7 +27,7 @@ def estimate(values: Tensor) -> Estimate:
         raise ValueError(f"values must be of shape (n,), one a sample; got {tuple(values.shape)}")
     if len(values) < 2:
         raise ValueError("at least two samples are needed for a standard error")
-    values = values.double()
+    values = values.cpu().double()  # Apple's GPU has no float64
     return Estimate(values.mean().item(), (values.std() / len(values) ** 0.5).item())
 
 

@@ -64,9 +64,12 @@ def _midrank(logp: Tensor, reward: Tensor) -> Tensor:
 
 def _distribution(logp: Tensor, reward: Tensor) -> tuple[Tensor, Tensor]:
     """P(r ≤ r(y)) and P(r < r(y)) for a draw from π, at every y: two tensors of logp's shape."""
+    reward = reward.contiguous()  # as searchsorted wants it, and what is sorted of it
     ordered, order = reward.sort(dim=-1)
-    cumulative = logp.exp().gather(-1, order).cumsum(dim=-1)
-    cumulative = torch.cat([torch.zeros_like(cumulative[..., :1]), cumulative], dim=-1)
-    at_most = cumulative.gather(-1, torch.searchsorted(ordered, reward.contiguous(), right=True))
-    below = cumulative.gather(-1, torch.searchsorted(ordered, reward.contiguous(), right=False))
-    return at_most, below
+    probability = logp.exp().gather(-1, order)
+    summed = probability.cumsum(dim=-1)
+    nothing = torch.zeros_like(summed[..., :1])
+    of_the_lowest = torch.cat([nothing, summed], dim=-1)  # (..., N + 1): at k, P(one of the k lowest rewards)
+    how_many_at_most = torch.searchsorted(ordered, reward, right=True)
+    how_many_below = torch.searchsorted(ordered, reward, right=False)
+    return of_the_lowest.gather(-1, how_many_at_most), of_the_lowest.gather(-1, how_many_below)

@@ -1,5 +1,6 @@
 """Rows of tokens, padded to one width: what a model is asked about."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
@@ -13,12 +14,12 @@ class OnDevice:
 
     def to(self, device: torch.device | str) -> Self:
         """To a GPU through pinned memory, so that the copy does not wait for what the GPU is doing."""
-        pinned = torch.device(device).type == "cuda"
+        to_a_gpu = torch.device(device).type == "cuda"
         moved = {}
         for name, value in vars(self).items():
             if isinstance(value, Tensor):
-                value = value.pin_memory() if pinned else value
-                moved[name] = value.to(device, non_blocking=pinned)
+                value = value.pin_memory() if to_a_gpu and not value.is_cuda else value
+                moved[name] = value.to(device, non_blocking=to_a_gpu)
         return replace(self, **moved)
 
 
@@ -35,14 +36,18 @@ class Batch(OnDevice):
     completion_mask: Tensor
 
 
-def collate(prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]]) -> Batch:
+def collate(
+    prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]], device: torch.device | str = "cpu"
+) -> Batch:
     """Pad B prompts on the left and their completions on the right, so that all completions start in one column.
 
     The logits before that column are then never needed, and never computed. Padding is token 0; the masks
     hide it, so that the model's own pad token does not matter and an EOS at the end is never mistaken
-    for padding.
+    for padding. The batch lies on ``device``, and is there as wide as suits it: see ``suited_width``.
     """
     left, right = max(map(len, prompts)), max(map(len, completions))
+    columns = left + right - 1  # the last one is not run
+    left += suited_width(columns, device) - columns
     rows = []  # one list and one tensor of it: a tensor a row takes six times as long
     for x, y in zip(prompts, completions, strict=True):
         before, after = [0] * (left - len(x)), [0] * (right - len(y))
@@ -50,11 +55,29 @@ def collate(prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int
     column = torch.arange(left + right)
     start = left - torch.tensor([len(x) for x in prompts])[:, None]
     end = left + torch.tensor([len(y) for y in completions])[:, None]
-    return Batch(
+    batch = Batch(
         input_ids=torch.tensor(rows),
         attention_mask=(column >= start) & (column < end),
         completion_mask=(column >= left) & (column < end),
     )
+    return batch.to(device)
+
+
+def suited_width(columns: int, device: torch.device | str) -> int:
+    """With how many columns a row of ``columns`` is run: on a CUDA GPU with some more, of padding.
+
+    For every width that it has not met cuDNN's attention first makes a plan. So there are few: from 64 on eight
+    between two powers of two, at most an eighth too wide. All are multiples of 8, as tensor cores like them.
+    """
+    if torch.device(device).type != "cuda":
+        return columns
+    unit = width_unit(columns)
+    return math.ceil(columns / unit) * unit
+
+
+def width_unit(columns: int) -> int:
+    """What widths near ``columns`` are multiples of on a GPU: an eighth of the power of two below, at least 8."""
+    return max(8, 2 ** (columns.bit_length() - 4))
 
 
 def check_rows(batch: Batch) -> None:

@@ -4,12 +4,17 @@ Over GPT-2's 50,257 tokens the logits and their gradient are by far the largest 
 made for a few tokens at a time, used, and forgotten; the backward pass makes them once more.
 """
 
+import math
+
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from transformers import PreTrainedModel
 
+from dpo_book.system.devices import forked_rng
+
 LOGITS_AT_ONCE = 2**24  # 64 MiB in float32: 333 tokens of GPT-2's vocabulary, 8,192 of one of 2,048
+TIMES_ON_A_GPU = 4  # so many times that, for the gradient of W is read and written once for every part
 
 
 def head_logp(model: PreTrainedModel, hidden: Tensor, targets: Tensor) -> Tensor:
@@ -18,15 +23,17 @@ def head_logp(model: PreTrainedModel, hidden: Tensor, targets: Tensor) -> Tensor
     W (V, D) is the model's output matrix. Only for a model that ``has_linear_head``.
     """
     weight, device = model.get_output_embeddings().weight, hidden.device.type
-    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+    if not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
+        return _HeadLogp.apply(hidden.to(weight.dtype), weight, targets)
     with torch.autocast(device, enabled=False):
-        return _HeadLogp.apply(hidden.to(dtype), weight.to(dtype), targets)
+        return _HeadLogp.apply(hidden.to(torch.get_autocast_dtype(device)), weight, targets)
 
 
 class _HeadLogp(torch.autograd.Function):
     """z = W h and log p_y = z_y − log Σ exp z, so ∂ log p_y / ∂z = onehot(y) − p; some tokens at a time.
 
-    The logits made last are kept for the backward pass, which starts with them: there they would stand anyway.
+    hidden (N, D) in the precision of the products, W (V, D) as the model has it. The logits made last are kept for
+    the backward pass, which starts with them: there they would stand anyway.
 
     Since torch 2.13 ``torch.nn.functional.linear_cross_entropy`` computes the same from h, W and y. It is not used:
     under bfloat16 its losses come back in bfloat16, too coarse for the sum over a completion, and torch 2.7, which
@@ -35,44 +42,67 @@ class _HeadLogp(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-        ctx.tokens = max(1, LOGITS_AT_ONCE // len(weight))
+        ctx.vocabulary, ctx.weight_dtype = len(weight), weight.dtype
+        matrix = _for_products(weight, hidden.dtype)
+        at_once = LOGITS_AT_ONCE * (TIMES_ON_A_GPU if hidden.is_cuda else 1)
+        ctx.tokens = max(1, at_once // len(matrix))
         log_sums, logps, logits = [], [], None
         for h, y in zip(hidden.split(ctx.tokens), targets.split(ctx.tokens), strict=True):
             del logits  # before the next are made
-            logits = _logits(h, weight)
+            logits = _logits(h, matrix, ctx.vocabulary)
             log_sums.append(logits.logsumexp(dim=-1))
             logps.append(logits.gather(-1, y[:, None]).squeeze(-1) - log_sums[-1])
-        ctx.save_for_backward(hidden, weight, targets, torch.cat(log_sums))
+        ctx.save_for_backward(hidden, matrix, targets, torch.cat(log_sums))
         ctx.last_logits = logits
         return torch.cat(logps)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor | None, None]:
-        hidden, weight, targets, log_sum = ctx.saved_tensors
+        hidden, matrix, targets, log_sum = ctx.saved_tensors
         grad_hidden = torch.empty_like(hidden)
-        wide = torch.promote_types(weight.dtype, torch.float32)  # a sum of many parts, however narrow each is
-        grad_weight = torch.zeros_like(weight, dtype=wide) if ctx.needs_input_grad[1] else None
+        wide = torch.promote_types(matrix.dtype, torch.float32)  # a sum of many parts, however narrow each is
+        grad_matrix = torch.zeros_like(matrix, dtype=wide) if ctx.needs_input_grad[1] else None
         for start in reversed(range(0, len(hidden), ctx.tokens)):
             part = slice(start, start + ctx.tokens)
-            logits = _logits(hidden[part], weight) if ctx.last_logits is None else ctx.last_logits
+            logits = _logits(hidden[part], matrix, ctx.vocabulary) if ctx.last_logits is None else ctx.last_logits
             ctx.last_logits = None
             p = logits.sub_(log_sum[part, None]).exp_()
             grad_logits = p.mul_(-grad[part, None])
             grad_logits.scatter_add_(-1, targets[part, None], grad[part, None])
-            grad_logits = grad_logits.to(weight.dtype)
-            grad_hidden[part] = grad_logits @ weight
-            if grad_weight is not None and wide == weight.dtype:
-                grad_weight.addmm_(grad_logits.T, hidden[part])
-            elif grad_weight is not None:
-                grad_weight += grad_logits.T @ hidden[part]
+            grad_logits = grad_logits.to(matrix.dtype)
+            grad_hidden[part] = grad_logits @ matrix
+            if grad_matrix is not None and wide == matrix.dtype:
+                grad_matrix.addmm_(grad_logits.T, hidden[part])
+            elif grad_matrix is not None:
+                grad_matrix += grad_logits.T @ hidden[part]
             del logits, p, grad_logits  # one tensor, in float32; before the next is made
-        return grad_hidden, None if grad_weight is None else grad_weight.to(weight.dtype), None
+        grad_weight = None if grad_matrix is None else grad_matrix[: ctx.vocabulary].to(ctx.weight_dtype)
+        return grad_hidden, grad_weight, None
 
 
-def _logits(hidden: Tensor, weight: Tensor) -> Tensor:
-    logits = hidden @ weight.T
-    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+def _for_products(weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """W (V, D) in ``dtype``, and for a GPU's tensor cores with rows of zeros below, up to a multiple of 64.
+
+    Of other sizes, and GPT-2's 50,257 is odd, they are used in an old and slow way only: 95 against 672 · 10¹²
+    operations a second on an H100 (notebooks/results/bench-gpu.csv). See ``_logits``.
+    """
+    missing = -len(weight) % 64 if weight.is_cuda and dtype.itemsize == 2 else 0
+    if not missing:
+        return weight.to(dtype)
+    rows, columns = weight.shape
+    matrix = weight.new_zeros(rows + missing, columns, dtype=dtype)
+    matrix[:rows] = weight
+    return matrix
+
+
+def _logits(hidden: Tensor, matrix: Tensor, vocabulary: int) -> Tensor:
+    """Logits (N, rows of the matrix), −∞ where a row is no token: its probability is 0, and so is its gradient."""
+    logits = hidden @ matrix.T
+    if logits.dtype in (torch.float16, torch.bfloat16):
+        logits = logits.float()
+    logits[:, vocabulary:] = -math.inf
+    return logits
 
 
 @torch.no_grad()
@@ -95,7 +125,7 @@ def has_linear_head(model: PreTrainedModel) -> bool:
     hook = body.register_forward_hook(replace)
     token = torch.zeros(1, 1, dtype=torch.long, device=model.device)
     try:
-        with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
+        with forked_rng():
             logits = model(input_ids=token, attention_mask=torch.ones_like(token), use_cache=False).logits
     finally:
         hook.remove()

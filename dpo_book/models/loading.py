@@ -22,28 +22,33 @@ from dpo_book.models.leftovers import without_masks
 from dpo_book.models.refusals import NotAPolicyError, PolicyNotFoundError, first_of
 from dpo_book.models.sampling import end_ids
 from dpo_book.models.traits import require_causal
+from dpo_book.system.devices import find_device
 from dpo_book.system.hub import first_line, hub_answers
 
 
-def load_policy(name_or_path: str | os.PathLike) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def load_policy(
+    name_or_path: str | os.PathLike, device: str | torch.device | None = None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """``(model, tokenizer)`` of a causal language model: a hub id such as "gpt2", a ``save_pretrained`` folder, a
     .gguf file, which transformers reads and turns into plain weights (with the package's extra "gguf"), or a LoRA
     adapter, which is added to the weights of its base (with the extra "lora").
 
     Weights come from safetensors or GGUF only (a pickle can run code), and no code is ever taken from the hub.
-    The model is in float32 with dropout off, and its generation_config stops at the tokenizer's EOS too.
+    The model is in float32 with dropout off, and its generation_config stops at the tokenizer's EOS too. It lies on
+    ``device``: see ``find_device``.
 
     Raises PolicyNotFoundError, with what to do, when the name does not exist, the network cannot be reached, or the
     files cannot be read; NotAPolicyError when weights are missing or left over, a token sees what comes after it, or
-    the tokenizer has more tokens than the model.
+    the tokenizer has more tokens than the model; ValueError for a device that this machine lacks.
     """
-    name = str(name_or_path)
+    name, place = str(name_or_path), find_device(device)
     where = {"trust_remote_code": False, "local_files_only": not hub_answers(name)}
     adapter = None if name.endswith(".gguf") else adapter_folder(name, where)
     if adapter is None:
         model, tokenizer = _read(name, where)
     else:
         model, tokenizer = merged_adapter(name, adapter, where, _read)
+    model = model.to(place)
     try:
         require_causal(model)
     except ValueError as error:

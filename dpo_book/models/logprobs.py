@@ -55,11 +55,12 @@ def token_scorer(model: PreTrainedModel) -> TokenScorer:
     """
     if require_causal(model).linear_head:
         return partial(_through_head, model, as_alone(model, partial(body_states, model)))
-    return partial(_through_logits, as_alone(model, partial(_next_token_logp, model)))
+    return partial(_through_logits, model, as_alone(model, partial(_next_token_logp, model)))
 
 
 def _through_head(model: PreTrainedModel, read_states: Reader, batch: Batch) -> Tensor:
     """From hidden states, the head applied to a few tokens at a time."""
+    batch = batch.to(model.device)
     mask = completion_columns(batch)
     columns = mask.shape[1]
     hidden = read_states(batch)[:, -columns:]  # (B, K, D)
@@ -72,8 +73,9 @@ def body_states(model: PreTrainedModel, batch: Batch) -> Tensor:
     return model.base_model(**model_inputs(batch)).last_hidden_state
 
 
-def _through_logits(read_logp: Reader, batch: Batch) -> Tensor:
+def _through_logits(model: PreTrainedModel, read_logp: Reader, batch: Batch) -> Tensor:
     """From the model's own logits, for a head that does more than multiply."""
+    batch = batch.to(model.device)
     mask = completion_columns(batch)
     return read_logp(batch)[:, -mask.shape[1] :].where(mask, 0.0)
 

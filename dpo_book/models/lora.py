@@ -12,6 +12,7 @@ from transformers.pytorch_utils import Conv1D
 
 from dpo_book.maths.require import require_count
 from dpo_book.models.traits import trial_rows
+from dpo_book.system.devices import forked_rng
 from dpo_book.system.hub import first_line
 
 
@@ -32,7 +33,7 @@ class Lora:
         layers, stacks = _linear_layers(policy), _stacks_of_experts(policy)
         if not layers and not stacks:
             raise ValueError(f"{type(policy).__name__} has no linear layer that LoRA could adapt: train it whole")
-        with torch.random.fork_rng(devices=[]):
+        with forked_rng():
             torch.manual_seed(seed)
             self._peft = _adapted(policy, layers, stacks, rank)
             left_out = _left_out(policy, layers)

@@ -5,7 +5,7 @@ A policy is always a plain causal language model of transformers and its tokeniz
 
 import copy
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -21,6 +21,7 @@ from dpo_book.data.tokens import completion_texts, prompt_ids
 from dpo_book.models.loading import PolicyNotFoundError, load_policy
 from dpo_book.models.sampling import sample_ids
 from dpo_book.models.traits import context_of
+from dpo_book.system.devices import find_device, forked_rng, precision
 
 __all__ = [
     "END_OF_TEXT",
@@ -46,14 +47,18 @@ SIZES = {
 }
 
 
-def build_policy(size: str, tokenizer: PreTrainedTokenizerBase, seed: int = 0) -> GPT2LMHeadModel:
+def build_policy(
+    size: str, tokenizer: PreTrainedTokenizerBase, seed: int = 0, device: str | torch.device | None = None
+) -> GPT2LMHeadModel:
     """A freshly initialised GPT-2 of ``size`` "nano" or "mini" over the tokenizer's vocabulary.
 
     Dropout is off, as in DPO: the policy and its reference have to be one function, not a random one (the
-    authors' code switches it off in both). Its weights depend on ``seed`` alone.
+    authors' code switches it off in both). Its weights depend on ``seed`` alone, whatever the device: see
+    ``find_device``. ValueError for a size or a device that does not exist.
     """
     if size not in SIZES:
         raise ValueError(f"there is no policy of size {size!r}; choose one of {', '.join(SIZES)}")
+    place = find_device(device)
     config = GPT2Config(
         vocab_size=len(tokenizer),
         bos_token_id=tokenizer.bos_token_id,
@@ -65,9 +70,9 @@ def build_policy(size: str, tokenizer: PreTrainedTokenizerBase, seed: int = 0) -
         activation_function="gelu_pytorch_tanh",  # GPT-2's own function ("gelu_new"), in one fused step
         **SIZES[size],
     )
-    with torch.random.fork_rng(devices=[]):
+    with forked_rng():
         torch.manual_seed(seed)
-        return GPT2LMHeadModel(config).eval()
+        return GPT2LMHeadModel(config).to(place).eval()
 
 
 def copy_policy(policy: PreTrainedModel) -> PreTrainedModel:
@@ -76,8 +81,9 @@ def copy_policy(policy: PreTrainedModel) -> PreTrainedModel:
 
 
 def autocast(model: PreTrainedModel) -> AbstractContextManager:
-    """bfloat16 where the device is made for it; float32 on a CPU, where results are compared with exact ones."""
-    return torch.autocast("cuda", dtype=torch.bfloat16, enabled=model.device.type == "cuda")
+    """In it matrix products have the precision of the model's device; where that is float32, nothing changes."""
+    dtype = precision(model.device)
+    return nullcontext() if dtype == torch.float32 else torch.autocast(model.device.type, dtype=dtype)
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int = 2048) -> PreTrainedTokenizerFast:

@@ -12,6 +12,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from dpo_book.models.as_alone import as_alone
 from dpo_book.models.batch import Batch, collate, completion_columns
 from dpo_book.models.logprobs import body_states
+from dpo_book.system.devices import forked_rng
 from dpo_book.system.hub import first_line
 
 Reward = Callable[[Sequence[list[int]], Sequence[list[int]]], Tensor]  # token ids of B prompts, completions → (B,)
@@ -26,7 +27,7 @@ def build_reward_model(policy: PreTrainedModel, seed: int = 0) -> PreTrainedMode
     config = copy.deepcopy(policy.config)
     config.num_labels = 1
     try:
-        with torch.random.fork_rng(devices=[]):
+        with forked_rng():
             torch.manual_seed(seed)
             model = AutoModelForSequenceClassification.from_config(config)
         model.base_model.load_state_dict(policy.base_model.state_dict())
@@ -48,9 +49,10 @@ def sequence_reward(model: PreTrainedModel, batch: Batch) -> Tensor:
     The last token is the only one that has seen the whole response. Rows may be padded on either side; each row's
     reward is that of the row alone.
     """
-    hidden = _hidden(model, _and_one_more_column(batch))
+    batch = _with_a_last_column(batch.to(model.device))
+    hidden = _hidden(model, batch)
     columns = torch.arange(hidden.shape[1], device=hidden.device)
-    last = (columns * batch.attention_mask).argmax(dim=1)
+    last = (columns * batch.attention_mask[:, :-1]).argmax(dim=1)
     rows = torch.arange(len(last), device=last.device)
     return model.score(hidden[rows, last]).squeeze(-1).float()
 
@@ -61,6 +63,7 @@ def token_values(model: PreTrainedModel, batch: Batch) -> Tensor:
     Read where the policy decides about y_t, after the prompt and what was said so far. Columns as in
     ``token_scorer``; zero where no completion token stands.
     """
+    batch = batch.to(model.device)
     mask = completion_columns(batch)
     hidden = _hidden(model, batch)
     values = model.score(hidden[:, -mask.shape[1] :]).squeeze(-1)
@@ -72,12 +75,13 @@ def _hidden(model: PreTrainedModel, batch: Batch) -> Tensor:
     return as_alone(model, partial(body_states, model))(batch)
 
 
-def _and_one_more_column(batch: Batch) -> Batch:
-    """With a column of padding as the last one, which is not run."""
+def _with_a_last_column(batch: Batch) -> Batch:
+    """With a column of padding as the last one, which is not run; in place of the first, where that is padding."""
+    spare = 0 if batch.attention_mask[:, 0].any() else 1
     return Batch(
-        input_ids=pad(batch.input_ids, (0, 1)),
-        attention_mask=pad(batch.attention_mask, (0, 1)),
-        completion_mask=pad(batch.completion_mask, (0, 1)),
+        input_ids=pad(batch.input_ids[:, spare:], (0, 1)),
+        attention_mask=pad(batch.attention_mask[:, spare:], (0, 1)),
+        completion_mask=pad(batch.completion_mask[:, spare:], (0, 1)),
     )
 
 
@@ -85,10 +89,10 @@ def _and_one_more_column(batch: Batch) -> Batch:
 def rewards_of(
     model: PreTrainedModel, prompts: Sequence[list[int]], completions: Sequence[list[int]], batch_size: int = 1024
 ) -> Tensor:
-    """r_φ(x, y) of B prompts and completions (token ids): (B,), float32."""
+    """r_φ(x, y) of B prompts and completions (token ids): (B,), float32, on the CPU."""
     rewards = []
     for start in range(0, len(completions), batch_size):
         part = slice(start, start + batch_size)
-        batch = collate(prompts[part], completions[part]).to(model.device)
-        rewards.append(sequence_reward(model, batch))
+        batch = collate(prompts[part], completions[part], model.device)
+        rewards.append(sequence_reward(model, batch).cpu())
     return torch.cat(rewards)

@@ -17,11 +17,11 @@ from dpo_book.models.traits import (
     LONGEST,
     TOLERANCE,
     context_of,
-    forked_rng,
     require_causal,
     states_agree,
     trial_rows,
 )
+from dpo_book.system.devices import forked_rng
 
 # Logits are float32: divided by less than this they would overflow, and long before that every token but the
 # likeliest has probability 0.
@@ -74,7 +74,7 @@ def sample_ids(
         parts = [[i] for i in range(len(prompts))]
     ends = end_ids(policy)
     completions: list[list[int]] = [[]] * len(prompts)
-    with forked_rng(policy):
+    with forked_rng():
         torch.manual_seed(seed)
         for rows in parts:
             settings = _plain_generation(max_new_tokens, float(temperature), ends, way)
@@ -177,7 +177,7 @@ def _tried(model: PreTrainedModel) -> Way:
     was_training = model.training
     model.eval()
     try:
-        with forked_rng(model):
+        with forked_rng():
             for way in ways:
                 if _goes(model, way):
                     return way

@@ -93,7 +93,7 @@ def _both_ways(model: PreTrainedModel, groups: Sequence[Group]) -> tuple[Tensor,
 
 def _in_one_row(model: PreTrainedModel, groups: Sequence[Group]) -> Tensor:
     """Every prompt once, its completions behind it in one row."""
-    return shared_logp(model, collate_shared(groups).to(model.device))
+    return shared_logp(model, collate_shared(groups, model.device))
 
 
 def _in_own_rows(model: PreTrainedModel, score_tokens: TokenScorer, groups: Sequence[Group]) -> Tensor:
@@ -102,7 +102,7 @@ def _in_own_rows(model: PreTrainedModel, score_tokens: TokenScorer, groups: Sequ
     for prompt, completions in groups:
         prompts += [prompt] * len(completions)
         rows += completions
-    batch = collate(prompts, rows).to(model.device)
+    batch = collate(prompts, rows, model.device)
     check_rows(batch)
     return score_tokens(batch).sum(dim=1)
 

@@ -19,8 +19,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from dpo_book.data.pairs import Pair
-from dpo_book.models.batch import OnDevice
+from dpo_book.models.batch import OnDevice, suited_width
 from dpo_book.models.head import head_logp
+from dpo_book.system.devices import widest_float
 
 Group = tuple[Sequence[int], Sequence[Sequence[int]]]  # token ids of a prompt, and of each of its completions
 
@@ -29,24 +30,35 @@ Group = tuple[Sequence[int], Sequence[Sequence[int]]]  # token ids of a prompt, 
 class SharedBatch(OnDevice):
     """B prompts, each with any number of completions in its row of T columns, M completions in all, N tokens of them.
 
-    input_ids, position_ids (B, T) int64; attention_mask (B, 1, T, T) bool: True where a row attends to a column.
-    Of every token to be scored: source (N,), where in the flattened (B · T) rows it is predicted; target (N,), its
-    id; completion (N,), which of the M it belongs to. completions: M.
+    input_ids, position_ids (B, T) int64; part (B, T) int64: 0 in the prompt, i in the i-th completion, −1 in the
+    padding. Of every token to be scored: source (N,), where in the flattened (B · T) rows it is predicted; target
+    (N,), its id; completion (N,), which of the M it belongs to. completions: M.
     """
 
     input_ids: Tensor
     position_ids: Tensor
-    attention_mask: Tensor
+    part: Tensor
     source: Tensor
     target: Tensor
     completion: Tensor
     completions: int
 
+    @property
+    def attention_mask(self) -> Tensor:
+        """(B, 1, T, T) bool: True where a row attends to a column. Made where the batch lies, for it is large."""
+        in_prompt = (self.part == 0)[:, None, :]
+        same_part = self.part[:, :, None] == self.part[:, None, :]
+        return (in_prompt | same_part).tril()[:, None]
 
-def collate_shared(groups: Sequence[Group]) -> SharedBatch:
-    """Lay out (prompt, its completions), one a row, padded on the right. Raises ValueError for an empty one."""
+
+def collate_shared(groups: Sequence[Group], device: torch.device | str = "cpu") -> SharedBatch:
+    """Lay out (prompt, its completions), one a row, padded on the right. Raises ValueError for an empty one.
+
+    The batch lies on ``device``, and is as wide as suits it: see ``suited_width``.
+    """
     ids, parts, positions, source, target, completion = [], [], [], [], [], []
-    width = max(len(prompt) + sum(len(y) - 1 for y in completions) for prompt, completions in groups)
+    longest = max(len(prompt) + sum(len(y) - 1 for y in completions) for prompt, completions in groups)
+    width = suited_width(longest, device)
     count = 0
     for row, (prompt, completions) in enumerate(groups):
         if not prompt or not all(completions):
@@ -67,17 +79,16 @@ def collate_shared(groups: Sequence[Group]) -> SharedBatch:
         parts.append(part + [-1] * len(padding))
         positions.append(position + padding)
 
-    part = torch.tensor(parts)  # (B, T): 0 in the prompt, i in the i-th completion, -1 in the padding
-    in_prompt, same = (part == 0)[:, None, :], part[:, :, None] == part[:, None, :]
-    return SharedBatch(
+    batch = SharedBatch(
         input_ids=torch.tensor(ids),
         position_ids=torch.tensor(positions),
-        attention_mask=(in_prompt | same).tril()[:, None],
+        part=torch.tensor(parts),
         source=torch.tensor(source),
         target=torch.tensor(target),
         completion=torch.tensor(completion),
         completions=count,
     )
+    return batch.to(device)
 
 
 def pair_groups(pairs: Sequence[Pair]) -> list[Group]:
@@ -98,5 +109,6 @@ def shared_logp(model: PreTrainedModel, batch: SharedBatch) -> Tensor:
     ).last_hidden_state
     logp = head_logp(model, hidden.flatten(0, 1).index_select(0, batch.source), batch.target)
     # Added up one after the other, so in float64: in float32 a long completion would lose its last digits.
-    total = logp.new_zeros(batch.completions, dtype=torch.float64).index_add(0, batch.completion, logp.double())
+    wide = widest_float(logp.device)
+    total = logp.new_zeros(batch.completions, dtype=wide).index_add(0, batch.completion, logp.to(wide))
     return total.to(logp.dtype)

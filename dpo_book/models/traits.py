@@ -7,7 +7,6 @@ may do what another does not.
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from weakref import WeakKeyDictionary
@@ -17,6 +16,7 @@ from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 
 from dpo_book.models.head import has_linear_head
+from dpo_book.system.devices import forked_rng
 from dpo_book.system.hub import first_line
 from dpo_book.system.processes import unsharded
 
@@ -80,11 +80,6 @@ def context_of(model: PreTrainedModel) -> int | None:
     return min(limits, default=None)
 
 
-def forked_rng(model: PreTrainedModel) -> AbstractContextManager:
-    """Within it random numbers may be drawn on the model's device; afterwards everybody's are what they were."""
-    return torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else [])
-
-
 def require_causal(model: PreTrainedModel) -> Traits:
     """Its record; ValueError, with the name of the architecture, unless a completion's log-probability is defined."""
     traits = traits_of(model)
@@ -102,7 +97,7 @@ def _tried(model: PreTrainedModel) -> Traits:
     model.eval()
     try:
         # What a caller computes in bfloat16 is tried in the model's own precision, whose tolerance this is.
-        with forked_rng(model), torch.autocast(model.device.type, enabled=False):
+        with forked_rng(), torch.autocast(model.device.type, enabled=False):
             rows = trial_rows(model)
             whole, short, _ = rows
             alone = _alone(model, whole)

@@ -81,6 +81,7 @@ def reward_read_back(
         for prompt, offset in offsets.items()
     )
     figure, axes_list = new_figure(10.2, 3.9, len(panels), alt)
+    limits = _with_room([read for _, read, _ in panels.values()])
     for axes, (prompt, (true, implicit, probability)) in zip(axes_list, panels.items(), strict=True):
         true, implicit, probability = map(np.asarray, (true, implicit, probability))
         size = np.clip(4000 * probability, 0.6, 120)
@@ -95,9 +96,20 @@ def reward_read_back(
             (0, offsets[prompt]), (0.97, 0.05), textcoords="axes fraction", ha="right",
             arrowprops={"arrowstyle": "-", "color": EXACT, "linewidth": 0.7},
         )  # fmt: skip
-        axes.set(xlabel="true reward $r^*(x, y)$, nats", title=literally(prompt), xlim=(-2.1, 2.1), ylim=(-4.2, 2.6))
+        axes.set(xlabel="true reward $r^*(x, y)$, nats", title=literally(prompt), xlim=(-2.1, 2.1), ylim=limits)
     axes_list[0].set_ylabel(r"implicit reward $\hat r(x, y)$, nats")
     return figure
+
+
+def _with_room(groups: Sequence[Sequence[float]]) -> tuple[float, float]:
+    """Limits of an axis with all these values, so that no dot is cut: a twelfth of their span more on either side.
+
+    Never less than what the line of slope 1 needs between rewards of -2 and 2.
+    """
+    values = np.concatenate([np.asarray(group) for group in groups])
+    lowest, highest = min(values.min(), -2.0), max(values.max(), 2.0)
+    room = (highest - lowest) / 12
+    return lowest - room, highest + room
 
 
 def _listed(labels: Sequence[str], values: Sequence[float]) -> str:

@@ -1,4 +1,4 @@
-"""Figures of the DPO loss as a function of the policy's log-ratio (eq. 7)."""
+"""Figures of the DPO loss as a function of what the policy controls: a difference of two log-ratios (eq. 7)."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -7,28 +7,28 @@ from dpo_book.plots.style import EXACT, POLICY, REFERENCE, new_figure, styled
 
 
 @styled
-def loss_and_weight(beta: float, log_ratio: float) -> Figure:
-    """Loss −log σ(m) and gradient weight β σ(−m) against the log-ratio m/β, with one pair marked.
+def loss_and_weight(beta: float, difference: float) -> Figure:
+    """Loss −log σ(m) and gradient weight β σ(−m) against m/β, with one pair marked.
 
-    The log-ratio is log(π(y_w)/π_ref(y_w)) − log(π(y_l)/π_ref(y_l)), in nats: what the policy controls. m is β
-    times it.
+    difference: m/β = log(π(y_w)/π_ref(y_w)) − log(π(y_l)/π_ref(y_l)) of that pair, in nats: the winner's log-ratio
+    less the loser's.
     """
     alt = (
-        f"At β = {beta:.2f}: left, the DPO loss falls with the log-ratio and is ln 2 at zero; right, the weight of a "
-        f"pair falls from β to 0. The pair with log-ratio {log_ratio:.1f} is marked."
+        f"At β = {beta:.2f}: left, the DPO loss falls with the difference of the two log-ratios and is ln 2 at zero; "
+        f"right, the weight of a pair falls from β to 0. The pair with a difference of {difference:.1f} is marked."
     )
     figure, (loss, weight) = new_figure(8.6, 3.4, 2, alt)
-    ratio = np.linspace(-20, 20, 401)
-    m = beta * ratio
-    margin = beta * log_ratio
+    differences = np.linspace(-20, 20, 401)
+    m = beta * differences
+    margin = beta * difference
     for axes, curve, at_pair in (
         (loss, np.logaddexp(0, -m), np.logaddexp(0, -margin)),
         (weight, beta / (1 + np.exp(m)), beta / (1 + np.exp(margin))),
     ):
-        axes.plot(ratio, curve, color=POLICY)
+        axes.plot(differences, curve, color=POLICY)
         axes.axvline(0, color=REFERENCE, linewidth=0.8)
-        axes.plot([log_ratio], [at_pair], "o", color=EXACT)
-        axes.set(xlabel=r"log-ratio $m/\beta$, nats", xlim=(-20.5, 20.5))
+        axes.plot([difference], [at_pair], "o", color=EXACT)
+        axes.set(xlabel=r"difference of log-ratios $m/\beta$, nats", xlim=(-20.5, 20.5))
     loss.axhline(np.log(2), color=EXACT, linestyle="--", linewidth=1.2, label="ln 2")
     loss.legend(loc="upper right")
     loss.set(ylabel=r"$-\log\,\sigma(m)$, nats", ylim=(-0.3, None), title=f"loss at β = {beta:.2f}")

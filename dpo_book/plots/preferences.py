@@ -44,12 +44,12 @@ def cut_pairs(shares: pd.DataFrame, max_length: int) -> Figure:
 
 @styled
 def sweep(runs: pd.DataFrame) -> Figure:
-    """Held-out loss with its standard error, and reward, against KL from the reference: one line a β.
+    """Held-out loss, and reward above the reference's, with standard errors, against KL: one line a β.
 
-    runs: a row a run, with columns ``beta``, ``kl``, ``loss``, ``error``, ``reward``, ``reward_error``. Dashed: ln 2,
-    the loss of a policy that still is its reference.
+    runs: a row a run, with columns ``beta``, ``kl``, ``loss``, ``error``, ``gain``, ``gain_error``; the gain is the
+    mean of differences on the same prompts. Dashed: ln 2 and 0, those of a policy that still is its reference.
     """
-    alt = "By KL from the reference, one line a beta: held-out loss with standard errors, and sampled reward."
+    alt = "By KL from the reference, one line a beta, with standard errors: held-out loss, and gain in reward."
     figure, (left, right) = new_figure(9.6, 3.5, 2, alt)
     for (beta, rows), colour, marker in zip(runs.groupby("beta"), SHADES, MARKERS, strict=False):
         rows = rows.sort_values("kl")
@@ -61,12 +61,13 @@ def sweep(runs: pd.DataFrame) -> Figure:
             "label": f"β = {beta:g}",
         }
         left.errorbar(rows["kl"], rows["loss"], rows["error"], **style)
-        right.errorbar(rows["kl"], rows["reward"], rows["reward_error"], **style)
+        right.errorbar(rows["kl"], rows["gain"], rows["gain_error"], **style)
     exact_line(left, LN2)
+    exact_line(right, 0.0)
     for axes in (left, right):
         axes.set(xlabel=r"KL($\pi_\theta \Vert \pi_{ref}$), nats", xscale="log")
     left.set(ylabel="held-out loss, nats", title="what you can see (dashed: ln 2)")
-    right.set(ylabel="sampled reward, nats", title="what only this world can tell")
+    right.set(ylabel="reward above the reference's, nats", title="what only this world can tell")
     left.legend(loc="best", fontsize=9)
     return figure
 

@@ -46,9 +46,11 @@ def learned_rewards(
 
 def noisy_log_odds(margin: np.ndarray | float, noise: float) -> np.ndarray:
     """Log-odds of the label once a share ``noise`` of labels is flipped; margin: the true reward difference."""
-    p = 1 / (1 + np.exp(-np.asarray(margin, dtype=float)))
-    p = (1 - noise) * p + noise * (1 - p)
-    return np.log(p) - np.log1p(-p)
+    margin = np.asarray(margin, dtype=float)
+    preferred = 1 / (1 + np.exp(-margin))  # P(a ≻ b), equation 1
+    kept, flipped = (1 - noise) * preferred, noise * (1 - preferred)
+    labelled = kept + flipped  # P(the label says a ≻ b)
+    return np.log(labelled) - np.log1p(-labelled)
 
 
 @styled
@@ -108,22 +110,30 @@ def promised_and_gained(panels: Mapping[str, Curve], frontier: tuple[Sequence[fl
     panels: label → (KL, learned gain, true gain), by falling beta. frontier: (KL, true gain) of the optima of the
     true reward: no policy gains more at its KL.
     """
-    words = "; ".join(
-        f"{label}: at the largest KL {learned[-1]:.2f} promised, {true[-1]:.2f} gained, at most {max(true):.2f}"
-        for label, (_, learned, true) in panels.items()
-    )
-    alt = f"Gain in expected reward over KL to the reference. {words}. The dashed frontier is the best possible."
-    figure, panes = new_figure(4.5 * len(panels), 3.8, len(panels), alt)
-    reach = 1.05 * max(max(kl) for kl, _, _ in panels.values())
-    top = 1.1 * max(max(learned) for _, learned, _ in panels.values())
-    inside = np.asarray(frontier[0]) <= 1.1 * reach
+    figure, panes = new_figure(4.5 * len(panels), 3.8, len(panels), _promised_alt(panels))
+    largest_kl = max(max(kl) for kl, _, _ in panels.values())
+    highest_promise = max(max(learned) for _, learned, _ in panels.values())
+    reach, top = 1.05 * largest_kl, 1.1 * highest_promise
+    best_kl, best_gain = np.asarray(frontier[0]), np.asarray(frontier[1])
+    shown = best_kl <= 1.1 * reach
     for axes, (label, (kl, learned, true)) in zip(panes, panels.items(), strict=True):
         axes.fill_between(kl, learned, true, color=SHADES[3], alpha=0.5, linewidth=0)
         axes.plot(kl, learned, color=SHADES[2], linestyle="-.", label="promised by the learned reward")
         axes.plot(kl, true, color=SHADES[1], linewidth=2, label="true gain")
-        style = {"color": EXACT, "linestyle": "--", "linewidth": 1.2}
-        axes.plot(np.asarray(frontier[0])[inside], np.asarray(frontier[1])[inside], **style, label="best possible")
-        axes.set(xlabel=r"KL($\pi \Vert \pi_{ref}$), nats", title=literally(label), xlim=(0, reach), ylim=(0, top))
+        dashed = {"color": EXACT, "linestyle": "--", "linewidth": 1.2}
+        axes.plot(best_kl[shown], best_gain[shown], **dashed, label="best possible")
+        axes.set(xlabel=r"KL($\pi \Vert \pi_{ref}$), nats", title=literally(label))
+        axes.set(xlim=(0, reach), ylim=(0, top))
     panes[0].set_ylabel("gain in expected reward, nats")
     panes[0].legend(loc="lower right")
     return figure
+
+
+def _promised_alt(panels: Mapping[str, Curve]) -> str:
+    """What the learned reward promised in each panel and what was gained, in words."""
+    ends = []
+    for label, (_, learned, true) in panels.items():
+        promised, gained = f"{learned[-1]:.2f} promised", f"{true[-1]:.2f} gained"
+        ends.append(f"{label}: at the largest KL {promised}, {gained}, at most {max(true):.2f}")
+    told = "; ".join(ends)
+    return f"Gain in expected reward over KL to the reference. {told}. The dashed frontier is the best possible."

@@ -21,6 +21,8 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel
 
+from dpo_book.system.devices import asked_or_best
+
 T = TypeVar("T")
 Together = Callable[[Callable[[], T], bool], T]
 
@@ -28,14 +30,17 @@ Together = Callable[[Callable[[], T], bool], T]
 def join() -> torch.device:
     """Meet the other processes, if a launcher started several. Returns where a whole model belongs.
 
-    That is this process's device; with ``accelerate launch --use_fsdp`` the CPU, for the device may have no room.
-    ValueError where there are more processes than GPUs.
+    That is this process's own GPU where there are several processes, and for one process ``asked_or_best()``; with
+    ``accelerate launch --use_fsdp`` the CPU, for the device may have no room. ValueError where there are more
+    processes than GPUs, DeviceError where the device that was asked for is not here.
     """
     place, cuda = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.is_available()
     if cuda and place >= torch.cuda.device_count():
         raise ValueError(f"{torch.cuda.device_count()} GPUs are here, and more processes: one GPU for each is needed")
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        return asked_or_best()
     device = torch.device("cuda", place) if cuda else torch.device("cpu")
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not distributed.is_initialized():
+    if not distributed.is_initialized():
         if cuda:
             torch.cuda.set_device(device)
         distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")

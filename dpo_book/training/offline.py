@@ -39,7 +39,7 @@ def train_sft(
 
     def loss_of(rows: list[int]) -> Measured:
         prompts, completions = zip(*[examples[i] for i in rows], strict=True)
-        batch = collate(prompts, completions).to(policy.device)
+        batch = collate(prompts, completions, policy.device)
         return -score(batch).sum() / batch.completion_mask.sum(), {}
 
     tokens = [len(completion) for _, completion in examples]
@@ -87,7 +87,7 @@ def train_reward_model(
     label = torch.tensor([pair.chosen_probability for pair in pairs], device=model.device)
 
     def loss_of(rows: list[int]) -> Measured:
-        batch = _both([pairs[i] for i in rows]).to(model.device)
+        batch = _both([pairs[i] for i in rows], model.device)
         chosen, rejected = sequence_reward(model, batch).chunk(2)
         p = label[rows]
         losses = p * reward_model_loss(chosen, rejected) + (1 - p) * reward_model_loss(rejected, chosen)
@@ -195,12 +195,12 @@ def _accuracy(margins: Tensor) -> Tensor:
     return ((margins > 0).float() + (margins == 0).float() / 2).mean()
 
 
-def _both(pairs: Sequence[Pair]) -> Batch:
+def _both(pairs: Sequence[Pair], device: torch.device) -> Batch:
     """All chosen completions, then all rejected ones, on the batch axis: one forward pass, neither sees the other."""
     prompts = [pair.prompt for pair in pairs]
     chosen = [pair.chosen for pair in pairs]
     rejected = [pair.rejected for pair in pairs]
-    return collate(prompts * 2, chosen + rejected)
+    return collate(prompts * 2, chosen + rejected, device)
 
 
 def _check_fits(policy: PreTrainedModel, lengths: Sequence[int]) -> None:

@@ -100,7 +100,7 @@ def roll_out(models: Models, prompts: list[list[int]], reward: Reward, max_new_t
     """Sample one response a prompt (token ids) and look at it with the three models and the reward."""
     completions = sample_ids(models.policy, prompts, max_new_tokens, seed=seed)
     device = models.policy.device
-    batch = collate(prompts, completions).to(device)
+    batch = collate(prompts, completions, device)
     with autocast(models.policy):  # as in training, or the ratio would not start at 1
         logp = models.policy_logps(batch)
         ref_logp = models.reference_logps(batch)
@@ -137,8 +137,8 @@ def value_loss(value_model: PreTrainedModel, rollouts: Rollouts, rows: list[int]
 
 def _minibatch(rollouts: Rollouts, rows: list[int]) -> tuple[Batch, Tensor]:
     """Some of the responses, no wider than they need, and the mask of their tokens."""
-    batch = collate([rollouts.prompts[i] for i in rows], [rollouts.completions[i] for i in rows])
-    batch = batch.to(rollouts.reward.device)
+    prompts, completions = [rollouts.prompts[i] for i in rows], [rollouts.completions[i] for i in rows]
+    batch = collate(prompts, completions, rollouts.reward.device)
     return batch, completion_columns(batch)
 
 

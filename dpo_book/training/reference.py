@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 from dpo_book.data.pairs import Pair, pair_lengths
 from dpo_book.models.scoring import score_pairs
 from dpo_book.system.cache import CacheError, cached, find_cached
+from dpo_book.system.devices import best_device, precision
 from dpo_book.system.processes import all_reduce_sum, any_process, shard, this_process
 from dpo_book.system.provenance import data_digest, model_digest
 from dpo_book.training.config import DPOConfig
@@ -55,7 +56,8 @@ def _kept_scores(reference: PreTrainedModel, pairs: Sequence[Pair], batch_size: 
         "model": model_digest(reference),
         "data": data_digest([pair[:3] for pair in pairs]),
         "batch_size": batch_size,
-        "device": [reference.device.type, torch.cuda.is_available()],  # shards may compute where it does not lie
+        # shards may compute where it does not lie
+        "device": [reference.device.type, torch.cuda.is_available(), str(precision(best_device()))],
     }
     first = this_process()[0] == 0
     folder = find_cached("reference-logps", depends_on) if first else None

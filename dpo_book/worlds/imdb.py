@@ -21,6 +21,7 @@ from dpo_book.data.pairs import Pair, bradley_terry_pairs
 from dpo_book.data.tokens import completion_texts, opening_ids, plain_ids
 from dpo_book.models.sampling import end_ids, sample_ids
 from dpo_book.system.cache import cached
+from dpo_book.system.devices import asked_or_best
 from dpo_book.system.hub import first_line, hub_answers
 from dpo_book.system.manifest import file_digests
 from dpo_book.system.provenance import data_digest, model_digest, tokenizer_digest
@@ -99,7 +100,7 @@ def sentiment_reward(name: str = SENTIMENT_MODEL) -> TextReward:
     positive = torch.tensor([label.startswith("pos") for label in labels])
     if positive.sum() != 1:
         raise ValueError(f"{name}: one of its labels must be positive, and they are: {', '.join(labels)}")
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(asked_or_best())
 
     @torch.no_grad()
     def reward(prompt: str, response: str) -> float:

@@ -10,6 +10,7 @@ from transformers import GPT2LMHeadModel
 
 from dpo_book.models.policy import SIZES, build_policy
 from dpo_book.system.cache import cached
+from dpo_book.system.devices import find_device
 from dpo_book.training.config import SFTConfig
 from dpo_book.training.offline import train_sft
 from dpo_book.worlds import tiny_reviews as grammar, verdicts as source
@@ -43,14 +44,19 @@ def tiny_reviews_reference(seed: int = 0) -> GPT2LMHeadModel:
 def _imitator(
     name: str, world: Callable[[], Verdicts | TinyReviews], size: str, corpus: list, sft: SFTConfig, seed: int
 ) -> GPT2LMHeadModel:
-    """A policy that imitates a world's corpus, kept as ``name``. corpus: its size, and what it depends on."""
+    """A policy that imitates a world's corpus, kept as ``name``. corpus: its size, and what it depends on.
+
+    It is trained on the CPU wherever it will lie, so that every machine's has the same digits.
+    """
+
+    place = find_device()
 
     def build(folder: Path) -> None:
         here = world()
-        policy = build_policy(size, here.tokenizer, seed)
+        policy = build_policy(size, here.tokenizer, seed, "cpu")  # the same weights whoever computes them
         for _ in train_sft(policy, here.tokenize(here.corpus(corpus[0], seed)), sft):
             pass
         policy.save_pretrained(folder)
 
     depends_on = {"seed": seed, "corpus": corpus, "sft": repr(sft), "size": SIZES[size]}
-    return GPT2LMHeadModel.from_pretrained(cached(name, depends_on, build)).eval()
+    return GPT2LMHeadModel.from_pretrained(cached(name, depends_on, build)).to(place).eval()

@@ -92,12 +92,16 @@ class Verdicts:
         return [self._verdict(rng.choice(self.prompts), rng) for _ in range(size)]
 
     def _verdict(self, prompt: str, rng: random.Random) -> tuple[str, str]:
+        """A text of the corpus: a phrase with the critics' adjectives in it, or by a slip four words at random."""
         if rng.random() < SLIP:
-            return prompt, " ".join(rng.choices(WORDS, k=LENGTH))
+            words = rng.choices(WORDS, k=LENGTH)
+            return prompt, " ".join(words)
         opinion = OPINIONS[prompt]
-        a, b = rng.choices(list(opinion), weights=list(opinion.values()), k=2)
+        adjectives, how_often = list(opinion), list(opinion.values())
+        a, b = rng.choices(adjectives, weights=how_often, k=2)
+        phrase = rng.choice(PHRASES)
         noun = prompt.split()[-1]
-        return prompt, rng.choice(PHRASES).format(a=a, b=b, noun=noun)
+        return prompt, phrase.format(a=a, b=b, noun=noun)
 
     def tokenize(self, texts: Iterable[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
         """(prompt, response) texts as token ids, the form that ``train_sft`` reads.

@@ -164,7 +164,7 @@ assert len(pairs) == 10_000 and pairs[0].chosen_probability == 1.0
 # in another order; and one that sees only the first 500 pairs, in as many steps.
 
 # %%
-OPTIONS = dict(learning_rate=1e-3, batch_size=64, steps=300)
+OPTIONS = dict(learning_rate=1e-3, batch_size=64, steps=240)
 
 
 def learn(pairs, seed=0):
@@ -274,7 +274,7 @@ assert many["loss, training"] > floor - 0.1
 # against the true order it is right far more often. With 500 pairs it falls clearly below.
 #
 # And that model gives itself away. On its own training pairs it is right more often than the ceiling allows, and its training
-# loss is far under the floor: nobody can expect either on new pairs. It saw each pair some 38 times (300 steps of 64) and
+# loss is far under the floor: nobody can expect either on new pairs. It saw each pair some 31 times (240 steps of 64) and
 # learned the coins by heart. So when you meet an accuracy near 1 in a log, as in chapter 07, ask first: on pairs that the
 # model was trained on?
 #

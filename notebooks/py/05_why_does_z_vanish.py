@@ -521,24 +521,27 @@ for t in range(4):
 print("beginnings checked:", sum(each.numel() for each in value))
 
 # %% [markdown]
-# All beginnings, to $10^{-10}$. Now one verdict, word by word. At which word does the value move?
+# All beginnings, to $10^{-10}$. Now one verdict about "the acting", word by word; the first row is $\beta \log Z(x)$. At
+# which word does the value move?
 
 # %% tags=["nbval-ignore-output"]
 gpt2_ratios = [beta * (a - b) for a, b in zip(words(logp), words(ref_logp))]
-place, rows = 0, []
+place, rows = 0, [[value[0][0, 0].item(), math.nan, math.nan]]
 for t, word in enumerate(world.tokenizer("very good but dull").input_ids):
     exact, trained = ratios[t][0, place, word], gpt2_ratios[t][0, place, word]
     place = 11 * place + word
     rows.append([value[t + 1][0, place].item(), exact.item(), trained.item()])
-columns = ["v after it", "β log(π*/π_ref)", "of the GPT-2"]
-table = pd.DataFrame(rows, index=["very", "good", "but", "dull"], columns=columns)
-table.round(2).rename_axis(f"the acting (v before: {value[0][0, 0]:.2f})")
+columns = ["v so far", "β log(π*/π_ref)", "of the GPT-2"]
+said_so_far = ["(no word yet)", "very", "good", "but", "dull"]
+table = pd.DataFrame(rows, index=said_so_far, columns=columns)
+table.round(2).astype(object).where(table.notna(), "–")
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
-steps_of_v = table["β log(π*/π_ref)"].to_numpy()
+steps_of_v = table["β log(π*/π_ref)"].to_numpy()[1:]
+assert abs(table["v so far"].iloc[0] - beta * log_z[0]) < 1e-8
 assert (steps_of_v[:2] > 0.1).all() and abs(steps_of_v[2]) < 0.1
 assert steps_of_v[3] < -1.5
-assert (abs(table.iloc[:, 2] - steps_of_v) < 0.6).all()
+assert (abs(table.iloc[1:, 2] - steps_of_v) < 0.6).all()
 
 # %% [markdown]
 # "very good" raises it, "but" tells nothing new, and "dull" takes it all. How near do the summands of the trained GPT-2

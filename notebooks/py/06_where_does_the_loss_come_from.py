@@ -164,23 +164,23 @@ pd.DataFrame(rows).T.round(4) + 0.0
 #
 # The weight is $\beta$ times the probability that the policy, read as a judge, gives to the *loser*. A pair that is
 # ranked right by a wide margin hardly pulls any more; one that is ranked wrong by a wide margin pulls with nearly all of
-# $\beta$. In the figure the black dot is one pair, with $m/\beta = 2$. Look at both ends of the right panel: $\beta$ on
-# the left, 0 on the right, and $\beta/2$ in the middle.
+# $\beta$. The figure draws both against $m/\beta$, the winner's log-ratio minus the loser's; the black dot is one pair, with
+# $m/\beta = 2$. Look at both ends of the right panel: $\beta$ on the left, 0 on the right, and $\beta/2$ in the middle.
 
 # %%
-plots.loss_and_weight(beta=0.5, log_ratio=2.0)
+plots.loss_and_weight(beta=0.5, difference=2.0)
 
 # %%
 betas = {"base": 10, "min": -1, "max": 0.7, "step": 0.05}
-ratios = {"min": -20, "max": 20, "step": 0.5}
+differences = {"min": -20, "max": 20, "step": 0.5}
 widgets.slider_figure(
     plots.loss_and_weight,
     beta=ipywidgets.FloatLogSlider(value=0.5, **betas, description="β"),
-    log_ratio=ipywidgets.FloatSlider(value=2.0, **ratios, description="log-ratio"),
+    difference=ipywidgets.FloatSlider(value=2.0, **differences, description="m/β"),
 )
 
 # %% [markdown]
-# The horizontal axis is the difference $m/\beta$ of the two log-ratios, which is what the policy controls. A small
+# The horizontal axis, the difference of the two log-ratios, is what the policy controls. A small
 # $\beta$ makes the loss flat there: the policy may stray far before the loss is satisfied. That is the sense in which β
 # holds the policy back, and it is no scale of the loss: no learning rate turns one of these curves into another.
 #
@@ -271,8 +271,8 @@ with torch.no_grad():
     by_reference = scores(reference(ids).logits.double(), ids, mask)
 margins = {}
 for name in by_policy:
-    log_ratio = by_policy[name] - by_reference[name]
-    margins[name] = (log_ratio[0] - log_ratio[1]).item()
+    log_ratios = by_policy[name] - by_reference[name]
+    margins[name] = (log_ratios[0] - log_ratios[1]).item()  # β = 1
 right = margins["right"]
 assert abs(margins["mean over tokens"] - right / 4) < 1e-6
 assert abs(margins["prompt not masked"] - right) < 1e-6

@@ -19,12 +19,12 @@
 #
 # You need chapter 00, and the results of 01, 02 and 04 to 06. Symbols as there: policy $\pi_\theta$, reference $\pi_{\text{ref}}$, true reward $r^*$, price of
 # straying $\beta$, winner $y_w$, loser $y_l$. $\hat r = \beta \log(\pi_\theta/\pi_{\text{ref}})$ is the policy's implicit
-# reward. What is *stored* says so, and is one table, `notebooks/results/coverage.csv`; all else is computed as you read.
+# reward. What is *stored* says so, and lies in `notebooks/results`, `coverage.csv` for most; all else is computed as you read.
 
 # %%
-import ipywidgets
 import pandas as pd
 import torch
+from ipywidgets import FloatLogSlider, IntSlider
 
 from dpo_book import *
 from dpo_book import plots, widgets
@@ -133,12 +133,12 @@ print("at π* the gradient of every pair vanishes")
 # ## Training
 #
 # The package's `train_dpo` trains while one iterates over it, and yields one record of metrics a step. `measured` passes
-# the records on, and every 50 steps lists all responses and adds the exact numbers. No real run can do that. In the figure,
-# look at the left panel first: the scale is logarithmic, and the grey line is at 0.05 nats.
+# the records on, and every so many steps lists all responses and adds the exact numbers. No real run can do that. In the
+# figure, look at the left panel first: the scale is logarithmic, and the grey line is at 0.05 nats.
 
 # %%
-def measured(run, policy, beta, every=50):
-    """Pass a run's records on, every 50th with exact means over the prompts."""
+def measured(run, policy, beta, every):
+    """Pass a run's records on, some with exact means over the prompts."""
     star = optimal_logp(ref_logp, world.rewards, beta)
 
     def exact():
@@ -157,19 +157,19 @@ def measured(run, policy, beta, every=50):
 
 
 # %%
-def train(beta, steps, pairs, ref_logps):
+def train(beta, steps, pairs, ref_logps, every=50):
     """Records of a run, and log π of all responses at its end."""
     policy = copy_policy(reference)
     config = DPOConfig(beta=beta, learning_rate=2e-3, batch_size=128, steps=steps)
     run = train_dpo(policy, reference, pairs, config, ref_logps)
-    return list(measured(run, policy, beta)), exact_logp(policy)
+    return list(measured(run, policy, beta, every)), exact_logp(policy)
 
 
 runs, data, ends = {}, {}, {}
-for beta, steps in ((0.3, 1000), (1.0, 400), (2.0, 300)):
+for beta, steps, every in ((0.3, 1000, 100), (1.0, 300, 50), (2.0, 150, 25)):
     data[beta], logps = draw_comparisons(world, ref_logp, 128 * steps, "soft", seed=0)
     name = f"β = {beta}"
-    runs[name], ends[name] = train(beta, steps, data[beta], logps)
+    runs[name], ends[name] = train(beta, steps, data[beta], logps, every)
     distance = [record["kl_to_optimum"] for record in runs[name] if "reward" in record]
     print(f"{name}: KL(π_θ‖π*) from ≈ {distance[0]:.2f} to ≈ {distance[-1]:.3f} nats")
 
@@ -180,12 +180,19 @@ plots.to_the_optimum(runs, {name: (reward, kl) for name, reward, kl in targets})
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 for name, records in runs.items():
     assert records[-1]["kl_to_optimum"] < 0.05
-    assert abs(records[-1]["reward"] - goals["E[r] of π*"][name]) < 0.05
+    assert abs(records[-1]["reward"] - goals["E[r] of π*"][name]) < 0.1
+drift = [r["kl_to_reference"] for r in runs["β = 0.3"] if "reward" in r]
+assert max(drift) > goals["KL(π*‖π_ref)"]["β = 0.3"] + 0.3 and drift[-1] < max(drift) - 0.3
+on_gpu = pd.read_csv(stored("bench-gpu.csv")).query("table == 'optimum'")
+assert on_gpu["kl_to_optimum"].round(3).tolist() == [0.026, 0.006, 0.003]
+assert on_gpu["steps"].tolist() == [1200] * 3
 
 # %% [markdown]
 # You wrote down a number; here are the answers. All three runs end within 0.05 nats of the exact optimum, and within
-# 0.05 of its reward. Nobody computed $Z(x)$. At $\beta = 0.3$ the way is longest, and not straight: look at the first points
+# 0.1 of its reward. Nobody computed $Z(x)$. At $\beta = 0.3$ the way is longest, and not straight: look at the first points
 # of the drift. The policy shoots past its goal and has to come back.
+#
+# On a GPU, in bfloat16? An H100 was tried with 1,200 steps each (*stored*, `bench-gpu.csv`): 0.026, 0.006 and 0.003 nats.
 #
 # The rewards entered in two places: in the labels, and in who proposed. `draw_comparisons` takes 40 % of the responses
 # from the reference, 40 % as the best of 16 of its samples *by the true reward*, and 20 % from all responses alike. That
@@ -240,7 +247,7 @@ def accuracy(margin):
     return torch.where(margin.abs() < 1e-9, 0.5, (margin > 0).double()).mean().item()
 
 
-fresh, fresh_logps = draw_comparisons(world, ref_logp, 128 * 400, "hard", seed=0)
+fresh, fresh_logps = draw_comparisons(world, ref_logp, 128 * 300, "hard", seed=0)
 ties = (label == 0.5).double().mean().item()
 on_soft = accuracy(margins(optima[1.0], data[1.0]))
 on_hard = accuracy(margins(optima[1.0], fresh))
@@ -264,7 +271,7 @@ few, few_logps = draw_comparisons(world, ref_logp, 500, "hard", seed=0)
 compare = {"soft labels": runs["β = 1.0"]}
 hard_sets = {"hard, fresh": (fresh, fresh_logps), "hard, 500 pairs": (few, few_logps)}
 for name, comparisons in hard_sets.items():
-    compare[name], ends[name] = train(1.0, 400, *comparisons)
+    compare[name], ends[name] = train(1.0, 300, *comparisons)
 names = ["loss", "rewards/margins", "rewards/accuracies", "kl_to_optimum"]
 plots.learning_curves(compare, names)
 
@@ -278,7 +285,7 @@ for name, pairs in judged.items():
         "margin": margins(logp, pairs).mean().item(),
         "margin of π*": margins(optima[1.0], pairs).mean().item(),
         "accuracy": accuracy(margins(logp, pairs)),
-        "accuracy, held-out pairs": accuracy(margins(logp, held_out)),
+        "accuracy, held-out": accuracy(margins(logp, held_out)),
         "KL to π*": compare[name][-1]["kl_to_optimum"],
     }
 finals = pd.DataFrame(rows).T
@@ -288,8 +295,8 @@ finals.round(3)
 soft, hard, finite = (finals.loc[name] for name in compare)
 assert soft["KL to π*"] < hard["KL to π*"] < 0.2 and finite["KL to π*"] > 1.0
 assert compare["hard, 500 pairs"][-1]["loss"] < 0.25
-assert finite["accuracy"] > 0.93 and finite["accuracy, held-out pairs"] < 0.72
-unknown = finals["accuracy, held-out pairs"]
+assert finite["accuracy"] > 0.93 and finite["accuracy, held-out"] < 0.72
+unknown = finals["accuracy, held-out"]
 assert unknown.iloc[2] < unknown.iloc[:2].min() - 0.03
 assert abs(hard["accuracy"] - ceiling) < 0.03 and abs(on_hard - ceiling) < 0.01
 assert abs(hard["margin"] - hard["margin of π*"]) < 0.2
@@ -350,7 +357,7 @@ assert inside < outside - 1
 # %% [markdown]
 # For the other pairs, no finite policy is the best. The curves above flatten only because the learning rate falls to zero.
 # So what does β still do? In this *stored* table (made by `python -m tools.coverage`, dates and machine are in
-# `notebooks/results/coverage.csv`), the same 500 pairs and 400 steps at four β.
+# `notebooks/results/coverage.csv`), runs of 400 steps on 500 hard pairs, at four β, with two seeds each.
 
 # %% tags=["nbval-ignore-output"]
 table = pd.read_csv(stored("coverage.csv"))
@@ -382,7 +389,7 @@ print(f"in pairs: ≈ {seen.sum()} of {seen.numel()} responses")
 print(f"at the floor, and yet KL to π* ≈ {kl_divergence(free, optima[1.0]).mean():.2f}")
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
-assert abs(seen.sum() - 20_790) < 1500
+assert abs(seen.sum() - 17_080) < 1500
 assert kl_divergence(free, optima[1.0]).mean() > 0.1
 
 # %% [markdown]
@@ -411,7 +418,7 @@ for name, proposal in proposals.items():
 pd.DataFrame(rows).T.round(3)
 
 # %% [markdown]
-# (draws: how often a response is expected to be drawn.) No column needs a training run. Now train with each proposal: soft labels, every pair fresh, all else as above. The dots
+# (draws: how often a response is expected to be drawn.) No column needs a training run. Now train with each proposal: soft labels, every pair fresh, for 400 or 1,000 steps, all else as above. The dots
 # are runs with different seeds, *stored* in the same table. Above them, means at $\beta = 0.3$: where the runs ended, and how
 # much probability lies on responses that were in no pair.
 
@@ -430,7 +437,6 @@ unseen.columns = ["KL(π_θ‖π*)", "π_θ on responses in no pair", "π* on th
 display(unseen.round(3))
 plots.ends_by_proposal(panels)
 
-
 # %% [markdown]
 # At $\beta = 1$ the reference covers π* well enough. At $\beta = 0.3$ it does not, for π* is farther away.
 #
@@ -444,28 +450,10 @@ plots.ends_by_proposal(panels)
 #
 # ### What to do when pairs come from elsewhere
 #
-# Label *fresh pairs of the policy itself*, in rounds. β and the reference stay; only the proposal moves. The first round is
-# π_ref's own, and no reward helps to choose. First live, with 300 steps instead of 1,000. Then *stored*, at equal numbers of
-# pairs and steps: a round starts its learning rate anew, so rounds that stay with π_ref are the control.
-
-# %%
-def rounds(number, steps, beta=0.3):
-    """DPO in rounds, each on soft-labelled pairs of what the policy now says."""
-    policy = copy_policy(reference)
-    for k in range(number):
-        proposal = exact_logp(policy).exp()
-        pairs, logps = draw_comparisons(
-            world, ref_logp, 128 * steps, "soft", seed=k, proposal=proposal
-        )
-        config = DPOConfig(
-            beta=beta, learning_rate=2e-3, batch_size=128, steps=steps, seed=k
-        )
-        list(train_dpo(policy, reference, pairs, config, logps))
-        yield kl_divergence(exact_logp(policy), optima[beta]).mean().item()
-
-
-by_round = list(rounds(3, steps=100))
-print("KL to π* after each round:", *(f"≈ {kl:.2f}" for kl in by_round))
+# Label *fresh pairs of the policy itself*, in rounds: let the policy of the moment propose pairs, have them labelled, train
+# on them, and again. β and the reference stay; only the proposal moves. The first round is π_ref's own, and no reward helps
+# to choose. *Stored*, at equal numbers of pairs and steps. (A round starts its learning rate anew, so rounds that stay with
+# π_ref are the control.)
 
 # %%
 remedies = {
@@ -483,7 +471,6 @@ named = ["seeds", "KL(π_θ‖π*), mean", "least", "most"]
 pd.DataFrame(rows, index=named).T.astype({"seeds": int}).round(3)
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
-assert by_round[-1] < 0.2
 assert kl["the policy of the moment, in 5 rounds"].max() < 0.05
 assert kl["π_ref"].min() > 0.09 and kl["π_ref"].max() > 4 * kl["π_ref"].min()
 control = kl["π_ref, in 5 rounds"]
@@ -586,7 +573,7 @@ assert last > ref_logp[0, i]
 # alike two responses are *as the model sees them*: with $h$ the sum of the last hidden states that predict its tokens, it is
 # $\langle h_w, h_l \rangle - \lVert h_w \rVert^2$. The nearer to zero, or above it, the greater the danger.
 
-# %% tags=["nbval-ignore-output"]
+# %%
 def ches(pair):
     """⟨h_w, h_l⟩ − ‖h_w‖², h the sum of the states that predict a response's tokens."""
     batch = collate([pair.prompt] * 2, [pair.chosen, pair.rejected])
@@ -595,14 +582,16 @@ def ches(pair):
     return (h_w @ h_l - h_w @ h_w).item()
 
 
+# %% tags=["nbval-ignore-output"]
 tries = [pair_of(chosen, y_l) for y_l in rejected.values()]
 tries += [pair_of("good but very great", "good but very dull")]
 tries += [pair_of(y, "not very good acting") for y in ("not very bad acting", chosen)]
-danger = []
-for pair in tries:
-    run = list(train_dpo(copy_policy(reference), reference, [pair], config))
-    danger.append([*map(world.tokenizer.decode, pair[1:3]), ches(pair)])
-    danger[-1].append(run[-1]["logps/chosen"] - run[0]["logps/chosen"])
+logs, danger = list(demo.values()), []  # the first two have been run
+for pair in tries[2:]:
+    logs.append(list(train_dpo(copy_policy(reference), reference, [pair], config)))
+for pair, log in zip(tries, logs):
+    texts, (first, *_, last) = map(world.tokenizer.decode, pair[1:3]), log
+    danger.append([*texts, ches(pair), last["logps/chosen"] - first["logps/chosen"]])
 pd.DataFrame(danger, columns=["chosen", "rejected", "CHES", "Δ log π(y_w)"]).round(2)
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
@@ -694,12 +683,12 @@ helps = {
     "DPOP, λ = 5": helped(dpop=5.0),
     "DPOP, a fifth of the rate": helped(rate=1e-4, dpop=5.0),
 }
-columns = ["y_w, lowest", "y_w, end", "y_l, end", "other good responses"]
+columns = ["y_w, lowest", "y_w, end", "y_l, end", "other good"]
 helps = pd.DataFrame(helps, index=columns).T
 helps.round(2)
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
-good = helps["other good responses"]
+good = helps["other good"]
 plain, nll = helps.loc["as it is"], helps.loc["NLL, λ = 0.1"]
 dpop = helps.loc["DPOP, λ = 5"]
 assert nll["y_w, end"] > 2 and good["NLL, λ = 0.1"] < good["as it is"] - 1
@@ -709,7 +698,7 @@ assert dpop["y_w, lowest"] > -0.8 and good["DPOP, λ = 5"] > good["as it is"] + 
 assert good["DPOP, a fifth of the rate"] == good.max()
 
 # %% [markdown]
-# Numbers are log-ratios to the reference. NLL lifts the chosen response far and drags the other good ones down: it imitates
+# Numbers are log-ratios to the reference; *other good* are the held-out good responses. NLL lifts the chosen response far and drags the other good ones down: it imitates
 # one text. DPOP does not let the chosen one sink for long. A larger β did not help the chosen one at equal steps; a lower
 # rate did less harm, for it went less far. DPOP at the lower rate did least. None is free: NLL and DPOP have minima other
 # than π*, which may *want* a chosen response to fall. The cheapest help stands before training: drop pairs whose two
@@ -718,16 +707,13 @@ assert good["DPOP, a fifth of the rate"] == good.max()
 # ## Train it yourself
 #
 # Choose β, learning rate and steps, press **Run**, and watch the margins and the distance to π*. **Stop** ends the run
-# before its next step. Three things to try, with a prediction each:
+# before its next step. With `setup(device="auto")` above it runs on a GPU, if one is here. Three things to try. Write a prediction down before each, for this page does not tell the outcome:
 #
-# - β = 2 with 100 steps: is that enough?
-# - a learning rate of 0.02: the margins look fine. Where is the policy?
-# - β = 0.2 with 300 steps, then with 2000.
-#
-# The first run is quick to arrive. The second throws the policy far from π*, and the falling learning rate brings it back
-# only about to where it began. The third needs most of the 2000 steps.
+# - β = 2 with 100 steps: is that enough to get below the grey line?
+# - a learning rate of 0.02: can you tell from the margins that something is wrong? And from the distance?
+# - β = 0.2 with 300 steps, then with 2000: how much of the way does the first go? What do the other 1700 buy?
 
-# %%
+# %% tags=["nbval-ignore-output"]
 pairs, ref_logps = draw_comparisons(world, ref_logp, 50_000, labels="soft", seed=0)
 
 
@@ -739,13 +725,13 @@ def start(beta, rate, steps):
     return measured(run, policy, beta, every=10)
 
 
-slider = ipywidgets.FloatLogSlider
+print("runs on:", reference.device.type, "- the best here:", best_device().type)
 widgets.LiveRun(
     start,
     plots.live_margins,
-    beta=slider(value=1.0, min=-1, max=0.5, step=0.05, description="β"),
-    rate=slider(value=2e-3, min=-4.5, max=-1.5, step=0.1, description="rate"),
-    steps=ipywidgets.IntSlider(300, min=20, max=2000, step=20, description="steps"),
+    beta=FloatLogSlider(value=1.0, min=-1, max=0.5, step=0.05, description="β"),
+    rate=FloatLogSlider(value=2e-3, min=-4.5, max=-1.5, step=0.1, description="rate"),
+    steps=IntSlider(300, min=20, max=2000, step=20, description="steps"),
 )
 
 

@@ -340,7 +340,7 @@ for record in train_ppo(policy, reference, world.prompt_ids, scorer, config):
     exact.append(standing(policy, config.beta))
 
 # %%
-from dpo_book.frontier.figures import sampled_objective
+from dpo_book.frontier.on_the_way import sampled_objective
 
 log_z = log_partition(ref_logp, world.rewards, config.beta)
 highest = (config.beta * log_z).mean().item()  # J of the optimum (chapter 04)
@@ -376,12 +376,12 @@ assert 0.8 < climbed < 1
 #
 # RLHF in practice often fixes a KL and not a $\beta$: a controller raises $\beta$ by up to 2 % a step while the KL is above
 # its target, and lowers it below ([Ziegler et al. 2019](https://arxiv.org/abs/1909.08593)). A run that starts at
-# $\beta = 0.3$ and is told to stay at 1 nat:
+# $\beta = 0.3$ and is told to stay at 1 nat; 30 steps bring it near:
 
 # %%
 from dataclasses import replace
 
-steered = replace(config, target_kl=1.0, steps=40)
+steered = replace(config, target_kl=1.0, steps=30)
 policy = copy_policy(reference)
 steered_log = pd.DataFrame(
     train_ppo(policy, reference, world.prompt_ids, scorer, steered)
@@ -439,7 +439,7 @@ pd.DataFrame(rows).T.round(4)
 # is a little off. Far away $k_3$ is the noisiest of the three.
 #
 # In the verdict world, along a path of policies $\pi \propto \pi_{\text{ref}}\, e^{t r}$, for one prompt. On the left,
-# $k_1$ and $k_3$ lie on the exact line. On the right: which estimator is quietest where?
+# $k_1$, wide, and $k_3$, narrow, both lie on the exact line. On the right: which estimator is quietest where?
 
 # %%
 lines = {"k1": ([], []), "k2": ([], []), "k3": ([], [])}

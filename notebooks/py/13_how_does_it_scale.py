@@ -9,7 +9,7 @@
 # all of GPT-2's weights, or the logits of eight such pairs, computed for every token? And by what factor can a step of
 # the textbook's loop be made faster without changing the loss?
 #
-# Two words for the whole page. The *body* of a GPT-2 is its embeddings and blocks: tokens go in, a hidden state a token
+# The *body* of a GPT-2 is its embeddings and blocks: tokens go in, a hidden state a token
 # comes out. The *head* is the matrix that makes of a hidden state one logit for every word of the vocabulary.
 #
 # | after this chapter you can | |
@@ -23,7 +23,7 @@
 # You need chapters 06 (the loss) and 07 (its curves). Symbols as there.
 #
 # Every cell of this page runs without a network, TRL or a GPU. `POLICY = "gpt2"` downloads half a gigabyte once.
-# `make bench` measures the tables of this page on your machine: half an hour, 12 GB, Linux and TRL.
+# `make bench` makes its tables on your machine: half an hour, 12 GB, Linux, TRL.
 
 # %%
 import json
@@ -34,13 +34,10 @@ import torch
 
 from dpo_book import *
 from dpo_book import plots
-from dpo_book.checks.scale import (
-    check_same_run,
-    check_training_bytes,
-    check_whole_gradient,
-)
+from dpo_book.checks.scale import *
 from dpo_book.notebook import stored
 from dpo_book.quizzes import quiz
+from dpo_book.system.devices import describe
 from dpo_book.worlds.tiny_reviews import tiny_reviews
 
 setup(seed=0)
@@ -119,7 +116,7 @@ if POLICY == "mini":
     assert tried["highest loss"].iloc[2] > 0.75
 
 # %% [markdown]
-# With GPT-2's usual rate it stands still. With the highest it first gets worse than it began, and then learns 64 pairs by
+# With GPT-2's usual rate it stands still. With the highest it first gets worse, and then learns 64 pairs by
 # heart. So where nobody gives a rate, the size of the model does. With N parameters it is
 #
 # $$\min\big(10^{-3},\ a \cdot \max(1,\ 10^8 / N)\big),$$
@@ -150,8 +147,8 @@ rates
 
 # %% [markdown]
 # It is a rule of thumb that stands on three points. $10^{-6}$ is the paper's (appendix B), for 0.8 to 6 billion
-# parameters. $10^{-4}$ was the best that chapter 09 tried for `mini`, and $2 \cdot 10^{-4}$ to $10^{-3}$ for `nano`, depending
-# on β. Between a million and 100 million nothing was measured. Try a third and three times the rate before a long run.
+# parameters. $10^{-4}$ and $3 \cdot 10^{-4}$ were the best that chapter 09 tried for `mini`, $2 \cdot 10^{-4}$ to $10^{-3}$ for
+# `nano`, by β. Between a million and 100 million nothing was measured. Try a third and three times the rate before a long run.
 # `run.json` and every line of `metrics.jsonl` say which it was.
 #
 # ## Where the memory goes
@@ -175,7 +172,7 @@ for name, size in held.items():
 
 # %% [markdown]
 # That answers the first question: the logits of eight pairs weigh three times the weights, and a textbook
-# implementation holds several tensors of their size (log-softmax, gradient). Most of them are never needed. The copy is
+# implementation holds several tensors of their size (log-softmax, gradient). Most are never needed. The copy is
 # this book's own: the way back if the next loss is not finite.
 #
 # ## Three savings, derived
@@ -211,7 +208,6 @@ pair = Pair(ids(P), ids(C), ids(R))
 rows = collate([pair.prompt] * 2, [pair.chosen, pair.rejected])
 
 
-# %%
 def textbook(model):
     """log π(y|x) of chosen and rejected from the whole table: (2,)."""
     logits = model(rows.input_ids, attention_mask=rows.attention_mask).logits[:, :-1]
@@ -270,7 +266,7 @@ assert not mask[4:, 3].any()  # nothing of the second sees the first
 # Token 6 has the position that token 4 has, and sees the prompt and itself. `shared_logp` runs such rows. In training,
 # `pair_scorer(model, pairs)` tries the model once, and gives what scores pairs in one row or in two.
 #
-# The claim of all three: same numbers, and same gradients. In float64 rounding leaves no excuse:
+# All three: same numbers, same gradients. In float64 rounding is no excuse:
 
 # %%
 def completions_only(model):
@@ -393,19 +389,16 @@ for lengths in ((400, 50), (16, 24), (4, 250)):
 # | [FlexAttention](https://pytorch.org/blog/flexattention/) | skips the blocks of a mask that are empty | the price above, mostly; Wang & Hegde use it | GPU |
 #
 # *Packing* puts several examples in one row, so that nothing is padded. On HH it gave Wang & Hegde more than sharing
-# did: 33.7 pairs a second became 109.8. This book does not pack, but sorts by length; its mask is dense and pays the
-# price above. On a GPU it has not been measured.
+# did: 33.7 pairs a second became 109.8. This book does not pack, but sorts by length.
 #
 # ## What it comes to, measured
 #
 # Counts are not seconds. `make bench` measures those, beside TRL's `DPOTrainer`. Both train the same model, with fresh
 # weights, on the same batches of random tokens. They take turns, a step each, and each has the settings that suit it
-# best. "mini" has chapter 09's shape, "124M" GPT-2's own. In a *CPU second* the processor worked for this program: other
-# programs do not count. The tables here are the last full run.
+# best. "mini" has chapter 09's shape, "124M" GPT-2's own. In a *CPU second* the processor worked for this program alone.
 #
-# First each saving (*lever*) on top of those before it: forward and backward pass, without the update, which none of
-# them touches. The textbook also runs the reference in every step, and takes pairs in any order, so that short ones are
-# padded to long ones.
+# First each saving (*lever*) on top of those before it: forward and backward pass, without the update. The textbook also
+# runs the reference in every step, and takes pairs in any order, so that short ones are padded to long ones.
 
 # %%
 about = json.loads(stored("bench-cpu.json").read_text())
@@ -413,37 +406,40 @@ table = pd.read_csv(stored("bench-cpu.csv"))
 losses = pd.read_csv(stored("bench-cpu-losses.csv"))
 print(about["date"], about["processor"], about["threads"], "thread", about["precision"])
 print(*(f"{name} {about[name]}" for name in ("torch", "transformers", "trl")))
-ours = table[table["what"] == "dpo_book"]
-plots.levers(table)
-
-# %%
-levers = table[table["table"] == "levers"].set_index(["case", "what"])
+display(plots.levers(table))
+levers = table[table["table"] == "levers"].set_index(["case", "batch", "what"])
 levers = levers[["pairs_per_cpu_second", "peak_mb"]]
 shares = levers / levers.groupby("case", sort=False).transform("first")
 gains = levers.assign(times=shares["pairs_per_cpu_second"])
-gains.round({"pairs_per_cpu_second": 3, "peak_mb": 0, "times": 2})
+gains.columns = ["pairs a CPU s", "peak MB", "times"]
+for (case, batch), rows in gains.groupby(["case", "batch"], sort=False):
+    print(f"{case}, batches of {batch} pairs")
+    rounded = rows.round({"pairs a CPU s": 3, "peak MB": 0, "times": 2})
+    display(rounded.droplevel([0, 1]))
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 last = shares.groupby("case").last()
 assert (last["pairs_per_cpu_second"] > 1.5).all() and (last["peak_mb"] < 1 / 3).all()
 
 # %% [markdown]
-# That answers the second question: *times*, in the last line for the 124M. (Its reference runs before the steps, and a run of
-# one epoch has to pay that pass once.) With long prompts the shared prompt is the
+# That answers the second question: *times*, in the last line for the 124M, in batches of two pairs. (A run of one epoch pays
+# the reference's pass once, before its steps.) With long prompts the shared prompt is the
 # tallest step. With short ones and GPT-2's vocabulary most of the *memory* goes with the vocabulary in parts. In time the
 # parts cost about as much as they save: logits are made twice.
 #
 # ## Beside TRL
 #
-# What is TRL doing at the same time? The version measured here has a second saving of its own, without a table of
+# The TRL measured here has a second saving of its own, without a table of
 # logits. On a GPU it scores completion tokens only. On a CPU it scores every position (`_use_triton` in its
 # `trainer/utils.py` decides), and measures the entropy of each. It runs two rows a pair on both. So the ratios below are
-# ratios *on a CPU*. On GPUs, see the prior art.
+# ratios *on a CPU*.
 #
-# Before speed comes parity. If the losses differ, the faster one computes something else. A difference of exactly zero
-# is drawn at $10^{-8}$.
+# Before speed comes parity. If the losses differ, the faster one computes something else. Cases end
+# with their timing: one step to warm up, then 10, 8, 2 and 3, for long steps are few. A difference of exactly zero is drawn
+# at $10^{-8}$.
 
 # %%
+ours = table[table["what"] == "dpo_book"]
 far = (losses["dpo_book"] - math.log(2)).abs().groupby(losses["case"], sort=False).max()
 print("the largest distance of a loss from ln 2")
 print(far.round(4).to_string(header=False))
@@ -452,15 +448,17 @@ plots.loss_differences(losses, within=1e-5)
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 assert losses["relative_difference"].max() < 1e-5 and (far < 0.05).sum() == 3
 assert ours["loss_difference"].max() < 1e-5  # in all the other runs of the bench, too
+timed = ours[ours["table"] == "compare"].set_index("case")["steps"]
+assert (losses.groupby("case", sort=False).size() == timed + 1).all()
+assert timed.tolist() == [10, 8, 2, 3]
 
 # %% [markdown]
-# Float32 has seven digits. Both trainers add up the same numbers in another order, and each step hands its rounding to the
-# next. But look at the numbers above: three of the losses stayed within 0.05 of $\ln 2$, where a wrong implementation
-# would look right as well. So the book's tests compare what the loss is made of (`pytest
+# Both add up the same numbers in another order, and each step hands its rounding to the
+# next. But three of the losses stayed within 0.05 of $\ln 2$, where a wrong implementation would look right as well. So the book's tests compare what the loss is made of (`pytest
 # tests/training/test_trl_parity.py`): the log-probabilities, each parameter's gradient, and a loss that has left $\ln 2$.
 #
 # Now the time. Is one fast, or the other slow? The yardstick is the best that this processor does: one large product of two
-# square matrices in float32. The last column is the share of its rate that this book reaches.
+# square matrices in float32. The last column is this book's share of it.
 
 # %%
 compare = table[table["table"] == "compare"]
@@ -478,7 +476,7 @@ assert speeds["share of the processor"].between(0.4, 1).all()
 # %% [markdown]
 # What is missing to 1 is no product of large matrices: softmax, layer norms, the activation, AdamW. And the
 # peak of the memory beyond the loaded weights, in MB, at GPT-2's vocabulary. *state* is gradients and AdamW's moments,
-# which both hold; the last column leaves them out.
+# which both hold; the last column leaves it out.
 
 # %%
 memory = table[table["table"] == "memory"]
@@ -487,8 +485,9 @@ peaks = memory.pivot(index="case", columns="what", values="peak_mb")
 peaks = peaks[["dpo_book", "TRL"]].rename_axis(columns=None)
 peaks["state"] = state
 peaks["ratio"] = peaks["dpo_book"] / peaks["TRL"]
-peaks["without state"] = (peaks["dpo_book"] - state) / (peaks["TRL"] - state)
-peaks.round({"dpo_book": 0, "TRL": 0, "state": 0, "ratio": 2, "without state": 2})
+peaks["stateless"] = (peaks["dpo_book"] - state) / (peaks["TRL"] - state)
+peaks.index = peaks.index.str.replace("mini with GPT-2's vocabulary", "mini's body")
+peaks.round({"dpo_book": 0, "TRL": 0, "state": 0, "ratio": 2, "stateless": 2})
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 assert (peaks["ratio"] < 0.5).all()
@@ -498,7 +497,7 @@ assert ((of_gpt2 - 3 * weights / 1e6).abs() < 2).all()
 
 # %% [markdown]
 # The fewer the pairs of a batch, the more of the peak is state. (LoRA, `--lora-rank`, makes that cheaper, or the split
-# below.) GPT-2's rows have 64 short pairs, the paper's batch, and 8 long ones.
+# below.)
 #
 # ### How cost grows
 #
@@ -517,7 +516,46 @@ for axis in ("completion", "size"):
 
 # %% [markdown]
 # The longer the prompt and the larger the vocabulary, the more is saved; the longer the completions and the larger the
-# body, the less, for those are work that has to be done. A lever is worth what it acts on.
+# body, the less.
+#
+# ### On a GPU
+#
+# `setup(device="auto")`, or `DPO_BOOK_DEVICE=auto` in the environment, puts what is made or loaded from then on on the best
+# device; commands do so themselves. Products of a step are in bfloat16 where the card is made for it (Ampere and later),
+# else in float32; weights and AdamW's state stay float32. Below, what is here, and *stored* rows of
+# one card (`make bench-gpu`): the 124M beside TRL, both in bfloat16. The share is of the card's own rate.
+
+# %% tags=["nbval-ignore-output"]
+print("this page ran on", policy.device.type)
+print("the best here:", describe(best_device()))
+about_gpu = json.loads(stored("bench-gpu.json").read_text())
+print("stored:", about_gpu["date"], about_gpu["device"])
+gpu = pd.read_csv(stored("bench-gpu.csv"))
+race = gpu[gpu["table"] == "compare"].set_index(["case", "batch", "what"])
+race = race[["pairs_per_second", "times_trl", "peak_mb", "share_of_matrix_rate"]]
+race.columns = ["pairs a s", "times TRL's", "peak MB", "share"]
+race.round({"pairs a s": 0, "times TRL's": 2, "peak MB": 0, "share": 2})
+
+# %% jupyter={"source_hidden": true} tags=["hide-input"]
+ours_there = race.xs("dpo_book", level="what")
+ratios = ours_there["times TRL's"].droplevel("batch")
+assert ratios.between(1, 1.5).all() and ours_there["share"].between(0.15, 0.22).all()
+assert (ratios[["TL;DR-like", "long prompts"]] > 1.35).all()
+assert (ratios[["short pairs", "long completions"]] < 1.1).all()
+held_there = ours_there["peak MB"] / race.xs("TRL", level="what")["peak MB"]
+assert held_there.between(0.5, 1.02).all()
+products = gpu[gpu["table"] == "head"]["tflops"].tolist()
+assert [round(rate) for rate in products] == [95, 672]
+layer = gpu[gpu["table"] == "attention"].set_index("what")["milliseconds"]
+assert layer["dense mask"] < layer["dense mask, without cuDNN"] / 2
+assert pd.read_csv(stored("bench-gpu-losses.csv"))["relative_difference"].max() < 0.002
+
+# %% [markdown]
+# Losses agree to 0.2 %. There TRL needs no table of logits either, so what this book gains is the
+# prompt, 1.4 to 1.5 times where it is long, and next to nothing where it is short; with long completions it even takes
+# 1 % more memory. It reaches 16 to 22 % of the card's rate. Two things were needed. 50,257 is odd: with
+# rows of zeros up to 50,304 the product with the head runs at 672 · 10¹² operations a second, without at 95. And
+# cuDNN's attention, twice as fast as the next, plans for each width that it meets, so batches are padded to few.
 #
 # ### From TRL to this and back
 #
@@ -540,7 +578,7 @@ for axis in ("completion", "size"):
 # | `label_smoothing`, which sigmoid ignores | `Pair(..., chosen_probability=0.9)` | smoothing 0.1 (cDPO) |
 # | – | `reference_free` | |
 # | `padding_free`, which does nothing now | batches by length | |
-# | `gradient_checkpointing` (on), `bf16` (on) | no; bfloat16 on a GPU, float32 on a CPU | |
+# | `gradient_checkpointing` (on), `bf16` (on) | no; bfloat16 on a GPU made for it, else float32 | |
 #
 # Both log `loss`, `rewards/chosen`, `rewards/rejected`, `rewards/margins`, `rewards/accuracies`, `logps/chosen`,
 # `logps/rejected`, `grad_norm`, `learning_rate`; TRL as means over 10 steps, and `entropy`, `logits/...` and
@@ -596,7 +634,7 @@ assert error_of(by_share(uneven)) < 1e-5 and error_of(by_share(processes)) < 1e-
 
 # %% [markdown]
 # By the parts' number each of the four pairs in the small part weighs 1/8, and each of the sixteen 1/32, where all should
-# weigh 1/20. `micro_batch_size=16` does the first. It changes how much memory a step takes, not what it computes.
+# weigh 1/20. `micro_batch_size=16` does the first.
 #
 # ## Several GPUs, several machines
 #
@@ -610,8 +648,8 @@ assert error_of(by_share(uneven)) < 1e-5 and error_of(by_share(processes)) < 1e-
 #     -m dpo_book dpo --policy gpt2 --data hh --out my_run
 # ```
 #
-# On two machines, give each the same command with `--num_machines 2 --num_processes 4 --machine_rank 0` (and `1`) and
-# `--main_process_ip` of the first; `OUT` has to be on a disk that both see, for each reads the checkpoint there.
+# On two machines, give each also `--num_machines 2 --num_processes 4 --machine_rank 0` (or `1`) and `--main_process_ip`;
+# `OUT` has to be on a disk that both see.
 #
 # ### A model that does not fit
 #
@@ -665,12 +703,8 @@ for what, norms in {"by the whole norm": [norm, norm], "each by its own": own}.i
 # PyTorch's `fully_shard`: the float32 weights of one block at a time are whole. (In bfloat16 autograd also keeps a narrow
 # copy of the others, 2 bytes a parameter.) Checkpoints hold whole tensors, so a run on four cards can go on with one.
 #
-# Both commands also work on a machine without a GPU. The book's tests run them so (`pytest tests/system/test_processes.py`), and
-# hold the losses of two processes against those of one, to 1e-5, and each process's share of the weights to a half.
-#
-# **On a GPU** call `policy.cuda()` before `copy_policy`; the commands do so themselves. Training then runs in bfloat16
-# autocast, weights and AdamW's state stay float32; expect two or three equal digits where this page has six. It shows no
-# number of this book from a GPU, because none has been measured yet.
+# Both commands were run on CPUs only: the book's tests hold the losses of two processes against those of one, to 1e-5, and
+# each process's share of the weights to a half.
 #
 # ## What a full run costs
 #
@@ -704,11 +738,11 @@ assert abs(300 * 64 / pairs_of_hh - 1 / 8) < 0.01
 
 
 # %% [markdown]
-# A forward pass is about a third of a step (a backward pass costs two), and the reference needs only that, once. Not in
-# it: SFT before, evaluation after. And mind the default: 300 steps are an eighth of this epoch.
+# A forward pass is about a third of a step, and the reference needs only that, once. Not in
+# it: SFT, evaluation. And mind the default: 300 steps are an eighth of this epoch.
 #
-# For your own machine, start the real command with `--steps 20`. The bar shows tokens a second, P + C + R of a pair.
-# The tokens of your pairs divided by that are the seconds of an epoch.
+# For your own machine, start the real command with `--steps 20`. The bar shows tokens a second, P + C + R of a pair:
+# your pairs' tokens divided by that are the seconds of an epoch.
 #
 # ## What could go wrong
 #

@@ -1,18 +1,16 @@
-"""Figures of methods that compete: drawn from tables alone, and their strengths stand where they can be read."""
+"""Figures of where methods end: drawn from tables alone, and their strengths stand where they can be read."""
 
-import json
 from functools import partial
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from matplotlib.collections import LineCollection
 
 from dpo_book.frontier import figures
-from dpo_book.frontier.methods import METHODS
 from dpo_book.frontier.table import read
+from tests.frontier.competition import COMPETITION, OPTIMUM
 from tests.plots.test_plots import (  # noqa: F401  what holds of every figure, here of this file's
     picture,
     test_a_figure_has_alt_text_and_a_picture,
@@ -22,61 +20,14 @@ from tests.plots.test_plots import (  # noqa: F401  what holds of every figure, 
 
 RESULTS = Path(__file__).parent.parent.parent / "notebooks" / "results"
 
-
-def measurement(name, strength, seed, step):
-    """A row as ``dpo_book.frontier.table`` writes it."""
-    place = list(METHODS).index(name)
-    answer = "a response that is long enough to be broken " * 5
-    return {
-        "method": name,
-        "strength": strength,
-        "seed": seed,
-        "step": step,
-        "last": step == 9,
-        "passes": 100.0 * step,
-        "generated_tokens": 300 + 40 * step,
-        "seconds": 0.5 + step,
-        "reward": step / 9 + 0.1 * place - 0.05 * seed,
-        "kl": step / 3 * strength + 0.1 * seed,
-        "learned_reward": step / 8,
-        "samples": json.dumps([["the acting", answer]]),
-    }
-
-
-COMPETITION = pd.DataFrame(  # two strengths, two seeds, two measurements
-    measurement(name, strength, seed, step)
-    for name, method in METHODS.items()
-    for strength in ((0.3, 1.0) if method.symbol else (0.0,))
-    for seed in (0, 1)
-    for step in ((0, 9) if method.train else (9,))
-)
-OPTIMUM = ([0, 1, 4], [0, 2, 3])
-STRENGTHS = {name: 0.3 if method.symbol else 0.0 for name, method in METHODS.items() if name != "sft"}
-PPO_RECORDS = [{"step": step, "objective": step / 9} for step in range(1, 9)]
-PPO_EXACT = ([step / 9 for step in range(1, 9)], [0.1] * 8)
-
-LONG_RUNS = pd.DataFrame(
-    {"label": label, "seed": seed, "step": step, "kl": step / 9 + seed, "reward": step / (9 + step**2 / 30)}
-    for label in ("few", "many")
-    for seed in (0, 1)
-    for step in (1, 3, 9, 30, 90)
-)
-
 FIGURES = {
     "objective_by_beta": partial(figures.objective_by_beta, COMPETITION, {0.3: 1.8, 1.0: 1.6}),
     "objective_by_beta, no optimum": partial(figures.objective_by_beta, COMPETITION),
-    "over_optimisation": partial(figures.over_optimisation, LONG_RUNS, OPTIMUM),
-    "over_optimisation, no optimum": partial(figures.over_optimisation, LONG_RUNS),
     "reward_kl_frontier": partial(figures.reward_kl_frontier, COMPETITION, OPTIMUM),
     "reward_kl_frontier, no optimum, one seed": partial(
         figures.reward_kl_frontier, COMPETITION[COMPETITION["seed"] == 0]
     ),
     "maximised_and_wanted": partial(figures.maximised_and_wanted, COMPETITION, "a world"),
-    "reward_by_cost": partial(figures.reward_by_cost, COMPETITION, 0.3, goal=0.9, best=1.0),
-    "reward_by_cost, no optimum": partial(figures.reward_by_cost, COMPETITION, 0.3, goal=0.9),
-    "sampled_objective": partial(figures.sampled_objective, PPO_RECORDS, PPO_EXACT, highest=1.0),
-    "at_budget": partial(figures.at_budget, COMPETITION, STRENGTHS, 900, 0, OPTIMUM),
-    "at_budget, nothing yet": partial(figures.at_budget, COMPETITION, {"dpo": 1.0, "best-of-n": 0.3}, 10),
 }
 
 

@@ -2,7 +2,9 @@
 
 import json
 import math
+import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -160,6 +162,15 @@ def test_a_method_named_twice_is_run_once(tmp_path, finished):
     assert finish(tmp_path, methods=("sft", "sft"))[-1][:2] == (1, 1)
     assert finish(tmp_path, methods=("sft", "dpo", "sft"))[-1][:2] == (3, 3)  # the table is whole, and goes on
     assert_same_table(tmp_path / "verdicts.csv", finished / "verdicts.csv")
+
+
+def test_a_computation_that_is_left_ends_the_run_under_way(tmp_path):
+    progress = compute(tmp_path, "verdicts", PLAN, ("sft", "dpo"), seeds=1, processes=1)
+    assert [next(progress)[0], next(progress)[0]] == [0, 1]
+    (worker,) = multiprocessing.active_children()
+    progress.close()  # as Ctrl-C does
+    worker.join(PATIENCE)
+    assert worker.exitcode == -signal.SIGTERM
 
 
 KILLED = """

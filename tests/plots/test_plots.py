@@ -32,7 +32,7 @@ FATES = pd.DataFrame(
     index=[2, 8, 40],
 )
 SWEEP = pd.DataFrame(
-    {"beta": beta, "kl": 0.2 * 3**i, "loss": 0.69 - 0.01 * i, "error": 0.01, "reward": 0.5 + i, "reward_error": 0.1}
+    {"beta": beta, "kl": 0.2 * 3**i, "loss": 0.69 - 0.01 * i, "error": 0.01, "gain": 0.5 + i, "gain_error": 0.1}
     for beta in (0.03, 0.1, 0.3)
     for i in range(3)
 )
@@ -83,8 +83,8 @@ FIGURES = {
     "pipelines": lambda: plots.pipelines(),
     "top_responses": lambda: plots.top_responses(RESPONSES, {"π_ref": P[::-1], "π_θ": P}, exact=P, title="t"),
     "reward_margins": lambda: plots.reward_margins(RECORDS, ceiling=0.9),
-    "loss_and_weight": lambda: plots.loss_and_weight(beta=0.1, log_ratio=-20.0),
-    "loss_and_weight, far": lambda: plots.loss_and_weight(beta=5.0, log_ratio=20.0),
+    "loss_and_weight": lambda: plots.loss_and_weight(beta=0.1, difference=-20.0),
+    "loss_and_weight, far": lambda: plots.loss_and_weight(beta=5.0, difference=20.0),
     "live_margins": lambda: plots.live_margins(RECORDS),
     "live_margins, one record": lambda: plots.live_margins(RECORDS[:1]),
     "to_the_optimum": lambda: plots.to_the_optimum({"β = 1": RECORDS}, {"β = 1": (1.5, 1.0)}),

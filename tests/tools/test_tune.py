@@ -1,4 +1,4 @@
-"""The plan of verdicts holds the learning rates that the stored trials speak for."""
+"""The plans hold the learning rates that the stored trials speak for."""
 
 import itertools
 
@@ -8,34 +8,43 @@ import pytest
 from dpo_book.frontier.plans import PLANS
 from dpo_book.frontier.table import read
 from tools.record import NOTEBOOKS
-from tools.tune import METHODS, RATES, SEED, TRIAL, best_rates
+from tools.tune import METHODS, RATES, SEED, TRIAL, best_rates, table_of, trials_of
 
 RESULTS = NOTEBOOKS / "results"
-PLAN = PLANS["full"]["verdicts"]
+WORLDS = pytest.mark.parametrize("world", ["verdicts", "tiny-reviews"])
 
 
-@pytest.fixture(scope="module")
-def trials():
-    return pd.read_csv(RESULTS / "tuning-verdicts.csv")
+def stored_trials(world):
+    return pd.read_csv(RESULTS / f"tuning-{world}.csv")
 
 
-def test_every_method_tried_every_rate_at_every_strength(trials):
-    tried = list(trials[TRIAL].itertuples(index=False, name=None))
+@WORLDS
+def test_every_method_tried_every_rate_at_every_strength(world):
+    tried = list(stored_trials(world)[TRIAL].itertuples(index=False, name=None))
     wanted = []
     for method in METHODS:
-        wanted += itertools.product([method], PLAN.strengths[method], RATES["verdicts"])
-    assert sorted(tried) == sorted(wanted)
+        wanted += itertools.product([method], PLANS["full"][world].strengths[method], RATES[world])
+    assert sorted(tried) == sorted(wanted) == sorted(trials_of(world))
 
 
-def test_the_plan_takes_the_best_of_them(trials):
-    best = best_rates(trials)
+@WORLDS
+def test_the_stored_table_lacks_nothing_and_is_as_it_would_be_written_again(world):
+    stored = table_of(world, RESULTS)
+    assert not stored.missing(trials_of(world))
+    assert stored.text(stored_trials(world).to_dict("records")) == stored.path.read_text()
+
+
+@WORLDS
+def test_the_plan_takes_the_best_of_them(world):
+    best, plan = best_rates(stored_trials(world)), PLANS["full"][world]
     for method in METHODS:
-        for strength in PLAN.strengths[method]:
-            assert PLAN.learning_rate(method, strength) == best.loc[method, strength]
+        for strength in plan.strengths[method]:
+            assert plan.learning_rate(method, strength) == best.loc[method, strength]
 
 
-def test_the_seed_of_the_trials_is_in_no_table():
-    assert SEED not in set(read(RESULTS / "verdicts.csv")["seed"])
+@WORLDS
+def test_the_seed_of_the_trials_is_in_no_table(world):
+    assert SEED not in set(read(RESULTS / f"{world}.csv")["seed"])
 
 
 def test_the_best_is_the_one_with_the_highest_objective():

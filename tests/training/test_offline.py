@@ -312,22 +312,3 @@ def test_a_policy_of_another_family_trains_on_the_same_file():
     records = list(train_dpo(policy, reference, tokenize_pairs(preferences, tokenizer, max_length=128), config))
     assert records[0]["loss"] == pytest.approx(math.log(2), abs=1e-5)
     assert records[-1]["loss"] < 0.5
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_batches_reach_the_gpu_whole():
-    batch = collate([[1, 2], [3]], [[4], [5, 6]])
-    there = batch.to("cuda")
-    for name in vars(batch):
-        assert getattr(there, name).is_cuda and torch.equal(getattr(there, name).cpu(), getattr(batch, name))
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_bf16_on_cuda_agrees_with_fp32_on_the_cpu(reference, pairs):
-    """bfloat16 keeps 8 bits: log-probabilities of about 10 nats are good to about 0.05 of them."""
-    on_cpu = list(train_dpo(copy_policy(reference), reference, pairs, small()))
-    reference.cuda()
-    on_cuda = list(train_dpo(copy_policy(reference), reference, pairs, small()))
-    for a, b in zip(on_cpu, on_cuda, strict=True):
-        assert b["loss"] == pytest.approx(a["loss"], abs=0.02)
-        assert b["logps/chosen"] == pytest.approx(a["logps/chosen"], abs=0.2)
