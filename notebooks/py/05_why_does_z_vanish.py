@@ -544,7 +544,7 @@ assert steps_of_v[3] < -1.5
 assert (abs(table.iloc[1:, 2] - steps_of_v) < 0.6).all()
 
 # %% [markdown]
-# "very good" raises it, "but" tells nothing new, and "dull" takes it all. How near do the summands of the trained GPT-2
+# "very good" raises it, "but" tells nothing new, and "dull" takes more than all. How near do the summands of the trained GPT-2
 # come, over all words that the reference says?
 
 # %% tags=["nbval-ignore-output"]
@@ -569,7 +569,7 @@ assert near["off by, all words equally"][4] > 2 * near["GPT-2 off by"][4]
 # %% [markdown]
 # Near, where the reference speaks: an error of about a quarter of what there is to see, or less. What this is *not*: the loss
 # never saw a word, only sums over whole responses; a word's $v$ says what the *reference* would go on to say, not what the
-# word is worth by itself; and that another trained GPT-2 comes as near is for you to measure. Any policy's summands are,
+# word is worth by itself. Whether another trained GPT-2 comes as near is for you to measure. Any policy's summands are,
 # by steps 1 to 4, exact gains of value for the reward that *it* carries. Whether that is people's reward is the question.
 #
 # ## What could go wrong

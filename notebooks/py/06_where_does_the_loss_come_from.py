@@ -164,7 +164,7 @@ pd.DataFrame(rows).T.round(4) + 0.0
 #
 # The weight is $\beta$ times the probability that the policy, read as a judge, gives to the *loser*. A pair that is
 # ranked right by a wide margin hardly pulls any more; one that is ranked wrong by a wide margin pulls with nearly all of
-# $\beta$. The figure draws both against $m/\beta$, the winner's log-ratio minus the loser's; the black dot is one pair, with
+# $\beta$. The figure draws loss and weight against $m/\beta$, the winner's log-ratio minus the loser's; the black dot is one pair, with
 # $m/\beta = 2$. Look at both ends of the right panel: $\beta$ on the left, 0 on the right, and $\beta/2$ in the middle.
 
 # %%

@@ -192,7 +192,8 @@ assert on_gpu["steps"].tolist() == [1200] * 3
 # 0.1 of its reward. Nobody computed $Z(x)$. At $\beta = 0.3$ the way is longest, and not straight: look at the first points
 # of the drift. The policy shoots past its goal and has to come back.
 #
-# On a GPU, in bfloat16? An H100 was tried with 1,200 steps each (*stored*, `bench-gpu.csv`): 0.026, 0.006 and 0.003 nats.
+# On a GPU, in bfloat16? An H100 was tried with 1,200 steps each (*stored*, `bench-gpu.csv`): 0.026, 0.006 and 0.003 nats. Only the first had
+# about as many steps here.
 #
 # The rewards entered in two places: in the labels, and in who proposed. `draw_comparisons` takes 40 % of the responses
 # from the reference, 40 % as the best of 16 of its samples *by the true reward*, and 20 % from all responses alike. That
@@ -309,8 +310,8 @@ assert 0.2 < wrong < 0.35
 # %% [markdown]
 # - **Soft**: the label's chance is averaged out, the minimum is π*.
 # - **Hard, fresh**: the same loss on average. Each step has the noise of one coin a pair, so the end is a little farther.
-#   Margin and accuracy are lower because in a quarter of the pairs the worse response won, and π* has no larger margin on
-#   them.
+#   Margin and accuracy are lower because in a quarter of the pairs the worse response won, and on those even π* has a
+#   negative margin.
 # - **Hard, finite**: the best loss in the plot and by far the worst policy. Already after 50 steps it is farther from π*
 #   than at the start. Its accuracy on its own pairs does not break the ceiling, which holds for labels that nobody has
 #   seen: these 500 coins it has learned by heart, and on fresh ones it is *below* the other two.

@@ -439,7 +439,7 @@ pd.DataFrame(rows).T.round(4)
 # is a little off. Far away $k_3$ is the noisiest of the three.
 #
 # In the verdict world, along a path of policies $\pi \propto \pi_{\text{ref}}\, e^{t r}$, for one prompt. On the left,
-# $k_1$, wide, and $k_3$, narrow, both lie on the exact line. On the right: which estimator is quietest where?
+# $k_1$, the thick line, and $k_3$, the thin one, both lie on the exact line. On the right: which estimator is quietest where?
 
 # %%
 lines = {"k1": ([], []), "k2": ([], []), "k3": ([], [])}

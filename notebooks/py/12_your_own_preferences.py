@@ -506,8 +506,8 @@ assert (runs["training"] > runs["loss"] - 0.03).all()
 #   tells these runs apart. Both need held-out prompts and the raters' labels, nothing else.
 # - **KL** is what a gain was bought with. Of two runs of equal loss, the one with less KL has lost less of what the model
 #   could do before. Here the price shows: runs that strayed farthest have more reward, and most of their samples do not stop.
-# - **A rule, written down before.** Lowest held-out loss; every run within one standard error of it (its own `error`)
-#   counts as equal; of these, the least KL. You write it as an exercise. How sure one *difference* is, `above_error` says.
+# - **A rule, written down before.** Lowest held-out loss; every run within one standard error of it (the `error` of
+#   that lowest run) counts as equal; of these, the least KL. You write it as an exercise. How sure one *difference* is, `above_error` says.
 #
 # Where to begin? β = 0.1, and for `gpt2` the paper's rate, $10^{-6}$; then a few times more and less of each. A model as small
 # as ours wants a rate hundreds of times as large. In our table the rule takes β = 0.3 with the lowest rate, an edge of the grid: in earnest, extend it
@@ -578,7 +578,8 @@ assert last["held-out margin"] > best["held-out margin"]
 #
 # The raters paid for length. Has the policy learned that? And what if the file is **balanced** first: for every number of
 # tokens, as many pairs in which the chosen is longer by it as pairs in which it is shorter? Both with a rate three times
-# the one chosen, so that it shows. The second table compares two policies prompt by prompt.
+# the one chosen, so that it shows. The second table compares two policies prompt by prompt, on
+# 200 prompts.
 
 # %%
 def balanced(pairs):
