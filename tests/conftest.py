@@ -18,12 +18,6 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(pytest.mark.skip(reason="needs a CUDA GPU"))
 
 
-@pytest.fixture(autouse=True)
-def on_the_cpu(monkeypatch):
-    """Models are made where outputs were recorded, whatever device the shell of whoever tests has asked for."""
-    monkeypatch.setenv("DPO_BOOK_DEVICE", "")
-
-
 @pytest.fixture
 def reference():
     """A nano GPT-2 over the verdicts' words, with fresh weights."""

@@ -42,6 +42,12 @@ CONFIG = DPOConfig(beta=0.5, learning_rate=1e-3, warmup_steps=2, batch_size=4, s
 FLOAT32 = {"abs": 1e-4}
 
 
+@pytest.fixture(autouse=True)
+def nothing_asked(monkeypatch):
+    """All other tests run on the CPU, by tools/kernel_env.py."""
+    monkeypatch.delenv("DPO_BOOK_DEVICE")
+
+
 @pytest.fixture
 def pairs():
     return verdict_pairs(16)

@@ -714,7 +714,7 @@ assert good["DPOP, a fifth of the rate"] == good.max()
 # - a learning rate of 0.02: can you tell from the margins that something is wrong? And from the distance?
 # - β = 0.2 with 300 steps, then with 2000: how much of the way does the first go? What do the other 1700 buy?
 
-# %% tags=["nbval-ignore-output"]
+# %%
 pairs, ref_logps = draw_comparisons(world, ref_logp, 50_000, labels="soft", seed=0)
 
 
@@ -726,7 +726,6 @@ def start(beta, rate, steps):
     return measured(run, policy, beta, every=10)
 
 
-print("runs on:", reference.device.type, "- the best here:", best_device().type)
 widgets.LiveRun(
     start,
     plots.live_margins,

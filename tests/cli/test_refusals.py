@@ -178,7 +178,7 @@ def test_a_fault_in_our_training_keeps_its_traceback(book, whole, data, tmp_path
 def test_whatever_a_library_raises_while_it_reads_a_model_is_one_line(
     book, data, tmp_path, monkeypatch, raised, words
 ):
-    def read(name):
+    def read(name, device):
         raise raised
 
     monkeypatch.setattr(models, "load_policy", read)
