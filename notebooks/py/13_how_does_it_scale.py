@@ -531,7 +531,8 @@ print("the best here:", describe(best_device()))
 about_gpu = json.loads(stored("bench-gpu.json").read_text())
 print("stored:", about_gpu["date"], about_gpu["device"])
 gpu = pd.read_csv(stored("bench-gpu.csv"))
-race = gpu[gpu["table"] == "compare"].set_index(["case", "batch", "what"])
+race = gpu[gpu["table"] == "compare"].astype({"batch": int})
+race = race.set_index(["case", "batch", "what"])
 race = race[["pairs_per_second", "times_trl", "peak_mb", "share_of_matrix_rate"]]
 race.columns = ["pairs a s", "times TRL's", "peak MB", "share"]
 race.round({"pairs a s": 0, "times TRL's": 2, "peak MB": 0, "share": 2})
