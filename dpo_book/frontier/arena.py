@@ -126,9 +126,11 @@ class SampledArena:
         prompts = self.world.draw_prompts(size, seed)
         a = self._sample(self.reference, prompts, 2 * seed)
         b = self._sample(self.reference, prompts, 2 * seed + 1)
-        reward_a, reward_b = self.world.rewards_of(prompts, a), self.world.rewards_of(prompts, b)
+        reward_a = self.world.rewards_of(prompts, a)
+        reward_b = self.world.rewards_of(prompts, b)
         pairs = bradley_terry_pairs(prompts, a, b, reward_a, reward_b, "hard", seed)
-        return pairs, sum(map(len, [*a, *b]))
+        tokens = sum(len(response) for response in a + b)
+        return pairs, tokens
 
     @torch.no_grad()
     def measure(self, policy: PreTrainedModel, learned: Reward) -> Standing:

@@ -116,11 +116,11 @@ def promised_and_gained(panels: Mapping[str, Curve], frontier: tuple[Sequence[fl
     reach, top = 1.05 * largest_kl, 1.1 * highest_promise
     best_kl, best_gain = np.asarray(frontier[0]), np.asarray(frontier[1])
     shown = best_kl <= 1.1 * reach
+    dashed = {"color": EXACT, "linestyle": "--", "linewidth": 1.2}
     for axes, (label, (kl, learned, true)) in zip(panes, panels.items(), strict=True):
         axes.fill_between(kl, learned, true, color=SHADES[3], alpha=0.5, linewidth=0)
         axes.plot(kl, learned, color=SHADES[2], linestyle="-.", label="promised by the learned reward")
         axes.plot(kl, true, color=SHADES[1], linewidth=2, label="true gain")
-        dashed = {"color": EXACT, "linestyle": "--", "linewidth": 1.2}
         axes.plot(best_kl[shown], best_gain[shown], **dashed, label="best possible")
         axes.set(xlabel=r"KL($\pi \Vert \pi_{ref}$), nats", title=literally(label))
         axes.set(xlim=(0, reach), ylim=(0, top))

@@ -182,7 +182,8 @@ for name, records in runs.items():
     assert records[-1]["kl_to_optimum"] < 0.05
     assert abs(records[-1]["reward"] - goals["E[r] of π*"][name]) < 0.1
 drift = [r["kl_to_reference"] for r in runs["β = 0.3"] if "reward" in r]
-assert max(drift) > goals["KL(π*‖π_ref)"]["β = 0.3"] + 0.3 and drift[-1] < max(drift) - 0.3
+goal = goals["KL(π*‖π_ref)"]["β = 0.3"]
+assert max(drift) > goal + 0.3 and drift[-1] < max(drift) - 0.3
 on_gpu = pd.read_csv(stored("bench-gpu.csv")).query("table == 'optimum'")
 assert on_gpu["kl_to_optimum"].round(3).tolist() == [0.026, 0.006, 0.003]
 assert on_gpu["steps"].tolist() == [1200] * 3
@@ -708,7 +709,7 @@ assert good["DPOP, a fifth of the rate"] == good.max()
 # ## Train it yourself
 #
 # Choose β, learning rate and steps, press **Run**, and watch the margins and the distance to π*. **Stop** ends the run
-# before its next step. With `setup(device="auto")` above it runs on a GPU, if one is here. Three things to try. Write a prediction down before each, for this page does not tell the outcome:
+# before its next step. With `setup(device="auto")` above it should run on a GPU, but this page was not tried on one. Three things to try. Write a prediction down before each, for this page does not tell the outcome:
 #
 # - β = 2 with 100 steps: is that enough to get below the grey line?
 # - a learning rate of 0.02: can you tell from the margins that something is wrong? And from the distance?
