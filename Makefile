@@ -3,11 +3,12 @@
 python := .venv/bin/python
 as_root := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help lab test gpu outputs lint optimum bench bench-gpu
+.PHONY: help lab test gpu marks outputs lint optimum bench bench-gpu
 
 help:
 	@echo "make lab       open the first chapter in JupyterLab"
 	@echo "make test      run every test and every notebook"
+	@echo "make marks     hand in two chapters as five students and have nbgrader mark them, ten minutes"
 	@echo "make outputs   run the notebooks and record their outputs (one: make outputs NB=00_what_does_dpo_do)"
 	@echo "make lint      check the style of the code"
 	@echo "make optimum   how near DPO comes to the exact optimum: make optimum BETA=0.7 STEPS=1500"
@@ -28,6 +29,10 @@ test:
 gpu:
 	@sh tools/bootstrap.sh lab,test
 	@$(python) -m pytest -m gpu tests
+
+marks:
+	@sh tools/bootstrap.sh lab,test
+	@COURSE="01_what_comparisons_tell 06_where_does_the_loss_come_from" WHOLE=1 $(python) -m pytest -q tests/tools/test_course.py
 
 outputs:
 	@sh tools/bootstrap.sh lab,test

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from transformers.utils import logging
 
 from dpo_book.plots import html_image, png
+from dpo_book.plots.style import size_on_page
 from dpo_book.system.devices import VARIABLE, find_device
 
 
@@ -45,9 +46,11 @@ def figure_output(figure: Figure) -> tuple[dict, dict]:
     The label is its alt text, which JupyterLab and nbconvert would not show beside a PNG; print needs the PNG.
     """
     picture, alt = png(figure), figure.get_label()
+    width, height = size_on_page(picture)
+    size = {"width": width, "height": height}
     if not alt:
-        return {"image/png": picture}, {}
-    return {"image/png": picture, "text/html": html_image(picture, alt)}, {"image/png": {"alt": alt}}
+        return {"image/png": picture}, {"image/png": size}
+    return {"image/png": picture, "text/html": html_image(picture, alt)}, {"image/png": size | {"alt": alt}}
 
 
 def stored(name: str) -> Path:

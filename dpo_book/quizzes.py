@@ -66,6 +66,15 @@ def _question(table: Mapping) -> "Quiz":
     return Quiz(text, explanations, right[0])
 
 
+HOW_TO_ANSWER = "Run the cell in JupyterLab to choose an answer and see why it is right or not."
+# ipywidgets gives every answer one line, and cuts what is longer. In its page a circle stands behind its answer.
+STYLE = """<style>
+.dpo-quiz .widget-html-content, .dpo-quiz .widget-radio-box label { height: auto; line-height: 1.4; }
+.dpo-quiz .widget-radio-box label { display: flex; flex-direction: row-reverse; justify-content: flex-end; }
+.dpo-quiz .widget-radio-box input { flex: none; }
+</style>"""
+
+
 class Quiz(ipywidgets.VBox):
     """A multiple-choice question that explains every answer, the right one and the wrong ones.
 
@@ -78,11 +87,12 @@ class Quiz(ipywidgets.VBox):
             raise ValueError(f"the right answer {right!r} is not among the answers")
         self._question, self._answers, self._right = question, answers, right
         self.choice = ipywidgets.RadioButtons(
-            options=list(answers), value=None, layout=ipywidgets.Layout(width="max-content")
+            options=list(answers), value=None, layout=ipywidgets.Layout(width="auto")
         )
         self.verdict = ipywidgets.HTML()
         self.choice.observe(self._explain, names="value")
-        super().__init__([ipywidgets.HTML(f"<b>{escape(question)}</b>"), self.choice, self.verdict])
+        super().__init__([ipywidgets.HTML(f"{STYLE}<b>{escape(question)}</b>"), self.choice, self.verdict])
+        self.add_class("dpo-quiz")
 
     def _explain(self, _change: object) -> None:
         if self.choice.value is not None:
@@ -97,4 +107,6 @@ class Quiz(ipywidgets.VBox):
             f"<details><summary>{escape(answer)}</summary>{self._explanation(answer)}</details>"
             for answer in self._answers
         )
-        return super()._repr_mimebundle_(**kwargs) | {"text/html": f"<b>{escape(self._question)}</b>{folded}"}
+        page = f"<b>{escape(self._question)}</b>{folded}"
+        words = "\n".join([self._question, *(f"- {answer}" for answer in self._answers), HOW_TO_ANSWER])
+        return super()._repr_mimebundle_(**kwargs) | {"text/html": page, "text/plain": words}

@@ -1,38 +1,52 @@
 """Sliders over figures, and training that one can watch and stop. Thin: the figures are ``plots``' own.
 
-A picture is an ``ipywidgets.Image`` that holds a PNG. The Output widget is not used: notebooks that have one hang
+A picture is an ``<img>`` that holds a PNG. The Output widget is not used: notebooks that have one hang
 at random when they are executed without a browser. Every widget also has HTML for a page without a kernel.
 """
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from html import escape
 
 import ipywidgets
-import traitlets
 from matplotlib.figure import Figure
 
 from dpo_book.plots import html_image, png
 
 
-class Picture(ipywidgets.Image):
-    """A figure that can be drawn anew, with its alt text; empty at first.
+class Picture(ipywidgets.HTML):
+    """A figure that can be drawn anew, as an ``<img>`` with its alt text; empty at first.
 
-    An Image of ipywidgets has no alt text, but a tooltip, which screen readers read where there is none. Browsers
-    show it only beside a description, be it empty, and Image has none of its own.
+    png, alt: what is there now. An Image of ipywidgets would have no alt text.
     """
 
-    description = traitlets.Unicode("").tag(sync=True)
-
     def __init__(self):
-        # Not stretched: a box would give it its own width.
-        super().__init__(format="png", layout=ipywidgets.Layout(max_width="100%", align_self="flex-start"))
+        super().__init__()
+        self.png, self.alt = b"", ""
 
     def show(self, figure: Figure) -> None:
         """Draw ``figure`` in place of what is there."""
-        self.value = png(figure)
-        self.tooltip = figure.get_label()
+        self.png, self.alt = png(figure), figure.get_label()
+        self.value = html_image(self.png, self.alt)
+
+
+class Words(ipywidgets.HTML):
+    """A line of text as it is, which wraps where a Label would be cut."""
+
+    def say(self, text: str) -> None:
+        self.value = escape(text, quote=False)
+
+
+def _side_by_side(widgets: Iterable[ipywidgets.Widget]) -> ipywidgets.Box:
+    """Sliders side by side where the page has room, one below the other where it has not."""
+    return ipywidgets.Box(list(widgets), layout=ipywidgets.Layout(flex_flow="row wrap"))
+
+
+def _in_words(sliders: Mapping[str, ipywidgets.Widget]) -> str:
+    """What stands on a page in place of sliders: their names."""
+    names = [slider.description or name for name, slider in sliders.items()]
+    return f"{'Sliders' if len(names) > 1 else 'Slider'}: {', '.join(names)}."
 
 
 def _short(value: object) -> str:
@@ -57,11 +71,11 @@ class SliderFigure(ipywidgets.VBox):
     def __init__(self, figure: Callable[..., Figure], sliders: Mapping[str, ipywidgets.Widget]):
         self._figure, self._sliders = figure, sliders
         self.image = Picture()
-        self.error = ipywidgets.Label()
+        self.error = Words()
         self._draw()  # what this raises is the cell's own error
         for slider in sliders.values():
             slider.observe(self._redraw, names="value")
-        super().__init__([*sliders.values(), self.image])
+        super().__init__([_side_by_side(sliders.values()), self.image])
 
     def _draw(self) -> None:
         settings = {name: slider.value for name, slider in self._sliders.items()}
@@ -73,9 +87,9 @@ class SliderFigure(ipywidgets.VBox):
             self._draw()
             below = self.image
         except (Exception, SystemExit) as error:  # a kernel would write it where nobody looks
-            self.error.value = _in_a_line(error)
+            self.error.say(_in_a_line(error))
             below = self.error
-        self.children = [*self._sliders.values(), below]
+        self.children = [self.children[0], below]
 
     def _repr_mimebundle_(self, **kwargs: object) -> dict:
         settings = []
@@ -83,9 +97,9 @@ class SliderFigure(ipywidgets.VBox):
             label = self._sliders[name].description or name
             settings.append(f"{label} = {_short(value)}")
         drawn = escape(", ".join(settings))
-        picture = html_image(self.image.value, self.image.tooltip)
-        page = f"{picture}<p>{drawn}. Once the cell has run in JupyterLab, sliders redraw this figure.</p>"
-        return super()._repr_mimebundle_(**kwargs) | {"text/html": page}
+        page = f"{self.image.value}<p>{drawn}. Once the cell has run in JupyterLab, sliders redraw this figure.</p>"
+        words = f"{_in_words(self._sliders)} Run the cell in JupyterLab to move them."
+        return super()._repr_mimebundle_(**kwargs) | {"text/html": page, "text/plain": words}
 
 
 class LiveRun(ipywidgets.VBox):
@@ -114,12 +128,12 @@ class LiveRun(ipywidgets.VBox):
         self.run = ipywidgets.Button(description="Run", icon="play", button_style="success")
         self.stop = ipywidgets.Button(description="Stop", icon="stop", disabled=True)
         self.progress = ipywidgets.IntProgress(min=0, max=1, layout=ipywidgets.Layout(width="200px"))
-        self.status = ipywidgets.Label("Choose, then press Run.")
+        self.status = Words("Choose, then press Run.")
         self.image = Picture()
         self.run.on_click(self._begin)
         self.stop.on_click(self._request_stop)
-        row = ipywidgets.HBox([self.run, self.stop, self.progress, self.status])
-        super().__init__([*sliders.values(), row, self.image])
+        row = ipywidgets.HBox([self.run, self.stop, self.progress])
+        super().__init__([_side_by_side(sliders.values()), row, self.status, self.image])
 
     def _request_stop(self, _button: ipywidgets.Button) -> None:
         self._stop.set()
@@ -135,7 +149,7 @@ class LiveRun(ipywidgets.VBox):
         self.records = []
         self.run.disabled, self.stop.disabled = True, False
         self.progress.max, self.progress.value = int(settings["steps"]), 0
-        self.status.value = "starting ..."
+        self.status.say("starting ...")
         self.thread = threading.Thread(target=self._work, args=(settings,), daemon=True)
         self.thread.start()
 
@@ -155,7 +169,7 @@ class LiveRun(ipywidgets.VBox):
         try:
             self._show(outcome)
         except BaseException as error:  # of the figure
-            self.status.value = _in_a_line(error)
+            self.status.say(_in_a_line(error))
         finally:
             self.run.disabled, self.stop.disabled = False, True
 
@@ -164,10 +178,11 @@ class LiveRun(ipywidgets.VBox):
         if self.records:
             self.image.show(self._figure(self.records))  # before the words that speak of it
             last = self.records[-1]
-            self.status.value = f"{state}: step {int(last['step'])}, loss {last['loss']:.4f}"
+            self.status.say(f"{state}: step {int(last['step'])}, loss {last['loss']:.4f}")
         else:
-            self.status.value = state
+            self.status.say(state)
 
     def _repr_mimebundle_(self, **kwargs: object) -> dict:
         page = "<p>Once the cell has run in JupyterLab, Run trains here, and a figure grows with the run.</p>"
-        return super()._repr_mimebundle_(**kwargs) | {"text/html": page}
+        words = f"{_in_words(self._sliders)} Run the cell in JupyterLab, then press Run to train."
+        return super()._repr_mimebundle_(**kwargs) | {"text/html": page, "text/plain": words}

@@ -2,7 +2,7 @@
 
     with lab_page(NOTEBOOKS / "00_what_does_dpo_do.ipynb") as lab:
         lab.run_all()
-        picture = lab.picture(3)  # the widgets.Image below cell 3
+        picture = lab.picture(3)  # the picture of a widget below cell 3
         before = picture.get_attribute("src")
         lab.press(3, "ArrowRight")  # its first slider
         lab.wait_changed(picture, before)
@@ -27,7 +27,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, TimeoutError, sync_playwright
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Locator, Page, TimeoutError, expect, sync_playwright
 
 from tests.patience import PATIENCE
 from tools import chromium
@@ -83,6 +84,32 @@ ERRORS = """() => window.jupyterapp.shell.currentWidget.model.sharedModel.cells.
     cell.cell_type !== 'code' || cell.getMetadata('tags')?.includes('raises-exception') ? [] :
     cell.getOutputs().filter(output => output.output_type === 'error')
         .map(output => `${output.ename}: ${output.evalue}`))"""
+OPEN = """async (path) => {
+    const app = window.jupyterapp;
+    app.shell.currentWidget.dispose();
+    await app.commands.execute('docmanager:open', { path, kernel: { name: null } });
+    await app.shell.currentWidget.context.ready;
+    await app.shell.currentWidget.revealed;
+}"""
+RENDERED = """() => {
+    const cells = document.querySelectorAll('.jp-Notebook .jp-Cell');
+    const texts = [...document.querySelectorAll('.jp-RenderedMarkdown')].map(text => text.textContent);
+    const latex = /[$][$]|[\\\\](beta|log|pi|sigma)/;  // a formula that is not typeset yet
+    return cells.length === window.jupyterapp.shell.currentWidget.content.widgets.length
+        && !texts.some(text => latex.test(text));
+}"""
+ADDED = (".jp-RenderedMarkdown", ".jp-OutputArea-output")  # what a notebook adds to JupyterLab's page
+# MathJax's unseen copy of a formula, for screen readers, does not wrap and stretches the page. And axe-core passes
+# over what lies outside of a frame: the body of JupyterLab's page has no height of its own.
+STYLE = "mjx-assistive-mml { width: 1px !important; } body { height: 100vh; }"
+WIDE = """(added) => [...document.querySelectorAll(added)]
+    .map(part => [part.scrollWidth - part.clientWidth, part.textContent.trim().slice(0, 200)])
+    .filter(([pixels]) => pixels > 1)
+    .map(([pixels, text]) => `${pixels} pixels too wide: ${text}`)"""
+# What no notebook can mend. JupyterLab tells a link in a text by its colour alone. ipywidgets writes a slider's label
+# beside it and gives its handle no name; no trait of a slider changes that.
+JUPYTERLABS = "link-in-text-block"
+IPYWIDGETS = ("aria-input-field-name", 'class="noUi-handle ')
 IDLE = "() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'idle'"
 
 
@@ -123,6 +150,37 @@ class LabPage:
         """Wait until the kernel has nothing to do. A thread that a cell has started does not count."""
         self.wait_for(IDLE)
 
+    def open(self, name: str) -> None:
+        """Show another notebook of the folder in place of this one, without a kernel, and wait for its formulas."""
+        self.page.evaluate(OPEN, f"{name}.ipynb")
+        self.wait_for(RENDERED)
+
+    def too_wide(self) -> list[str]:
+        """Texts and outputs that have to be scrolled sideways, and by how many pixels."""
+        self.page.add_style_tag(content=STYLE)
+        return self.page.evaluate(WIDE, ", ".join(ADDED))
+
+    def violations(self, colours: bool = False) -> list[str]:
+        """What axe-core finds serious or critical in what the notebook adds to the page: rule, help and element.
+
+        colours: the contrast of every word, too, which takes ten seconds.
+        """
+        self.page.add_style_tag(content=STYLE)
+        size = self.page.viewport_size
+        height = self.page.locator(".jp-WindowedPanel-outer").evaluate("panel => panel.scrollHeight")
+        self.page.set_viewport_size(size | {"height": size["height"] + height})  # all of it in sight
+        context = {"include": [[part] for part in ADDED]}
+        rules = {"color-contrast": {"enabled": colours}, JUPYTERLABS: {"enabled": False}}
+        found = Axe().run(self.page, context, {"resultTypes": ["violations"], "rules": rules}).response
+        self.page.set_viewport_size(size)
+        worst = [rule for rule in found["violations"] if rule["impact"] in ("serious", "critical")]
+        elements = [(rule["id"], rule["help"], node["html"]) for rule in worst for node in rule["nodes"]]
+        return [
+            f"{rule}: {help}\n    {html}"
+            for rule, help, html in elements
+            if not (rule == IPYWIDGETS[0] and IPYWIDGETS[1] in html)
+        ]
+
     def wait_for(self, condition: str, timeout: float = PATIENCE) -> None:
         """Wait until a JavaScript function gives true; a dialog in the way is shown in the error."""
         try:
@@ -137,8 +195,8 @@ class LabPage:
         return self.page.locator(".jp-Notebook .jp-Cell").nth(index)
 
     def picture(self, index: int) -> Locator:
-        """The first widgets.Image below a cell."""
-        return self.cell(index).locator("img.widget-image").first
+        """The first picture of a widget below a cell."""
+        return self.cell(index).locator(".widget-html img").first
 
     def press(self, index: int, key: str, slider: int = 0) -> None:
         """Press a key ("ArrowRight", "End", ...) on a slider below a cell."""
@@ -160,22 +218,23 @@ class LabPage:
 
     def wait_changed(self, picture: Locator, before: str) -> None:
         """Wait until a picture is no longer the one with this src."""
-        self.page.wait_for_function("([image, src]) => image.src !== src", arg=[picture.element_handle(), before])
+        expect(picture).not_to_have_attribute("src", before, timeout=1000 * PATIENCE)
 
     def screenshot(self, path: Path) -> None:
         self.page.screenshot(path=path)
 
 
 @contextmanager
-def lab_page(notebook: Path) -> Iterator[LabPage]:
+def lab_page(notebook: Path, width: int = 1280, height: int = 900) -> Iterator[LabPage]:
     """The notebook in a JupyterLab of its own, with its kernel ready; all of it is gone afterwards.
 
-    Without a browser it skips the test, or fails it where CI is set: there a missing browser is a mistake.
+    width, height: of the browser's window, in CSS pixels. Without a browser it skips the test, or fails it where
+    CI is set: there a missing browser is a mistake.
     """
     browser = chromium.find()
     if browser is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("no Chromium found: name one in $CHROMIUM")
-    with _server(notebook.parent) as (url, token), _chromium(browser) as page:
+    with _server(notebook.parent) as (url, token), _chromium(browser, width, height) as page:
         lab = LabPage(page)
         page.goto(f"{url}/lab/tree/{notebook.name}?reset&token={token}")
         lab.wait_for(READY)
@@ -254,11 +313,11 @@ def _stop(server: subprocess.Popen) -> None:
 
 
 @contextmanager
-def _chromium(path: str) -> Iterator[Page]:
+def _chromium(path: str, width: int, height: int) -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS, timeout=1000 * PATIENCE)
         try:
-            page = browser.new_page(viewport={"width": 1280, "height": 900})
+            page = browser.new_page(viewport={"width": width, "height": height})
             page.set_default_timeout(1000 * PATIENCE)  # of whatever waits on it: locators, clicks, key presses
             yield page
         finally:

@@ -50,6 +50,12 @@ def test_it_can_be_read_without_a_kernel(question):
     assert "<summary>no &lt;b&gt;</summary>" in page
 
 
+def test_without_html_too(question):
+    words = question._repr_mimebundle_()["text/plain"].splitlines()
+    assert words[:3] == ["Is 1 < 2?", "- yes", "- no <b>"]
+    assert words[3].startswith("Run the cell in JupyterLab")
+
+
 def test_a_right_answer_that_is_not_among_the_answers_is_refused():
     with pytest.raises(ValueError, match="'maybe' is not among the answers"):
         Quiz("?", {"yes": "", "no": ""}, right="maybe")

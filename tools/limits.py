@@ -19,8 +19,12 @@ MINUTES_OFF = 0.15  # of what is stated
 FORMULA = re.compile(r"\$\$.*?\$\$|\$[^$]*\$", re.DOTALL)
 STEP = re.compile(r"^\d+\. ")
 WORD = re.compile(r"\w")
-STATED = re.compile(r"\| *(\d+) min *\|")
-EXERCISE = re.compile(r"^### Exercise .*?\((\d+) minutes?\)", re.DOTALL | re.MULTILINE)
+STATED = re.compile(r"\| *(\d+)(?: |&nbsp;)min *\|")
+EXERCISE = re.compile(
+    r"^### Exercise · (?P<name>\w+)\n\n"
+    r"Difficulty (?P<stars>★{1,3})☆{0,2} · importance (?P<importance>●{1,3})○{0,2} · (?P<minutes>\d+) minutes\n",
+    re.MULTILINE,
+)
 
 
 class Length(NamedTuple):
@@ -57,7 +61,7 @@ def length_of(script: Path) -> Length:
         code_lines=sum(map(len, codes)),
         longest_cell=max(map(len, codes), default=0),
         widest_line=max((len(line) for lines in codes for line in lines), default=0),
-        exercises=sum(map(int, EXERCISE.findall(page))),
+        exercises=sum(int(exercise["minutes"]) for exercise in EXERCISE.finditer(page)),
         stated=sum(map(int, STATED.findall(page))),
     )
 

@@ -1,8 +1,8 @@
-"""The teacher's notebooks: every chapter with its solutions, in the format that nbgrader reads.
+"""The teacher's notebooks: every chapter with solutions, hidden tests and a question to mark by hand, for nbgrader.
 
-notebooks/py/NAME.py holds the exercises, teacher/solutions/NAME.py their solutions, and teacher/NAME.ipynb is made of
-both by `python -m tools.teacher`. nbgrader's `generate_assignment` cuts the solutions out again and so gives back the
-students' chapter.
+notebooks/py/NAME.py holds the exercises. teacher/solutions/NAME.py holds, for each of them, its solution and its
+check with hidden tests, and one question. `python -m tools.teacher` makes teacher/NAME.ipynb of both; nbgrader's
+`generate_assignment` cuts solutions and hidden tests out again, and so gives back the students' chapter.
 """
 
 import re
@@ -11,59 +11,95 @@ from pathlib import Path
 import jupytext
 import nbformat
 
+from tools.limits import EXERCISE
 from tools.record import NOTEBOOKS, build, write
 
 TEACHER = NOTEBOOKS.parent / "teacher"
 STUB = "# YOUR CODE HERE\n    raise NotImplementedError()"  # what nbgrader puts where a solution was
 SOLUTION = re.compile(r"### BEGIN SOLUTION\n.*?### END SOLUTION", re.DOTALL)
+HIDDEN = re.compile(r"\n### BEGIN HIDDEN TESTS\n.*?### END HIDDEN TESTS", re.DOTALL)
 CHECK = re.compile(r"^(check_\w+)\((\w+)\)$")
+QUESTION_POINTS = 4
+
+
+class TeacherError(ValueError):
+    """A chapter and its file in teacher/solutions do not match; the message says where."""
 
 
 def without_solution(source: str) -> str:
     """A teacher's cell as the students get it."""
-    return SOLUTION.sub(STUB, source)
+    return HIDDEN.sub("", SOLUTION.sub(STUB, source))
 
 
-def solutions(name: str) -> dict[str, str]:
-    """The students' cell → the teacher's, for every exercise of a chapter."""
-    script = TEACHER / "solutions" / f"{name}.py"
-    cells = jupytext.read(script).cells if script.exists() else []
-    return {without_solution(cell.source): cell.source for cell in cells}
+def additions(name: str) -> tuple[dict[str, str], str]:
+    """Of a chapter's file in teacher/solutions: the students' cell → the teacher's, and the question."""
+    cells = jupytext.read(TEACHER / "solutions" / f"{name}.py").cells
+    questions = [cell.source for cell in cells if cell.cell_type == "markdown"]
+    if len(questions) != 1 or "### BEGIN SOLUTION" not in questions[0]:
+        raise TeacherError(f"{name}: one question with its answer is needed, between BEGIN and END SOLUTION")
+    return {without_solution(cell.source): cell.source for cell in cells if cell.cell_type == "code"}, questions[0]
 
 
 def merge(name: str) -> nbformat.NotebookNode:
-    """The teacher's notebook of a chapter, not run. ValueError where exercises and solutions do not match."""
-    solved = solutions(name)
+    """The teacher's notebook of a chapter, not run. TeacherError where exercises and solutions do not match."""
+    answers, question = additions(name)
     notebook = build(NOTEBOOKS / "py" / f"{name}.py")
-    for cell in notebook.cells:
-        if cell.cell_type != "code":
-            continue
-        if STUB in cell.source:
-            if cell.source not in solved:
-                raise ValueError(f"{name}: no solution for the exercise that starts {cell.source.splitlines()[0]!r}")
-            cell.source = solved.pop(cell.source)
-            function = re.match(r"def (\w+)", cell.source)[1]
-            _grade(cell, function, solution=True)
-        elif found := CHECK.match(cell.source):
-            check, function = found.groups()
-            cell.source += f"\n### BEGIN HIDDEN TESTS\nassert {check}.judge({function})[0]\n### END HIDDEN TESTS"
-            _grade(cell, check, solution=False)
-    if solved:
-        raise ValueError(f"{name}: a solution fits no exercise, it starts {next(iter(solved)).splitlines()[0]!r}")
+    points = last_check = 0
+    for place, cell in enumerate(notebook.cells):
+        if cell.cell_type == "markdown":
+            if exercise := EXERCISE.search(cell.source + "\n"):
+                points = len(exercise["stars"])
+        elif STUB in cell.source or CHECK.match(cell.source):
+            if cell.source not in answers:
+                raise TeacherError(f"{name}: nothing for the cell that starts {cell.source.splitlines()[0]!r}")
+            cell.source = answers.pop(cell.source)
+            if found := re.match(r"def (\w+)", cell.source):
+                cell.metadata["nbgrader"] = _solution(found[1])
+            else:
+                cell.metadata["nbgrader"] = _graded(CHECK.match(cell.source.splitlines()[0])[1], points)
+                last_check = place
+    if answers:
+        raise TeacherError(f"{name}: no exercise for the cell that starts {next(iter(answers)).splitlines()[0]!r}")
+    _lock_imports(notebook)
+    notebook.cells[last_check + 1 : last_check + 1] = _question_cells(question)
     return notebook
 
 
-def _grade(cell: nbformat.NotebookNode, grade_id: str, solution: bool) -> None:
-    cell.metadata["nbgrader"] = {
-        "grade": not solution,
+def _lock_imports(notebook: nbformat.NotebookNode) -> None:
+    """The first code cell comes back as it was before an answer is marked: what fails there is no student's fault."""
+    first = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    first.metadata["nbgrader"] = _nbgrader("imports", locked=True)
+
+
+def _question_cells(question: str) -> list[nbformat.NotebookNode]:
+    """The question, which stays as it is, and the cell of its answer, which is marked by hand."""
+    asked, answer = question.split("### BEGIN SOLUTION")
+    cells = [
+        nbformat.v4.new_markdown_cell(asked.strip(), id="question"),
+        nbformat.v4.new_markdown_cell(f"### BEGIN SOLUTION{answer}", id="answer"),
+    ]
+    cells[0].metadata["nbgrader"] = _nbgrader("question", locked=True)
+    cells[1].metadata["nbgrader"] = _nbgrader("answer", grade=True, solution=True) | {"points": QUESTION_POINTS}
+    return cells
+
+
+def _solution(grade_id: str) -> dict:
+    return _nbgrader(grade_id, solution=True)
+
+
+def _graded(grade_id: str, points: int) -> dict:
+    return _nbgrader(grade_id, grade=True, locked=True) | {"points": points}
+
+
+def _nbgrader(grade_id: str, grade: bool = False, solution: bool = False, locked: bool = False) -> dict:
+    return {
+        "grade": grade,
         "grade_id": grade_id,
-        "locked": not solution,
+        "locked": locked,
         "schema_version": 3,
         "solution": solution,
         "task": False,
     }
-    if not solution:
-        cell.metadata["nbgrader"]["points"] = 1
 
 
 def chapters() -> list[str]:

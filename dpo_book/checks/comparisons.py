@@ -1,4 +1,4 @@
-"""Exercises of chapter 01: Bradley–Terry (eq. 1), the gradient of its likelihood, and rankings."""
+"""Exercises of chapter 01: Bradley–Terry (eq. 1), and the gradient of its likelihood; rankings stand beside."""
 
 import math
 
@@ -6,23 +6,72 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dpo_book.checks import Exercise, random_case
+from dpo_book.checks.judge import Exercise, in_float32, normal, vector
+from dpo_book.checks.rankings import check_ranking_logp
 from dpo_book.maths.bradley_terry import preference_probability
+
+__all__ = ["check_ranking_logp", "check_reward_gradient", "check_win_probability"]
 
 # ------------------------------------------------------------------ ★ a comparison
 
+
+def _win_probability(reward_a: Tensor, reward_b: Tensor) -> Tensor:
+    return preference_probability(reward_a, reward_b)
+
+
 check_win_probability = Exercise(
     "win_probability",
-    [random_case(seed, (6,), (6,)) for seed in (10, 11)],
-    preference_probability,
+    _win_probability,
+    [
+        normal(10, (6,), (6,)),
+        normal(11, (1,), (1,)),
+        in_float32(normal(12, (9,), (9,))),
+        normal(13, (4,), (4,), scale=4.0),
+    ],
     {
         "a and b are swapped: this is the probability that b wins.": lambda a, b: preference_probability(b, a),
         "the rewards are added: only their difference counts, a better b must lower the result.": (
             lambda a, b: torch.sigmoid(a + b)
         ),
         "the second reward is forgotten: a comparison reads a difference.": lambda a, b: torch.sigmoid(a),
+        "the first reward is forgotten: a comparison reads a difference.": lambda a, b: torch.sigmoid(-b),
         "the exponentials are missing: r_a / (r_a + r_b) is no probability where rewards can be negative.": (
             lambda a, b: a / (a + b)
+        ),
+        "brackets are missing: exp r_a / exp r_a + exp r_b is 1 + exp r_b.": lambda a, b: a.exp() / a.exp() + b.exp(),
+        "σ stands where exponentials belong: it is taken once, of the difference.": (
+            lambda a, b: a.sigmoid() / (a.sigmoid() + b.sigmoid())
+        ),
+        "σ is taken of each reward alone: it is taken once, of the difference.": (
+            lambda a, b: a.sigmoid() - b.sigmoid()
+        ),
+        "these are powers of 2: the exponentials are of base e, as rewards are in nats.": (
+            lambda a, b: preference_probability(a * math.log(2), b * math.log(2))
+        ),
+        "this is Elo's scale, base 10 and 400 points: rewards are in nats, so base e and no 400.": (
+            lambda a, b: preference_probability(a * math.log(10) / 400, b * math.log(10) / 400)
+        ),
+        "this is tanh, which runs from −1 to 1: a probability runs from 0 to 1.": lambda a, b: torch.tanh(a - b),
+        "σ is taken of each reward alone: it is taken once, of the difference; chances of a and b do not multiply.": (
+            lambda a, b: a.sigmoid() * (-b).sigmoid()
+        ),
+        "the difference loses its sign: a lower a wins less often than not.": lambda a, b: (a - b).abs().sigmoid(),
+        "the difference is halved.": lambda a, b: torch.sigmoid((a - b) / 2),
+        "a straight line stands where σ belongs: it leaves 0 to 1 where rewards lie far apart.": (
+            lambda a, b: 0.5 + (a - b) / 4
+        ),
+        "a cut-off difference stands where σ belongs: σ is smooth, and one half at 0.": (
+            lambda a, b: (a - b).clamp(0, 1)
+        ),
+        "the difference is doubled: (1 + tanh z) / 2 is σ(2z).": lambda a, b: torch.sigmoid(2 * (a - b)),
+        "these probabilities sum to 1 over the batch: every comparison is one on its own, of its a and its b.": (
+            lambda a, b: torch.softmax(a - b, dim=0)
+        ),
+        "these probabilities of a sum to 1 over the batch: every comparison is one on its own, of its a and its b.": (
+            lambda a, b: torch.softmax(a, dim=0)
+        ),
+        "the denominator is a sum over the batch: every comparison has its own, exp r_a + exp r_b.": (
+            lambda a, b: a.exp() / (a.exp() + b.exp()).sum()
         ),
         "these are the odds exp(r_a − r_b), which go up to infinity; a probability is odds / (1 + odds).": (
             lambda a, b: (a - b).exp()
@@ -35,7 +84,10 @@ check_win_probability = Exercise(
             lambda a, b: torch.special.ndtr(a - b)
         ),
     },
-    "Try rewards of 1000 and 999: does yours give 0.7311, or nan? torch.sigmoid of the difference never overflows.",
+    "Try rewards of 1000 and 999: does yours give 0.7311, or nan? `torch.sigmoid` of the difference never overflows.",
+    # below 700, where even `math.exp` ends; rewards of −40 show a small number that is added to a denominator
+    far=[(vector(600.0, -20.0, 8.0, 0.5, -40.0, -300.0), vector(599.0, 0.0, 20.0, 12.0, -41.5, -280.0))],
+    own=[preference_probability],
 )
 
 # ------------------------------------------------------------------ ★★ the gradient from a list of comparisons
@@ -46,7 +98,13 @@ def _comparisons(seed: int, items: int, count: int) -> tuple[Tensor, Tensor, Ten
     generator = torch.Generator().manual_seed(seed)
     winners = torch.randint(items, (count,), generator=generator)
     losers = (winners + torch.randint(1, items, (count,), generator=generator)) % items
-    return *random_case(seed, (items,)), winners, losers
+    return *normal(seed, (items,)), winners, losers
+
+
+def _far_comparisons() -> tuple[Tensor, Tensor, Tensor]:
+    """Wins of the far worse, and of the far better item: one weighs 1, the other nothing."""
+    rewards, winners, losers = _comparisons(18, 4, 9)
+    return 25 * rewards, winners, losers
 
 
 def _weight(rewards: Tensor, winners: Tensor, losers: Tensor) -> Tensor:
@@ -71,10 +129,25 @@ def _overwritten(rewards: Tensor, winners: Tensor, losers: Tensor) -> Tensor:
     return torch.tensor(gradient, dtype=rewards.dtype)
 
 
+def _written_over(rewards: Tensor, winners: Tensor, losers: Tensor) -> Tensor:
+    """What ``gradient[winners] = -weight; gradient[losers] = weight`` gives."""
+    weight, gradient = _weight(rewards, winners, losers), torch.zeros_like(rewards)
+    for index, sign in ((winners, -1), (losers, 1)):
+        for item, w in zip(index, weight, strict=True):
+            gradient[item] = sign * w
+    return gradient
+
+
 check_reward_gradient = Exercise(
     "reward_gradient",
-    [_comparisons(seed, 5, 12) for seed in (12, 13)],
     _gradient,
+    [
+        _comparisons(12, 5, 12),
+        _comparisons(13, 2, 1),
+        _comparisons(14, 3, 40),
+        in_float32(_comparisons(15, 7, 20)),
+        _comparisons(21, 9, 4),  # the last item is in none
+    ],
     {
         "the sign is wrong: this is the gradient of the log-likelihood; the loss is minus that.": (
             lambda *case: -_gradient(*case)
@@ -88,11 +161,45 @@ check_reward_gradient = Exercise(
         "every comparison weighs 1 here: the weight is 1 − p, so that the pull ends where p fits.": (
             lambda r, w, lost: _spread(r, w, lost, torch.ones_like(r[w]))
         ),
-        "it is averaged over comparisons: the loss here is a sum.": (
-            lambda r, w, lost: _gradient(r, w, lost) / len(w)
-        ),
+        "it is averaged over comparisons: the loss here is a sum.": lambda r, w, lost: _gradient(r, w, lost) / len(w),
         "only the winners are pulled: the loser's reward stands in the loss too, with a minus.": (
             lambda r, w, lost: torch.zeros_like(r).index_add(0, w, -_weight(r, w, lost))
+        ),
+        "only the losers are pushed: the winner's reward stands in the loss too.": (
+            lambda r, w, lost: torch.zeros_like(r).index_add(0, lost, _weight(r, w, lost))
+        ),
+        "winner and loser go the same way: their slopes are opposite, − the weight and + the weight.": (
+            lambda r, w, lost: _gradient(r, w, lost) - 2 * torch.zeros_like(r).index_add(0, lost, _weight(r, w, lost))
+        ),
+        "these are slopes one value a comparison: add up what belongs to the same item, one value an item.": (
+            lambda r, w, lost: -_weight(r, w, lost)
+        ),
+        "these are weights, one value a comparison: add them up, one value an item.": _weight,
+        "this is the loss itself, one number: its slope along every item was asked for.": (
+            lambda r, w, lost: -F.logsigmoid(r[w] - r[lost]).sum()
+        ),
+        "the loss stands where the weight belongs: the slope of −log p by the margin is −(1 − p).": (
+            lambda r, w, lost: _spread(r, w, lost, -F.logsigmoid(r[w] - r[lost]))
+        ),
+        "the bare odds are the weight here: it is 1 − p = odds / (1 + odds).": (
+            lambda r, w, lost: _spread(r, w, lost, (r[lost] - r[w]).exp())
+        ),
+        "the bare margin is the weight here: it is 1 − p.": lambda r, w, lost: _spread(r, w, lost, r[lost] - r[w]),
+        "these are the rewards after a step: its direction alone was asked for.": (
+            lambda r, w, lost: r - _gradient(r, w, lost)
+        ),
+        "the weight is all or nothing: it is 1 − p, between 0 and 1 for every comparison.": (
+            lambda r, w, lost: _spread(r, w, lost, (r[lost] > r[w]).to(r.dtype))
+        ),
+        "item numbers stand where rewards belong: `rewards[winners]`, not `winners`.": (
+            lambda r, w, lost: _spread(r, w, lost, torch.sigmoid((lost - w).to(r.dtype)))
+        ),
+        "only the first comparison counts: is the `return` inside of the loop?": (
+            lambda r, w, lost: _gradient(r, w[:1], lost[:1])
+        ),
+        "this is 0 for every item: nothing is added up.": lambda r, w, lost: torch.zeros_like(r),
+        "what an item got before is written over: add with x.index_add_, where x[index] = y keeps the last.": (
+            _written_over
         ),
         "an item that occurs twice is counted once: x[index] += y keeps one of several; use x.index_add_.": (
             _overwritten
@@ -102,76 +209,6 @@ check_reward_gradient = Exercise(
         ),
     },
     "What is the sum of your gradient over all items, and which fact about equation 1 does that show?",
-)
-
-# ------------------------------------------------------------------ ★★★ rankings
-
-
-def _rankings(seed: int, items: int, count: int, length: int) -> tuple[Tensor, Tensor]:
-    """Rewards (n,) and rankings (B, K) of item numbers, the best first."""
-    generator = torch.Generator().manual_seed(seed)
-    rows = [torch.randperm(items, generator=generator)[:length] for _ in range(count)]
-    return *random_case(seed, (items,)), torch.stack(rows)
-
-
-def _rest(rewards: Tensor, rankings: Tensor) -> Tensor:
-    """log Σ exp r over an item and all that were ranked below it: (B, K)."""
-    return rewards[rankings].flip(1).logcumsumexp(dim=1).flip(1)
-
-
-def _ranking_logp(rewards: Tensor, rankings: Tensor) -> Tensor:
-    return (rewards[rankings] - _rest(rewards, rankings)).sum(dim=1)
-
-
-def _unranked_stay(rewards: Tensor, rankings: Tensor) -> Tensor:
-    """Items that the ranking does not name stand in every denominator."""
-    total = []
-    for ranking in rankings.tolist():
-        left, logp = list(range(len(rewards))), torch.zeros((), dtype=rewards.dtype)
-        for item in ranking:
-            logp = logp + rewards[item] - rewards[left].logsumexp(0)
-            left.remove(item)
-        total.append(logp)
-    return torch.stack(total)
-
-
-check_ranking_logp = Exercise(
-    "ranking_logp",
-    [_rankings(14, 6, 4, 4), _rankings(15, 5, 3, 3)],
-    _ranking_logp,
-    {
-        "the ranking is read from its end: the first item of a row is the best.": (
-            lambda r, ranks: _ranking_logp(r, ranks.flip(1))
-        ),
-        "nobody leaves: every denominator holds all K items; those already placed must drop out.": (
-            lambda r, ranks: r[ranks].log_softmax(dim=1).sum(dim=1)
-        ),
-        "items that the ranking does not name stand in the denominators: only the K ranked ones compete.": (
-            _unranked_stay
-        ),
-        "the item itself is missing from its denominator: it competes with those below *and* with itself.": (
-            lambda r, ranks: (r[ranks][:, :-1] - _rest(r, ranks)[:, 1:]).sum(dim=1)
-        ),
-        "this multiplies all K(K−1)/2 comparisons as if independent; a ranking is K − 1 choices.": (
-            lambda r, ranks: sum(
-                F.logsigmoid(r[ranks[:, i]] - r[ranks[:, j]])
-                for i in range(ranks.shape[1])
-                for j in range(i + 1, ranks.shape[1])
-            )
-        ),
-        "only neighbours are compared: the best must beat everyone below it in one choice.": (
-            lambda r, ranks: F.logsigmoid(r[ranks][:, :-1] - r[ranks][:, 1:]).sum(dim=1)
-        ),
-        "this is the probability; its logarithm was asked for.": lambda r, ranks: _ranking_logp(r, ranks).exp(),
-        "the sign is wrong: the logarithm of a probability is not above zero.": (
-            lambda r, ranks: -_ranking_logp(r, ranks)
-        ),
-        "it is averaged over the places of a ranking: the choices' probabilities multiply, their logs add.": (
-            lambda r, ranks: _ranking_logp(r, ranks) / ranks.shape[1]
-        ),
-        "the logarithm is to base 2; nats are natural logarithms.": (
-            lambda r, ranks: _ranking_logp(r, ranks) / math.log(2)
-        ),
-    },
-    "Two rankings of 3 tell 4 choices. How many comparisons of two, asked singly, tell as much?",
+    far=[_far_comparisons()],
+    by_hand=True,
 )

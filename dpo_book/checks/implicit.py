@@ -1,23 +1,36 @@
-"""Exercises of chapter 05: the reward inside a policy (eq. 5), preferences from it (eq. 6), and the one
-representative of a class of rewards."""
+"""Exercises of chapter 05: the reward inside a policy (eq. 5), and preferences from it (eq. 6)."""
 
 import math
 
 import torch
 from torch import Tensor
 
-from dpo_book.checks import Exercise, random_case
-from dpo_book.maths.objective import implicit_reward, log_partition, optimal_logp, policy_preference_probability
+from dpo_book.checks.canonical_reward import check_canonical_reward
+from dpo_book.checks.judge import Exercise, in_float32, normal, vector
+from dpo_book.maths.objective import implicit_reward, policy_preference_probability
 
 __all__ = ["check_canonical_reward", "check_preference_of_policy", "check_reward_of_policy"]
 
-# log π and log π_ref of five responses, and beta.
-POLICIES = [(*random_case(seed, (5,), (5,), offset=-6.0), beta) for seed, beta in ((20, 0.1), (21, 0.7), (22, 2.0))]
+
+def _policy(seed: int, responses: int, beta: float) -> tuple[Tensor, Tensor, float]:
+    """log π and log π_ref of some responses, and beta."""
+    return *normal(seed, (responses,), (responses,), offset=-6.0), beta
+
+
+def _reward_of_policy(logp: Tensor, ref_logp: Tensor, beta: float) -> Tensor:
+    return implicit_reward(logp, ref_logp, beta)
+
 
 check_reward_of_policy = Exercise(
     "reward_of_policy",
-    POLICIES,
-    implicit_reward,
+    _reward_of_policy,
+    [
+        _policy(20, 5, 0.1),
+        _policy(21, 1, 0.7),
+        _policy(22, 8, 2.0),
+        in_float32(_policy(23, 4, 0.3)),
+        _policy(24, 3, 1.0),
+    ],
     {
         "β is missing: the log-ratio alone is r/β − log Z, in the wrong unit.": lambda logp, ref, beta: logp - ref,
         "the sign is wrong: a response that the policy made likelier has the higher reward.": (
@@ -35,25 +48,62 @@ check_reward_of_policy = Exercise(
         "the logarithm is missing: this is β times the ratio itself.": (
             lambda logp, ref, beta: beta * (logp - ref).exp()
         ),
+        "logarithms are taken of what are logarithms already: subtract them.": (
+            lambda logp, ref, beta: beta * (logp / ref).log()
+        ),
+        "probabilities are subtracted: the logarithm of a ratio is a difference of log-probabilities.": (
+            lambda logp, ref, beta: beta * (logp.exp() - ref.exp())
+        ),
+        "β stands in front of log π alone: it multiplies the whole log-ratio.": (
+            lambda logp, ref, beta: beta * logp - ref
+        ),
+        "β stands in front of log π_ref alone: it multiplies the whole log-ratio.": (
+            lambda logp, ref, beta: logp - beta * ref
+        ),
+        "normalised once more: these are log-probabilities already, of some responses among many.": (
+            lambda logp, ref, beta: beta * (logp.log_softmax(-1) - ref.log_softmax(-1))
+        ),
+        "weighted by π: those are the terms of a KL; every response's own reward is asked for.": (
+            lambda logp, ref, beta: beta * logp.exp() * (logp - ref)
+        ),
+        "β is added: it multiplies the log-ratio.": lambda logp, ref, beta: beta + logp - ref,
+        "β is subtracted: it multiplies the log-ratio.": lambda logp, ref, beta: logp - ref - beta,
+        "the mean is subtracted: the implicit reward itself is asked for.": (
+            lambda logp, ref, beta: beta * (logp - ref - (logp - ref).mean())
+        ),
         "the logarithm is to base 2; nats are natural logarithms.": (
             lambda logp, ref, beta: beta * (logp - ref) / math.log(2)
         ),
     },
     "Where the policy is the reference, what reward does it carry, and which class of rewards is that?",
+    far=[(vector(-500.0, -20.0, -300.0), vector(-400.0, -150.0, -300.5), 0.5)],
+    own=[implicit_reward],
 )
 
-# log π of a and b, log π_ref of a and b for four pairs, and beta.
-PAIRS = [(*random_case(seed, *[(4,)] * 4, offset=-6.0), beta) for seed, beta in ((23, 0.1), (24, 0.7), (25, 2.0))]
+
+def _pairs(seed: int, count: int, beta: float) -> tuple[Tensor, Tensor, Tensor, Tensor, float]:
+    """log π of a and b, log π_ref of a and b for some pairs, and beta."""
+    return *normal(seed, *[(count,)] * 4, offset=-6.0), beta
 
 
 def _margin(a: Tensor, b: Tensor, ref_a: Tensor, ref_b: Tensor, beta: float) -> Tensor:
     return beta * ((a - ref_a) - (b - ref_b))
 
 
+def _preference(logp_a: Tensor, logp_b: Tensor, ref_logp_a: Tensor, ref_logp_b: Tensor, beta: float) -> Tensor:
+    return policy_preference_probability(logp_a, logp_b, ref_logp_a, ref_logp_b, beta)
+
+
 check_preference_of_policy = Exercise(
     "preference_of_policy",
-    PAIRS,
-    policy_preference_probability,
+    _preference,
+    [
+        _pairs(25, 4, 0.1),
+        _pairs(26, 1, 0.7),
+        _pairs(27, 7, 2.0),
+        in_float32(_pairs(28, 3, 0.3)),
+        _pairs(29, 2, 1.0),
+    ],
     {
         "a and b are swapped: this is the probability that b is preferred.": lambda *a: torch.sigmoid(-_margin(*a)),
         "β is missing: without it the policy's preferences are those of the reward r/β.": (
@@ -62,61 +112,72 @@ check_preference_of_policy = Exercise(
         "the reference is forgotten: what is likely is not what is preferred.": (
             lambda a, b, ref_a, ref_b, beta: torch.sigmoid(beta * (a - b))
         ),
-        "the reference has the wrong sign: log(π/π_ref) is a difference.": (
+        "the reference has the wrong sign, or its a and b are swapped: log(π/π_ref) is a difference.": (
             lambda a, b, ref_a, ref_b, beta: torch.sigmoid(beta * ((a + ref_a) - (b + ref_b)))
         ),
         "this is the margin: the logistic function that makes it a probability is missing.": _margin,
         "this is the logarithm of the probability.": lambda *a: torch.sigmoid(_margin(*a)).log(),
+        "the logistic function has base 2 here: equation 6 has natural exponentials.": (
+            lambda *a: torch.sigmoid(_margin(*a) * math.log(2))
+        ),
+        "the logistic function has base 10 here: equation 6 has natural exponentials.": (
+            lambda *a: torch.sigmoid(_margin(*a) * math.log(10))
+        ),
+        "this is tanh, from −1 to 1; equation 6 has the logistic function, from 0 to 1.": (
+            lambda *a: torch.tanh(_margin(*a))
+        ),
+        "response a is left out: a preference compares two rewards.": (
+            lambda a, b, ref_a, ref_b, beta: torch.sigmoid(beta * (ref_b - b))
+        ),
+        "response b stands alone: a preference compares two rewards, a's minus b's.": (
+            lambda a, b, ref_a, ref_b, beta: torch.sigmoid(beta * (b - ref_b))
+        ),
+        "log-probabilities are divided: the logarithm of a ratio is a difference.": (
+            lambda a, b, ref_a, ref_b, beta: torch.sigmoid(beta * (a / ref_a - b / ref_b))
+        ),
+        "the logarithm is missing: the ratios π/π_ref themselves are compared.": (
+            lambda a, b, ref_a, ref_b, beta: torch.sigmoid(beta * ((a - ref_a).exp() - (b - ref_b).exp()))
+        ),
+        "probabilities are subtracted: the logarithm of a ratio is a difference of log-probabilities.": (
+            lambda a, b, ref_a, ref_b, beta: torch.sigmoid(beta * (a.exp() - ref_a.exp() - b.exp() + ref_b.exp()))
+        ),
+        "β stands in front of the policy's part alone: it multiplies the whole log-ratios.": (
+            lambda a, b, ref_a, ref_b, beta: torch.sigmoid(beta * (a - b) - (ref_a - ref_b))
+        ),
+        "β stands in front of the reference's part alone: it multiplies the whole log-ratios.": (
+            lambda a, b, ref_a, ref_b, beta: torch.sigmoid(a - b - beta * (ref_a - ref_b))
+        ),
+        "σ is taken of each reward: it belongs around their difference.": (
+            lambda a, b, ref_a, ref_b, beta: torch.sigmoid(beta * (a - ref_a)) - torch.sigmoid(beta * (b - ref_b))
+        ),
+        "these are the odds, p / (1 − p); the probability is asked for.": lambda *a: _margin(*a).exp(),
+        "this is a's share of π in the pair: what is likely is not what is preferred.": (
+            lambda a, b, ref_a, ref_b, beta: torch.sigmoid(a - b)
+        ),
+        "response b is left out: a preference compares two rewards.": (
+            lambda a, b, ref_a, ref_b, beta: torch.sigmoid(beta * (a - ref_a))
+        ),
+        "the rewards are added: a preference depends on their difference.": (
+            lambda a, b, ref_a, ref_b, beta: torch.sigmoid(beta * (a - ref_a + b - ref_b))
+        ),
+        "the policy is left out: this is what the reference alone says.": (
+            lambda a, b, ref_a, ref_b, beta: torch.sigmoid(beta * (ref_a - ref_b))
+        ),
+        "β stands outside σ: it multiplies the log-ratios.": (
+            lambda a, b, ref_a, ref_b, beta: beta * torch.sigmoid(_margin(a, b, ref_a, ref_b, 1.0))
+        ),
+        "these are a yes or no, not a probability: the margin's sign alone counts.": lambda *a: _margin(*a) > 0,
+        "this is the normal distribution's function Φ; equation 6 has the logistic one, σ.": (
+            lambda *a: torch.special.ndtr(_margin(*a))
+        ),
+        "this is a softmax over the pairs: every pair has a probability of its own.": (
+            lambda *a: _margin(*a).softmax(0)
+        ),
+        "the implicit rewards' share: equation 1 has their exponentials.": (
+            lambda a, b, ref_a, ref_b, beta: (a - ref_a) / (a - ref_a + b - ref_b)
+        ),
     },
     "How many sums over all responses did you write? That is how often Z(x) is needed.",
-)
-
-
-def _worlds() -> list[tuple]:
-    """Rewards (3, 6), log-probabilities of a reference over six responses to each of three prompts, and beta."""
-    cases = []
-    for seed, beta in ((26, 0.3), (27, 0.8), (28, 2.0)):
-        reward, logits = random_case(seed, (3, 6), (3, 6))
-        cases.append((reward, logits.log_softmax(dim=-1), beta))
-    return cases
-
-
-def _log_z(reward: Tensor, ref_logp: Tensor, beta: float) -> Tensor:
-    return log_partition(ref_logp, reward, beta).unsqueeze(-1)
-
-
-check_canonical_reward = Exercise(
-    "canonical_reward",
-    _worlds(),
-    lambda reward, ref_logp, beta: reward - beta * _log_z(reward, ref_logp, beta),
-    {
-        "β in front of log Z is missing: by equation 5 the constant is β log Z(x).": (
-            lambda reward, ref_logp, beta: reward - _log_z(reward, ref_logp, beta)
-        ),
-        "β log Z(x) is added: that leads away from Z(x) = 1, to Z(x)².": (
-            lambda reward, ref_logp, beta: reward + beta * _log_z(reward, ref_logp, beta)
-        ),
-        "the logarithm is missing: the constant is β log Z(x), not β Z(x).": (
-            lambda reward, ref_logp, beta: reward - beta * _log_z(reward, ref_logp, beta).exp()
-        ),
-        "one Z for all prompts: Z(x) is a sum over the responses to one prompt, so sum over the last dimension.": (
-            lambda reward, ref_logp, beta: reward - beta * (ref_logp + reward / beta).flatten().logsumexp(0)
-        ),
-        "Z(x) without π_ref: every response counts in it by its probability under the reference.": (
-            lambda reward, ref_logp, beta: reward - beta * (reward / beta).logsumexp(-1, keepdim=True)
-        ),
-        "the reward inside Z(x) is not divided by β.": (
-            lambda reward, ref_logp, beta: reward - beta * _log_z(reward, ref_logp, 1.0)
-        ),
-        "the mean is subtracted: that is a member of the class too, but not the one of the form β log(π/π_ref).": (
-            lambda reward, ref_logp, beta: reward - reward.mean(dim=-1, keepdim=True)
-        ),
-        "the mean under π_ref is subtracted: that is a member of the class, and the right one only as β → ∞.": (
-            lambda reward, ref_logp, beta: reward - (ref_logp.exp() * reward).sum(dim=-1, keepdim=True)
-        ),
-        "this is log π*, the optimal policy; the reward is β times its log-ratio to π_ref.": (
-            lambda reward, ref_logp, beta: optimal_logp(ref_logp, reward, beta)
-        ),
-    },
-    "Apply your function to its own result. What changes, and which number is log Z(x) by then?",
+    far=[(vector(-90.0, -40.0), vector(-70.0, -48.0), vector(-75.0, -39.0), vector(-72.0, -60.0), 0.9)],
+    own=[policy_preference_probability],
 )

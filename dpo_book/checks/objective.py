@@ -1,164 +1,164 @@
-"""Exercises of chapter 03: the KL to the reference, the RLHF objective (eq. 3) and its gradient."""
+"""Exercises of chapter 03: the RLHF objective (eq. 3); the KL in it and its gradient have files of their own."""
 
 import math
 
-import torch
 from torch import Tensor
 
-from dpo_book.checks import Exercise, random_case
+from dpo_book.checks.judge import Exercise, in_float32, normal
+from dpo_book.checks.kl_to_reference import check_kl_to_reference, mean_under, policies
+from dpo_book.checks.objective_gradient import check_objective_gradient
 from dpo_book.maths.exact import kl_divergence
-from dpo_book.maths.objective import kl_regularized_objective
+from dpo_book.maths.objective import kl_regularized_objective, log_partition
+
+__all__ = ["check_kl_to_reference", "check_objective", "check_objective_gradient"]
 
 
-def _policies(seed: int) -> tuple[Tensor, Tensor]:
-    """log π and log π_ref of 3 prompts with 7 responses each."""
-    logits, ref_logits = random_case(seed, (3, 7), (3, 7))
-    return logits.log_softmax(-1), ref_logits.log_softmax(-1)
+def _with_reward(seed: int, prompts: int, responses: int, beta: float) -> tuple[Tensor, Tensor, Tensor, float]:
+    reward = normal(seed + 10, (prompts, responses), offset=0.5)
+    return *policies(seed, prompts, responses), *reward, beta
 
 
-def _with_reward(seed: int, beta: float) -> tuple[Tensor, Tensor, Tensor, float]:
-    return (*_policies(seed), *random_case(seed + 10, (3, 7), offset=0.5), beta)
+def _with_close_policies() -> tuple[Tensor, Tensor, Tensor, float]:
+    """Many responses, a KL of 0.01 and almost no reward: a small number added inside the KL's logarithms shows."""
+    _, _, reward, beta = _with_reward(11, 2, 30, 20.0)
+    return *policies(13, 2, 30, scale=0.1), reward / 100, beta
 
 
-POLICIES = [_policies(seed) for seed in (0, 1)]
-WITH_REWARD = [_with_reward(seed, beta) for seed, beta in ((2, 0.1), (3, 0.7), (4, 2.0))]
-
-check_kl_to_reference = Exercise(
-    "kl_to_reference",
-    POLICIES,
-    kl_divergence,
-    {
-        "the direction is turned around: this is KL[π_ref‖π], an average over the reference's responses.": (
-            lambda logp, ref: kl_divergence(ref, logp)
-        ),
-        "the sign is wrong: a divergence is never below zero, so the ratio is π/π_ref.": (
-            lambda logp, ref: -kl_divergence(logp, ref)
-        ),
-        "weighted by π_ref: the responses are π's own, so each log-ratio counts with probability π(y|x).": (
-            lambda logp, ref: -kl_divergence(ref, logp)
-        ),
-        "the weights are missing: a sum over all responses is an expectation only with π(y|x) in front.": (
-            lambda logp, ref: (logp - ref).sum(-1)
-        ),
-        "weighted by log π instead of π: exponentiate the weights first.": (
-            lambda logp, ref: (logp * (logp - ref)).sum(-1)
-        ),
-        "averaged over the responses: π(y|x) is the weight already, so sum.": (
-            lambda logp, ref: kl_divergence(logp, ref) / logp.shape[-1]
-        ),
-        "the reference is forgotten: this is minus the entropy of π.": (
-            lambda logp, ref: (logp.exp() * logp).sum(-1)
-        ),
-        "summed over the prompts too: return one value a prompt.": lambda logp, ref: kl_divergence(logp, ref).sum(),
-        "averaged over the prompts: return one value a prompt.": lambda logp, ref: kl_divergence(logp, ref).mean(),
-        "the logarithm is to base 2; nats are natural logarithms.": (
-            lambda logp, ref: kl_divergence(logp, ref) / math.log(2)
-        ),
-    },
-    "If π gives a response probability 0, its log is −inf and 0 · (−inf) is NaN. What should such a response add?",
-)
+def _with_far_reward() -> tuple[Tensor, Tensor, Tensor, float]:
+    logp, ref_logp, reward, beta = _with_reward(8, 2, 4, 0.5)
+    return logp, ref_logp, 1000 * reward, beta
 
 
-def _objective(logp: Tensor, ref: Tensor, reward: Tensor, beta: float) -> Tensor:
-    return kl_regularized_objective(logp, ref, reward, beta)
+def _with_far_policies() -> tuple[Tensor, Tensor, Tensor, float]:
+    _, _, reward, beta = _with_reward(9, 3, 4, 0.5)
+    return *policies(12, 3, 4, scale=60.0), reward, beta
 
 
-def _reward(logp: Tensor, reward: Tensor) -> Tensor:
-    return (logp.exp() * reward).sum(-1)
+def _objective(logp: Tensor, ref_logp: Tensor, reward: Tensor, beta: float) -> Tensor:
+    return kl_regularized_objective(logp, ref_logp, reward, beta)
+
+
+def _weightless(logp: Tensor, ref: Tensor, reward: Tensor, beta: float) -> Tensor:
+    """The objective with a sum over the log-ratios in the place of the KL."""
+    return mean_under(logp, reward) - beta * (logp - ref).sum(-1)
 
 
 check_objective = Exercise(
     "objective",
-    WITH_REWARD,
     _objective,
+    [
+        _with_reward(2, 3, 7, 0.1),
+        _with_reward(3, 1, 4, 0.7),
+        _with_reward(4, 5, 1, 2.0),
+        in_float32(_with_reward(5, 2, 6, 0.3)),
+        _with_reward(6, 4, 4, 1.0),
+        _with_close_policies(),
+    ],
     {
         "the KL is added: it is a penalty, so it is taken away.": (
-            lambda logp, ref, r, beta: _reward(logp, r) + beta * kl_divergence(logp, ref)
+            lambda logp, ref, r, beta: mean_under(logp, r) + beta * kl_divergence(logp, ref)
         ),
         "beta is missing in front of the KL.": lambda logp, ref, r, beta: _objective(logp, ref, r, 1.0),
         "the KL is missing: without it the best policy is one single response.": (
-            lambda logp, ref, r, beta: _reward(logp, r)
+            lambda logp, ref, r, beta: mean_under(logp, r)
         ),
         "the KL is turned around: eq. 3 has KL[π‖π_ref].": (
-            lambda logp, ref, r, beta: _reward(logp, r) - beta * kl_divergence(ref, logp)
+            lambda logp, ref, r, beta: mean_under(logp, r) - beta * kl_divergence(ref, logp)
         ),
         "beta multiplies the reward: it is the price of a nat of KL.": (
-            lambda logp, ref, r, beta: beta * _reward(logp, r) - kl_divergence(logp, ref)
+            lambda logp, ref, r, beta: beta * mean_under(logp, r) - kl_divergence(logp, ref)
+        ),
+        "beta multiplies everything: it is the price of a nat of KL, and stands in front of that alone.": (
+            lambda logp, ref, r, beta: beta * _objective(logp, ref, r, 1.0)
+        ),
+        "the reward has the weight 1 − beta: in eq. 3 it has the weight 1.": (
+            lambda logp, ref, r, beta: _objective(logp, ref, (1 - beta) * r, beta)
         ),
         "divided by beta: the KL is multiplied by it.": (
-            lambda logp, ref, r, beta: _reward(logp, r) - kl_divergence(logp, ref) / beta
+            lambda logp, ref, r, beta: mean_under(logp, r) - kl_divergence(logp, ref) / beta
         ),
         "the rewards are averaged with equal weights: weight each with π(y|x).": (
             lambda logp, ref, r, beta: r.mean(-1) - beta * kl_divergence(logp, ref)
         ),
+        "the rewards are summed without weights: weight each with π(y|x).": (
+            lambda logp, ref, r, beta: r.sum(-1) - beta * kl_divergence(logp, ref)
+        ),
+        "the rewards are weighted by log π: exponentiate the weights first.": (
+            lambda logp, ref, r, beta: (logp * r).sum(-1) - beta * kl_divergence(logp, ref)
+        ),
+        "the reference's reward is taken away: in eq. 3 nothing but the KL is.": (
+            lambda logp, ref, r, beta: _objective(logp, ref, r, beta) - mean_under(ref, r)
+        ),
+        "the expectation is missing: weight with π(y|x), and sum over the responses.": (
+            lambda logp, ref, r, beta: r - beta * (logp - ref)
+        ),
+        "the sum over the responses is missing: add up the last dimension.": (
+            lambda logp, ref, r, beta: logp.exp() * (r - beta * (logp - ref))
+        ),
+        "summed over dimension 0, the prompts: the responses are the last dimension.": (
+            lambda logp, ref, r, beta: (logp.exp() * (r - beta * (logp - ref))).sum(0)
+        ),
+        "the KL has no weights: its log-ratios, too, count with probability π(y|x).": _weightless,
+        "the KL's log-ratios are weighted by π_ref: they, too, count with probability π(y|x).": (
+            lambda logp, ref, r, beta: mean_under(logp, r) + beta * kl_divergence(ref, logp)
+        ),
+        "the KL is averaged over the responses: π(y|x) is the weight already, so sum.": (
+            lambda logp, ref, r, beta: _objective(logp, ref, r, beta / r.shape[-1])
+        ),
+        "the KL is averaged over the prompts: every prompt pays for its own.": (
+            lambda logp, ref, r, beta: mean_under(logp, r) - beta * kl_divergence(logp, ref).mean()
+        ),
+        "the KL is summed over the prompts: every prompt pays for its own.": (
+            lambda logp, ref, r, beta: mean_under(logp, r) - beta * kl_divergence(logp, ref).sum()
+        ),
+        "the KL's logarithm is missing: this is the mean of the ratio π/π_ref itself.": (
+            lambda logp, ref, r, beta: mean_under(logp, r - beta * (logp - ref).exp())
+        ),
+        "probabilities are subtracted in the KL: the logarithm of a ratio is a difference of log-probabilities.": (
+            lambda logp, ref, r, beta: mean_under(logp, r - beta * (logp.exp() - ref.exp()))
+        ),
+        "log-probabilities are divided in the KL: the logarithm of a ratio is a difference.": (
+            lambda logp, ref, r, beta: mean_under(logp, r - beta * logp / ref)
+        ),
+        "the weights are log π: exponentiate them first.": (
+            lambda logp, ref, r, beta: (logp * (r - beta * (logp - ref))).sum(-1)
+        ),
+        "the weighted rewards are averaged over the responses: π(y|x) is the weight already, so sum.": (
+            lambda logp, ref, r, beta: (logp.exp() * r).mean(-1) - beta * kl_divergence(logp, ref)
+        ),
+        "the entropy is taken away: minus β KL is *plus* β times the entropy, and plus β E[log π_ref].": (
+            lambda logp, ref, r, beta: mean_under(logp, r + beta * logp)
+        ),
+        "the KL is squared: β multiplies its first power.": (
+            lambda logp, ref, r, beta: mean_under(logp, r) - beta * kl_divergence(logp, ref) ** 2
+        ),
+        "the mean reward is taken out: eq. 3 has the rewards as they are.": (
+            lambda logp, ref, r, beta: _objective(logp, ref, r - r.mean(-1, keepdim=True), beta)
+        ),
+        "the best reward stands in the place of the expected one.": (
+            lambda logp, ref, r, beta: r.amax(-1) - beta * kl_divergence(logp, ref)
+        ),
+        "this is β log Z, the highest value that any policy has; this policy's own is asked for.": (
+            lambda logp, ref, r, beta: beta * log_partition(ref, r, beta)
+        ),
+        "the KL is the mean over all P · N entries, as of `F.kl_div` without reduction='none'.": (
+            lambda logp, ref, r, beta: mean_under(logp, r) - beta * (logp.exp() * (logp - ref)).mean()
+        ),
+        "the KL's logarithm is to base 2; nats are natural logarithms.": (
+            lambda logp, ref, r, beta: _objective(logp, ref, r, beta / math.log(2))
+        ),
         "the rewards are weighted by π_ref: the expectation is over the policy's responses.": (
-            lambda logp, ref, r, beta: _reward(ref, r) - beta * kl_divergence(logp, ref)
+            lambda logp, ref, r, beta: mean_under(ref, r) - beta * kl_divergence(logp, ref)
         ),
         "the reference is forgotten: minus β Σ π log π is an entropy bonus, which pulls towards uniform.": (
-            lambda logp, ref, r, beta: _reward(logp, r) - beta * (logp.exp() * logp).sum(-1)
+            lambda logp, ref, r, beta: mean_under(logp, r - beta * logp)
         ),
         "averaged over the prompts: return one value a prompt.": lambda *a: _objective(*a).mean(),
         "this is the loss, minus the objective: eq. 3 is maximised.": lambda *a: -_objective(*a),
     },
     "Add 10 to every reward. The objective grows by 10 for every policy: which policy is best then?",
-)
-
-
-def _pieces(logits: Tensor, ref: Tensor, reward: Tensor, beta: float) -> tuple[Tensor, Tensor, Tensor]:
-    """π, R and E_π[R]: R is the reward after its price."""
-    logp = logits.log_softmax(-1)
-    priced = reward - beta * (logp - ref)
-    return logp.exp(), priced, (logp.exp() * priced).sum(-1, keepdim=True)
-
-
-def _gradient(logits: Tensor, ref: Tensor, reward: Tensor, beta: float) -> Tensor:
-    p, priced, mean = _pieces(logits, ref, reward, beta)
-    return p * (priced - mean)
-
-
-def _without_softmax(logits: Tensor, ref: Tensor, reward: Tensor, beta: float) -> Tensor:
-    priced = reward - beta * (logits - ref)
-    return logits.exp() * (priced - (logits.exp() * priced).sum(-1, keepdim=True))
-
-
-def _without_baseline(*case: object) -> Tensor:
-    p, priced, _ = _pieces(*case)
-    return p * priced
-
-
-def _plain_mean(*case: object) -> Tensor:
-    p, priced, _ = _pieces(*case)
-    return p * (priced - priced.mean(-1, keepdim=True))
-
-
-def _not_weighted(*case: object) -> Tensor:
-    _, priced, mean = _pieces(*case)
-    return priced - mean
-
-
-def _logit_case(seed: int, beta: float) -> tuple[Tensor, Tensor, Tensor, float]:
-    logits, ref_logits, reward = random_case(seed, (3, 7), (3, 7), (3, 7), offset=0.5)
-    return logits, ref_logits.log_softmax(-1), reward, beta
-
-
-check_objective_gradient = Exercise(
-    "objective_gradient",
-    [_logit_case(seed, beta) for seed, beta in ((20, 0.1), (21, 0.7), (22, 2.0))],
-    _gradient,
-    {
-        "E[R] is not subtracted: a softmax can raise one response only at the cost of the others.": _without_baseline,
-        "R is centred by its plain mean over the responses: E[R] is weighted by π(y|x).": _plain_mean,
-        "the factor π(y|x) in front is missing.": _not_weighted,
-        "the sign is wrong: this is the gradient of a loss, and eq. 3 is maximised.": lambda *a: -_gradient(*a),
-        "beta is missing in R.": lambda logits, ref, r, beta: _gradient(logits, ref, r, 1.0),
-        "the KL is missing: R is the reward minus β log(π/π_ref).": (
-            lambda logits, ref, r, beta: _gradient(logits, ref, r, 0.0)
-        ),
-        "the KL is added: in R it is taken away.": lambda logits, ref, r, beta: _gradient(logits, ref, r, -beta),
-        "the reference is forgotten: R has log(π/π_ref), not log π.": (
-            lambda logits, ref, r, beta: _gradient(logits, torch.zeros_like(ref), r, beta)
-        ),
-        "the logits are used as if they were log-probabilities: take log_softmax first.": _without_softmax,
-    },
-    "Take the KL's own derivative, −β, into R as well: R − β. The gradient is the same. Why?",
+    far=[_with_far_reward(), _with_far_policies()],
+    trains=["logp"],
+    distributions=["logp", "ref_logp"],
+    own=[kl_regularized_objective],
 )

@@ -1,18 +1,28 @@
-"""Exercises of chapter 12: two looks at a file of preferences, the choice of a run, and three broken logs."""
+"""Exercises of chapter 12: two looks at a file of preferences; ``choice`` and ``diagnosis`` have the others."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from dpo_book.checks import Exercise
-from dpo_book.checks.broken_runs import CAUSES, PATIENTS
+from dpo_book.checks.choice import check_choose
+from dpo_book.checks.diagnosis import LIST, SIGNS, check_diagnosis
+from dpo_book.checks.judge import Exercise
+
+__all__ = ["LIST", "SIGNS", "check_choose", "check_diagnosis", "check_leaked_prompts", "check_longer_share"]
 
 # Tokens of the chosen and of the rejected completion of some pairs; in some they are equally many.
 LENGTHS = [
     (torch.tensor([12, 7, 9, 20, 5, 8, 8]), torch.tensor([10, 7, 11, 4, 3, 8, 2])),
     (torch.tensor([3, 6, 4, 4, 9]), torch.tensor([5, 6, 9, 1, 12])),
+    (torch.tensor([4]), torch.tensor([4])),
+    (torch.tensor([11]), torch.tensor([2])),
+    (torch.tensor([150, 2, 2, 2, 8, 90, 3, 1]), torch.tensor([6, 300, 2, 2, 2, 4, 5, 7])),
+    (torch.tensor([8, 31, 17]), torch.tensor([9, 30, 18])),
+    (torch.tensor([70_001, 9, 70_000, 66_000, 5]), torch.tensor([70_000, 9, 70_001, 65_999, 4])),
+    (torch.tensor([6, 6, 6, 1]), torch.tensor([2, 6, 6, 6])),
+    (torch.tensor([260, 3]), torch.tensor([250, 3])),
+    (torch.tensor([1, 9]), torch.tensor([2, 14])),
 ]
 
 
@@ -23,6 +33,9 @@ def _shares(longer: float, equal: float) -> Callable[[Tensor, Tensor], Tensor]:
         return (longer * (chosen > rejected) + equal * (chosen == rejected)).double().mean()
 
     return share
+
+
+_longer_share = _shares(1.0, 0.5)
 
 
 def _without_ties(chosen: Tensor, rejected: Tensor) -> Tensor:
@@ -42,12 +55,39 @@ def _count(chosen: Tensor, rejected: Tensor) -> Tensor:
     return len(chosen) * _longer_share(chosen, rejected)
 
 
-_longer_share = _shares(1.0, 0.5)
+def _ties_half_of_the_others(chosen: Tensor, rejected: Tensor) -> Tensor:
+    """Ties count half above the line, and are left out below it."""
+    return _count(chosen, rejected) / (chosen != rejected).sum()
+
+
+def _lead(chosen: Tensor, rejected: Tensor) -> Tensor:
+    return (chosen - rejected).sign().double().mean()
+
+
+def _one_by_one(chosen: Tensor, rejected: Tensor) -> Tensor:
+    return ((chosen - rejected).sign() + 1) / 2
+
+
+def _of_tokens(chosen: Tensor, rejected: Tensor) -> Tensor:
+    return chosen.sum() / (chosen.sum() + rejected.sum()).double()
+
+
+def _of_totals(chosen: Tensor, rejected: Tensor) -> Tensor:
+    return _longer_share(chosen.sum()[None], rejected.sum()[None])
+
+
+def _all_with_all(chosen: Tensor, rejected: Tensor) -> Tensor:
+    return _one_by_one(chosen[:, None], rejected).mean()
+
+
+def _soft(chosen: Tensor, rejected: Tensor) -> Tensor:
+    return (chosen - rejected).double().sigmoid().mean()
+
 
 check_longer_share = Exercise(
     "longer_share",
-    LENGTHS,
     _longer_share,
+    LENGTHS,
     {
         "equally long pairs count as not longer here: each says nothing, and counts half.": _shares(1.0, 0.0),
         "equally long pairs count as longer here: each says nothing, and counts half.": _shares(1.0, 1.0),
@@ -55,6 +95,17 @@ check_longer_share = Exercise(
         "this is how often the *rejected* one is longer.": _shorter_share,
         "this is by how much the chosen is longer, not how often.": _mean_difference,
         "a count; divide by the number of pairs.": _count,
+        "divided by the pairs that differ, and equally long ones count, too: divide by all.": (
+            _ties_half_of_the_others
+        ),
+        "this is the share of longer ones less that of shorter ones; a share lies between 0 and 1.": _lead,
+        "equally long pairs count whole here and longer ones half; it is the other way round.": _shares(0.5, 1.0),
+        "one value for each pair; their mean is asked for.": _one_by_one,
+        "in percent; a share lies between 0 and 1.": _shares(100.0, 50.0),
+        "this is a share of all tokens; every pair counts alike, however long.": _of_tokens,
+        "all chosen tokens are compared with all rejected ones: compare pair by pair.": _of_totals,
+        "every chosen one is compared with every rejected one: compare pair by pair.": _all_with_all,
+        "σ of the difference: a pair that is longer by one token counts whole, too.": _soft,
     },
     "From how many pairs on is a share of 0.55 more than chance? (The interval of chapter 12's table says.)",
 )
@@ -67,6 +118,26 @@ PROMPTS = [
         ["The lead", "The film", "The lead", "I saw", "The plot is"],
     ),
     (["What a", "A joy"], ["What", "What a", "What", "It is", "A joy to"]),
+    (["The end"], ["The end"]),
+    (["A", "B", "C", "A", "A", "It is"], ["C", "It"]),
+    (["Never", "Ever"], ["never", "Ever ", "Ever"]),
+    (
+        ["The plot of the film is thin", "dog bites man", "It was", "It was", "no one", "A cat"],
+        [
+            "The plot of the film is thick",
+            "man bites dog",
+            "bites",
+            "It was",
+            "no  one",
+            "one",
+            "A cats",
+            "cat A",
+            "It was",
+        ],
+    ),
+    (["One", "Two", "Three"], ["Four", "Two", "Three", "One"]),
+    (["On the sofa"], ["on the sofa", "On the sofa", " On the sofa"]),
+    (["Hm", "Oh"], ["Ah", "Ah", "Well"]),
 ]
 
 
@@ -83,13 +154,96 @@ def _of_training(train: Sequence[str], held_out: Sequence[str]) -> Tensor:
     return _leaked(held_out, train)
 
 
+def _rows_where(test: Callable[[Sequence[str], str], bool]) -> Callable[[Sequence[str], Sequence[str]], Tensor]:
+    """1 for every held-out row of which ``test(train, prompt)`` is true."""
+
+    def rows(train: Sequence[str], held_out: Sequence[str]) -> Tensor:
+        return torch.tensor([float(test(train, prompt)) for prompt in held_out], dtype=torch.float64)
+
+    return rows
+
+
+def _begins_like(train: Sequence[str], prompt: str) -> bool:
+    return any(known.startswith(prompt) for known in train)
+
+
+def _is_part(train: Sequence[str], prompt: str) -> bool:
+    return any(prompt in known for known in train)
+
+
+def _has_part(train: Sequence[str], prompt: str) -> bool:
+    return any(known in prompt for known in train)
+
+
+def _shares_a_word(train: Sequence[str], prompt: str) -> bool:
+    return not set(prompt.split()).isdisjoint(" ".join(train).split())
+
+
+def _but_for_capitals(train: Sequence[str], prompt: str) -> bool:
+    return prompt.lower() in {known.lower() for known in train}
+
+
+def _but_for_spaces(train: Sequence[str], prompt: str) -> bool:
+    return prompt.strip() in {known.strip() for known in train}
+
+
+def _but_for_both(train: Sequence[str], prompt: str) -> bool:
+    return prompt.strip().lower() in {known.strip().lower() for known in train}
+
+
+def _has_the_same_words(train: Sequence[str], prompt: str) -> bool:
+    return any(sorted(prompt.split()) == sorted(known.split()) for known in train)
+
+
+def _is_the_first(train: Sequence[str], prompt: str) -> bool:
+    return prompt == train[0]
+
+
+def _is_as_long(train: Sequence[str], prompt: str) -> bool:
+    return len(prompt) in {len(known) for known in train}
+
+
+def _times(train: Sequence[str], held_out: Sequence[str]) -> Tensor:
+    return torch.tensor([float(list(train).count(prompt)) for prompt in held_out], dtype=torch.float64)
+
+
+def _minus_one_for_fresh(train: Sequence[str], held_out: Sequence[str]) -> Tensor:
+    return 2 * _leaked(train, held_out) - 1
+
+
+def _row_by_row(train: Sequence[str], held_out: Sequence[str]) -> Tensor:
+    pairs = zip(train, held_out, strict=False)
+    return torch.tensor([float(known == prompt) for known, prompt in pairs], dtype=torch.float64)
+
+
+def _every_pair(train: Sequence[str], held_out: Sequence[str]) -> Tensor:
+    return torch.stack([_row_by_row([prompt] * len(train), train) for prompt in held_out])
+
+
+def _places(train: Sequence[str], held_out: Sequence[str]) -> Tensor:
+    return _leaked(train, held_out).nonzero().flatten().double()
+
+
+def _first_of_each(train: Sequence[str], held_out: Sequence[str]) -> Tensor:
+    """A prompt that comes again among the held-out rows is marked only once."""
+    fresh = [prompt not in held_out[:row] for row, prompt in enumerate(held_out)]
+    return _leaked(train, held_out) * torch.tensor(fresh)
+
+
+def _of_distinct(train: Sequence[str], held_out: Sequence[str]) -> Tensor:
+    return _leaked(train, list(dict.fromkeys(held_out)))
+
+
+def _sorted_rows(train: Sequence[str], held_out: Sequence[str]) -> Tensor:
+    return _leaked(train, sorted(held_out))
+
+
+def _any(train: Sequence[str], held_out: Sequence[str]) -> Tensor:
+    return _leaked(train, held_out).max()
+
+
 def _repeated(_train: Sequence[str], held_out: Sequence[str]) -> Tensor:
     return torch.tensor([float(list(held_out).count(prompt) > 1) for prompt in held_out], dtype=torch.float64)
-
-
-def _within(train: Sequence[str], held_out: Sequence[str]) -> Tensor:
-    everything = "\n".join(train)
-    return torch.tensor([float(prompt in everything) for prompt in held_out], dtype=torch.float64)
 
 
 def _how_many(train: Sequence[str], held_out: Sequence[str]) -> Tensor:
@@ -102,139 +256,45 @@ def _distinct(train: Sequence[str], held_out: Sequence[str]) -> Tensor:
 
 check_leaked_prompts = Exercise(
     "leaked_prompts",
-    PROMPTS,
     _leaked,
+    PROMPTS,
     {
         "this marks the rows that are fresh: 1 belongs to those whose prompt training has.": _fresh,
         "this marks rows of training; asked for are the held-out ones.": _of_training,
         "this marks prompts that come twice among the held-out rows; compare them with training.": _repeated,
-        "a prompt that only begins like one of training counts here; compare whole prompts.": _within,
+        "a prompt that only begins like one of training counts here; compare whole prompts.": (
+            _rows_where(_begins_like)
+        ),
+        "a prompt that is a part of one of training counts here; compare whole prompts.": _rows_where(_is_part),
+        "a prompt that has one of training in it counts here; compare whole prompts.": _rows_where(_has_part),
+        "a prompt that shares a word with training counts here; compare whole prompts.": _rows_where(_shares_a_word),
+        "the order of words makes no difference here; a prompt counts if training has the very same text.": (
+            _rows_where(_has_the_same_words)
+        ),
+        "prompts are compared with the first of training alone; compare with all.": _rows_where(_is_the_first),
+        "−1 stands where 0 belongs.": _minus_one_for_fresh,
+        "prompts are compared by their lengths; compare the texts.": _rows_where(_is_as_long),
+        "capitals make no difference here; a prompt counts if training has the very same text.": (
+            _rows_where(_but_for_capitals)
+        ),
+        "spaces at the ends make no difference here; a prompt counts if training has the very same text.": (
+            _rows_where(_but_for_spaces)
+        ),
+        "neither capitals nor spaces make a difference here; a prompt counts if training has the very same text.": (
+            _rows_where(_but_for_both)
+        ),
+        "this is how often training has the prompt; 1 is enough.": _times,
+        "row is compared with row; a prompt may stand anywhere in training.": _row_by_row,
+        "every held-out row beside every row of training; say of each held-out row if training has it at all.": (
+            _every_pair
+        ),
+        "these are the places of the rows; give a 1 or a 0 for every held-out row.": _places,
+        "a prompt that comes again among the held-out rows gets 0 the second time; every row counts.": _first_of_each,
+        "held-out rows of one prompt are made one; give a number for every row.": _of_distinct,
+        "the held-out rows are sorted; keep their order.": _sorted_rows,
+        "this says if there is any such row; give one number for each.": _any,
         "one number for every held-out row is asked for, not how many there are.": _how_many,
         "a prompt that comes in two held-out rows counts once here; give one number for every row.": _distinct,
     },
     "Would it find a prompt that differs in a space or a capital? What would?",
-)
-
-
-# Held-out loss of some runs, its standard error, and their KL from the reference.
-SWEEPS = [
-    (
-        torch.tensor([0.640, 0.655, 0.648, 0.690, 0.700, 0.652], dtype=torch.float64),
-        torch.tensor([0.010, 0.012, 0.011, 0.013, 0.080, 0.014], dtype=torch.float64),
-        torch.tensor([4.00, 0.50, 2.50, 0.10, 0.20, 9.00], dtype=torch.float64),
-    ),
-    (
-        torch.tensor([0.675, 0.630, 0.618, 0.610, 0.622], dtype=torch.float64),
-        torch.tensor([0.009, 0.010, 0.012, 0.015, 0.030], dtype=torch.float64),
-        torch.tensor([0.30, 0.90, 3.00, 6.00, 8.00], dtype=torch.float64),
-    ),
-]
-
-
-def _least_among(allowed: Tensor, kl: Tensor) -> Tensor:
-    return kl.where(allowed, torch.inf).argmin().double()
-
-
-def _choose(loss: Tensor, error: Tensor, kl: Tensor) -> Tensor:
-    best = loss.argmin()
-    return _least_among(loss <= loss[best] + error[best], kl)
-
-
-def _lowest_loss(loss: Tensor, error: Tensor, kl: Tensor) -> Tensor:
-    return loss.argmin().double()
-
-
-def _lowest_kl(loss: Tensor, error: Tensor, kl: Tensor) -> Tensor:
-    return kl.argmin().double()
-
-
-def _own_errors(loss: Tensor, error: Tensor, kl: Tensor) -> Tensor:
-    return _least_among(loss - error <= loss.min(), kl)
-
-
-def _farthest(loss: Tensor, error: Tensor, kl: Tensor) -> Tensor:
-    best = loss.argmin()
-    return kl.where(loss <= loss[best] + error[best], -torch.inf).argmax().double()
-
-
-def _counted_from_one(loss: Tensor, error: Tensor, kl: Tensor) -> Tensor:
-    return _choose(loss, error, kl) + 1
-
-
-check_choose = Exercise(
-    "choose",
-    SWEEPS,
-    _choose,
-    {
-        "this is the run with the lowest loss; one within its standard error strays less.": _lowest_loss,
-        "this is the run that strays least of all, whatever its loss.": _lowest_kl,
-        "every run is measured by its own error here, so that a noisy one gets in: use the best's.": _own_errors,
-        "among the runs allowed this takes the one with the largest KL; nothing is gained by straying.": _farthest,
-        "runs are counted from 0, as in Python.": _counted_from_one,
-    },
-    "The losses share their held-out pairs. Is the error of a *difference* between two of them larger or smaller?",
-)
-
-
-LIST = list(CAUSES)
-# What a log with this cause shows that others do not; tests/checks/test_broken_runs.py holds each against a run.
-SIGNS = {
-    "the learning rate is far too high": "log-probabilities would fall by nats at once and the loss jump above 1",
-    "the learning rate is far too low": "the log-probabilities would stay where they were at step 1",
-    "β is 100 times too small": "rewards would stay near 0 while log-probabilities move a long way",
-    "the labels are coin flips": "accuracy would stay near a half to the end, however far the policy moves",
-    "the policy did not start from the reference": "rewards would differ from 0 at step 1 already",
-    "a few pairs are seen again and again": "accuracy would reach 1 and the loss fall to almost 0",
-}
-
-
-@dataclass(frozen=True)
-class Diagnosis(Exercise):
-    """An exercise whose answer is one cause a patient, by its number from 1; every wrong one is judged by itself."""
-
-    def judge(self, student: Callable[[], list[int]]) -> tuple[bool, str]:
-        try:
-            given = torch.as_tensor(student(), dtype=torch.float64)
-        except Exception:  # the general judgement says what is wrong with it
-            return super().judge(student)
-        if given.shape != (len(PATIENTS),):
-            return super().judge(student)
-        if not set(given.tolist()) <= set(range(1, len(LIST) + 1)):
-            what = f"the first value should be the number of log A's cause, from 1 to {len(LIST)}, and so on."
-            return False, f"✗ {self.name}: {what}"
-        for (name, cause), number in zip(PATIENTS.items(), given.tolist(), strict=True):
-            if LIST[int(number) - 1] != cause:
-                return False, f"✗ {self.name}: {_not_this(name, LIST[int(number) - 1])}"
-        return super().judge(student)
-
-
-def _not_this(name: str, cause: str) -> str:
-    return f"not in log {name}: if {cause}, {SIGNS[cause]}."
-
-
-def _answer(**other: str) -> Callable[[], Tensor]:
-    numbers = [1.0 + LIST.index(other.get(name, cause)) for name, cause in PATIENTS.items()]
-
-    def answer() -> Tensor:
-        return torch.tensor(numbers)
-
-    return answer
-
-
-def _wrong_answers() -> dict[str, Callable[[], Tensor]]:
-    """What is said of every wrong cause → the answer that is wrong there alone."""
-    wrong = {}
-    for name, right in PATIENTS.items():
-        for cause in LIST:
-            if cause != right:
-                wrong[_not_this(name, cause)] = _answer(**{name: cause})
-    return wrong
-
-
-check_diagnosis = Diagnosis(
-    "diagnosis",
-    [()],
-    _answer(),
-    _wrong_answers(),
-    "Which of the six would a held-out accuracy have shown at once, and which would it not?",
 )

@@ -1,37 +1,40 @@
-"""Exercises of chapter 08: the reward after its price, a KL estimator, and PPO's advantages and clipped loss."""
+"""Exercises of chapter 08: the reward after its price, and a KL estimator; ``advantages`` and ``clipping`` follow."""
 
-import torch
+import math
+
 from torch import Tensor
 
-from dpo_book.checks import Exercise, random_case
-from dpo_book.training.ppo import clipped_objective, generalized_advantages
+from dpo_book.checks.advantages import check_token_advantages
+from dpo_book.checks.clipping import check_clipped_loss
+from dpo_book.checks.judge import Exercise, in_float32, normal, vector
+from dpo_book.training.ppo import penalized_rewards
 
-# A reward and two log-probabilities of five responses, and beta.
-RESPONSES = [
-    (*random_case(seed, (5,)), *random_case(seed + 10, (5,), (5,), offset=-1.0), beta)
-    for seed, beta in ((0, 0.1), (1, 0.7), (2, 2.0))
-]
-# Rewards and values of four responses of six tokens, and λ.
-TOKENS = [(*random_case(seed, (4, 6), (4, 6)), gae_lambda) for seed, gae_lambda in ((3, 0.95), (4, 0.5), (5, 0.8))]
+__all__ = ["check_clipped_loss", "check_k3_estimate", "check_penalized_reward", "check_token_advantages"]
 
 
-def _clip_cases() -> list[tuple]:
-    """log-probabilities (4, 6) of two policies that differ by up to some 60 %, advantages (4, 6), and ε."""
-    cases = []
-    for seed, clip in ((6, 0.2), (7, 0.1), (8, 0.3)):
-        moved, old, advantages = random_case(seed, (4, 6), (4, 6), (4, 6))
-        cases.append((old - 3 + 0.3 * moved, old - 3, advantages, clip))
-    return cases
+def _responses(seed: int, count: int, beta: float) -> tuple[Tensor, Tensor, Tensor, float]:
+    """A reward and two log-probabilities of some responses, and beta."""
+    return *normal(seed, (count,)), *normal(seed + 10, (count,), (count,), offset=-4.0), beta
 
 
 def _penalized(reward: Tensor, logp: Tensor, ref_logp: Tensor, beta: float) -> Tensor:
     return reward - beta * (logp - ref_logp)
 
 
+def _k3(logp: Tensor, ref_logp: Tensor) -> Tensor:
+    return (ref_logp - logp).exp() - 1 - (ref_logp - logp)
+
+
 check_penalized_reward = Exercise(
     "penalized_reward",
-    RESPONSES,
     _penalized,
+    [
+        _responses(0, 5, 0.1),
+        _responses(1, 1, 0.7),
+        _responses(2, 8, 2.0),
+        in_float32(_responses(3, 3, 0.3)),
+        _responses(4, 2, 1.0),
+    ],
     {
         "the sign of the KL is wrong: straying is paid for, so it is subtracted.": (
             lambda reward, logp, ref, beta: reward + beta * (logp - ref)
@@ -57,19 +60,83 @@ check_penalized_reward = Exercise(
             lambda reward, logp, ref, beta: reward - beta * (logp - ref).mean()
         ),
         "averaged already: return one value a response.": lambda *a: _penalized(*a).mean(),
+        "the reward is divided by beta: in equation 3 beta multiplies the KL.": (
+            lambda reward, logp, ref, beta: reward / beta - (logp - ref)
+        ),
+        "beta multiplies only log π: it is the price of the whole log-ratio.": (
+            lambda reward, logp, ref, beta: reward - beta * logp + ref
+        ),
+        "beta multiplies only log π, and log π_ref has the wrong sign: mind the brackets.": (
+            lambda reward, logp, ref, beta: reward - beta * logp - ref
+        ),
+        "beta multiplies only log π_ref: it is the price of the whole log-ratio.": (
+            lambda reward, logp, ref, beta: reward - logp + beta * ref
+        ),
+        "log-probabilities are divided: the logarithm of a ratio is their difference.": (
+            lambda reward, logp, ref, beta: reward - beta * logp / ref
+        ),
+        "probabilities are subtracted: the KL has logarithms.": (
+            lambda reward, logp, ref, beta: reward - beta * (logp.exp() - ref.exp())
+        ),
+        "the log-ratio is weighted by π: a sample stands for that weight by being drawn.": (
+            lambda reward, logp, ref, beta: reward - beta * logp.exp() * (logp - ref)
+        ),
+        "an absolute value of the log-ratio is subtracted: below zero it is a bonus, which makes its mean the KL.": (
+            lambda reward, logp, ref, beta: reward - beta * (logp - ref).abs()
+        ),
+        "the log-ratio is cut off at zero: below it is a bonus, which makes its mean the KL.": (
+            lambda reward, logp, ref, beta: reward - beta * (logp - ref).relu()
+        ),
+        "k3 stands where the log-ratio, k1, belongs.": (
+            lambda reward, logp, ref, beta: reward - beta * _k3(logp, ref)
+        ),
+        "k2 stands where the log-ratio, k1, belongs.": (
+            lambda reward, logp, ref, beta: reward - beta * (logp - ref) ** 2 / 2
+        ),
+        "the square of the log-ratio stands where it itself belongs.": (
+            lambda reward, logp, ref, beta: reward - beta * (logp - ref) ** 2
+        ),
+        "log π is missing: the price is of the whole log-ratio.": lambda reward, logp, ref, beta: reward - beta * ref,
+        "the reference is forgotten, and the sign of the KL is wrong.": (
+            lambda reward, logp, ref, beta: reward + beta * logp
+        ),
+        "beta is missing, and the sign of the KL is wrong.": lambda reward, logp, ref, beta: reward + (logp - ref),
+        "1 − beta stands at the reward, which keeps its scale.": (
+            lambda reward, logp, ref, beta: (1 - beta) * reward - beta * (logp - ref)
+        ),
+        "the mean reward is subtracted: that is a baseline, and not part of R(y).": (
+            lambda reward, logp, ref, beta: reward - reward.mean() - beta * (logp - ref)
+        ),
+        "weighted by π_ref: a sample of π stands for its weight by being drawn.": (
+            lambda reward, logp, ref, beta: reward - beta * ref.exp() * (ref - logp)
+        ),
+        "the logarithm of the ratio is to base 10; nats are natural logarithms.": (
+            lambda reward, logp, ref, beta: reward - beta / math.log(10) * (logp - ref)
+        ),
+        "R(y) is rounded off to whole numbers.": lambda *a: _penalized(*a).trunc(),
+        "the penalty is summed over the batch: every response pays for itself.": (
+            lambda reward, logp, ref, beta: reward - beta * (logp - ref).sum()
+        ),
+        "the logarithm of the ratio is to base 2; nats are natural logarithms.": (
+            lambda reward, logp, ref, beta: reward - beta / math.log(2) * (logp - ref)
+        ),
+        "the reward is left out: this is the price alone.": lambda reward, logp, ref, beta: beta * (logp - ref),
     },
     "Where a response is likelier under π_ref than under π, the penalty is a bonus. Why is its mean never one?",
+    far=[(vector(1000.0, -7.0, 0.5), vector(-3000.0, -20.0, -9.0), vector(-200.0, -2500.0, -8.0), 0.5)],
+    own=[penalized_rewards],
 )
-
-
-def _k3(logp: Tensor, ref: Tensor) -> Tensor:
-    return (ref - logp).exp() - 1 - (ref - logp)
 
 
 check_k3_estimate = Exercise(
     "k3_estimate",
-    [random_case(seed, (6,), (6,), offset=-9.0) for seed in (7, 8)],
     _k3,
+    [
+        normal(7, (6,), (6,), offset=-9.0),
+        normal(8, (1,), (1,), offset=-9.0),
+        in_float32(normal(9, (4,), (4,), offset=-5.0)),
+        normal(10, (9,), (9,), offset=-20.0, scale=2.0),
+    ],
     {
         "the ratio is upside down: with samples from π it must be π_ref/π, whose mean is 1.": (
             lambda logp, ref: _k3(ref, logp)
@@ -83,100 +150,53 @@ check_k3_estimate = Exercise(
         "the −1 is missing: where π = π_ref your estimate is 1 instead of 0.": lambda logp, ref: _k3(logp, ref) + 1,
         "the log is missing: u − 1 has mean zero, whatever the KL is.": lambda logp, ref: (ref - logp).exp() - 1,
         "it is averaged already: return one value a sample.": lambda *a: _k3(*a).mean(),
+        "1 is added: k3 = u − 1 − log u.": lambda logp, ref: _k3(logp, ref) + 2,
+        "the square lacks its half, and would be k2, which is biased; k3 = u − 1 − log u.": (
+            lambda logp, ref: (logp - ref) ** 2
+        ),
+        "only u is there: k3 = u − 1 − log u.": lambda logp, ref: (ref - logp).exp(),
+        "this is u log u; k3 = u − 1 − log u.": lambda logp, ref: (ref - logp).exp() * (ref - logp),
+        "this is a square of u − 1; k3 = u − 1 − log u.": lambda logp, ref: ((ref - logp).exp() - 1) ** 2,
+        "this is half the square of u − 1, near k3 only where u is near 1.": (
+            lambda logp, ref: ((ref - logp).exp() - 1) ** 2 / 2
+        ),
+        "this is π_ref log(π_ref/π), a term of the other KL, and no estimate from a sample.": (
+            lambda logp, ref: ref.exp() * (ref - logp)
+        ),
+        "this is u log u − (u − 1), for samples of π_ref; k3 = u − 1 − log u is for samples of π.": (
+            lambda logp, ref: (ref - logp).exp() * (ref - logp) - (ref - logp).exp() + 1
+        ),
+        "in u the ratio is upside down, and not in the logarithm: u = π_ref/π in both.": (
+            lambda logp, ref: (logp - ref).exp() - 1 - (ref - logp)
+        ),
+        "the −1 is inside of exp: k3 = exp(log u) − 1 − log u.": (
+            lambda logp, ref: (ref - logp - 1).exp() - (ref - logp)
+        ),
+        "log-probabilities are divided: u = exp(ref_logp − logp).": (
+            lambda logp, ref: ref / logp - 1 - (ref / logp).log()
+        ),
+        "u is not exponentiated: ref_logp − logp is its logarithm.": (
+            lambda logp, ref: (ref - logp) - 1 - (ref - logp).log()
+        ),
+        "u is not exponentiated, and its logarithm is taken of its size: ref_logp − logp is log u.": (
+            lambda logp, ref: (ref - logp) - 1 - (ref - logp).abs().log()
+        ),
+        "the logarithm is to base 2; nats are natural logarithms.": (
+            lambda logp, ref: (ref - logp).exp() - 1 - (ref - logp) / math.log(2)
+        ),
+        "the logarithm is to base 10; nats are natural logarithms.": (
+            lambda logp, ref: (ref - logp).exp() - 1 - (ref - logp) / math.log(10)
+        ),
+        "weighted by π: a sample stands for that weight by being drawn.": (
+            lambda logp, ref: logp.exp() * _k3(logp, ref)
+        ),
+        "this is the exact KL's term, π log(π/π_ref), and no estimate from a sample.": (
+            lambda logp, ref: logp.exp() * (logp - ref)
+        ),
+        "this is an absolute value of k1; k3 = u − 1 − log u.": lambda logp, ref: (logp - ref).abs(),
+        "the reference is missing: u = π_ref/π.": lambda logp, ref: (-logp).exp() - 1 + logp,
     },
     "Where π_ref is 1,000 times likelier than π, one sample gives 992 nats. What does that do to a mean of 100?",
-)
-
-
-def _deltas(rewards: Tensor, values: Tensor) -> Tensor:
-    following = torch.cat([values[:, 1:], torch.zeros_like(values[:, :1])], dim=1)
-    return rewards + following - values
-
-
-def _summed(deltas: Tensor, decay: float) -> Tensor:
-    """Σ_l decay^l δ_{t+l}."""
-    nothing = torch.zeros_like(deltas)
-    return generalized_advantages(deltas, nothing, torch.ones_like(deltas, dtype=torch.bool), decay)
-
-
-def _advantages(rewards: Tensor, values: Tensor, gae_lambda: float) -> Tensor:
-    return _summed(_deltas(rewards, values), gae_lambda)
-
-
-check_advantages = Exercise(
-    "advantages",
-    TOKENS,
-    _advantages,
-    {
-        "summed from the start: what a token did shows in what comes after it, so sum from the end.": (
-            lambda r, v, lam: _summed(_deltas(r, v).flip(1), lam).flip(1)
-        ),
-        "the bootstrap is forgotten: δ_t = R_t + V_{t+1} − V_t, and what is expected next belongs to it.": (
-            lambda r, v, lam: _summed(r - v, lam)
-        ),
-        "V_t is not subtracted: an advantage is more than what was expected.": (
-            lambda r, v, lam: _summed(_deltas(r, v) + v, lam)
-        ),
-        "the values are forgotten: these are (decayed) returns.": lambda r, v, lam: _summed(r, lam),
-        "λ is missing: this is λ = 1, the return minus V_t.": lambda r, v, lam: _summed(_deltas(r, v), 1.0),
-        "only δ_t: this is λ = 0, which trusts the values blindly.": lambda r, v, lam: _deltas(r, v),
-        "λ multiplies V_{t+1} as a discount would: it decays the sum of the δ, not the values in them.": (
-            lambda r, v, lam: _summed(r + lam * (_deltas(r, v) - r + v) - v, lam)
-        ),
-        "V_t and V_{t+1} are swapped: what was expected is subtracted, what is expected next is added.": (
-            lambda r, v, lam: _summed(2 * r - _deltas(r, v), lam)
-        ),
-        "the value after the last token is not 0: nothing comes after the end.": (
-            lambda r, v, lam: _summed(r + torch.cat([v[:, 1:], v[:, -1:]], dim=1) - v, lam)
-        ),
-        "summed along the batch: time runs along dimension 1.": (lambda r, v, lam: _summed(_deltas(r, v).T, lam).T),
-    },
-    "With λ = 1 every V but V_t cancels out of the sum. What are the advantages then, and why have they no bias?",
-)
-
-
-def _clipped_loss(logp: Tensor, old_logp: Tensor, advantages: Tensor, clip: float) -> Tensor:
-    return -clipped_objective(logp, old_logp, advantages, clip).mean()
-
-
-def _pieces(logp: Tensor, old_logp: Tensor, advantages: Tensor, clip: float) -> tuple[Tensor, Tensor]:
-    """ρA and clip(ρ)A."""
-    ratio = (logp - old_logp).exp()
-    return ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages
-
-
-check_clipped_loss = Exercise(
-    "clipped_loss",
-    _clip_cases(),
-    _clipped_loss,
-    {
-        "the sign is wrong: a loss is minimised, so it is *minus* the objective.": lambda *a: -_clipped_loss(*a),
-        "clipped, but without the min: where the policy moved the wrong way the gradient must not vanish.": (
-            lambda *a: -_pieces(*a)[1].mean()
-        ),
-        "not clipped: this is the plain ratio times the advantage.": lambda *a: -_pieces(*a)[0].mean(),
-        "the larger of the two (was the sign turned before the min?): the clip must promise less, never more.": (
-            lambda *a: -torch.maximum(*_pieces(*a)).mean()
-        ),
-        "the ratio is upside down: ρ = π/π_old, the new policy above.": (
-            lambda logp, old, *a: _clipped_loss(old, logp, *a)
-        ),
-        "the ratio is not exponentiated: logp − old_logp is its logarithm, 0 where nothing has moved.": (
-            lambda logp, old, advantages, clip: (
-                -torch.minimum((logp - old) * advantages, (logp - old).clamp(1 - clip, 1 + clip) * advantages).mean()
-            )
-        ),
-        "the min is over the ratios, before the advantage is multiplied: for A < 0 that is the wrong one.": (
-            lambda logp, old, advantages, clip: -((logp - old).exp().clamp(max=1 + clip) * advantages).mean()
-        ),
-        "clipped to ±ε: the ratio's home is 1, so clip to 1 ± ε.": (
-            lambda logp, old, advantages, clip: (
-                -torch.minimum(
-                    (logp - old).exp() * advantages, (logp - old).exp().clamp(-clip, clip) * advantages
-                ).mean()
-            )
-        ),
-        "one value a token: a loss is their mean.": lambda *a: -torch.minimum(*_pieces(*a)),
-    },
-    "In the first update of a batch every ρ is 1 and nothing is clipped. When does the clip begin to matter?",
+    far=[(vector(-60.0, -10.0, -30.0, -400.0, -100.0), vector(-40.0, -35.0, -22.0, -100.0, -400.0))],
+    own=["estimators"],
 )

@@ -1,20 +1,36 @@
-"""Exercises of chapter 02: the reward-model loss (eq. 2), the Bayes ceiling, and margins under label noise."""
-
-import math
+"""Exercises of chapter 02: the reward-model loss (eq. 2), and the Bayes ceiling; label noise stands beside."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dpo_book.checks import Exercise, random_case
+from dpo_book.checks.judge import Exercise, in_float32, normal, vector
+from dpo_book.checks.label_noise import check_noisy_margin
 from dpo_book.maths.bradley_terry import preference_probability, reward_model_loss
+
+__all__ = ["check_accuracy_ceiling", "check_noisy_margin", "check_pair_loss"]
 
 # ------------------------------------------------------------------ ★ the loss
 
+
+def _pair_loss(reward_chosen: Tensor, reward_rejected: Tensor) -> Tensor:
+    return reward_model_loss(reward_chosen, reward_rejected)
+
+
+def _entropy(reward_chosen: Tensor, reward_rejected: Tensor) -> Tensor:
+    p = preference_probability(reward_chosen, reward_rejected)
+    return -(p * p.log() + (1 - p) * (1 - p).log())
+
+
 check_pair_loss = Exercise(
     "pair_loss",
-    [random_case(seed, (6,), (6,)) for seed in (20, 21)],
-    reward_model_loss,
+    _pair_loss,
+    [
+        normal(20, (6,), (6,)),
+        normal(21, (1,), (1,)),
+        in_float32(normal(22, (9,), (9,))),
+        normal(23, (4,), (4,), scale=4.0),
+    ],
     {
         "chosen and rejected are swapped: this loss falls when the rejected response gets more reward.": (
             lambda w, lost: reward_model_loss(lost, w)
@@ -22,10 +38,6 @@ check_pair_loss = Exercise(
         "the sign is wrong: this is the log-likelihood, and a loss is minus that.": (
             lambda w, lost: -reward_model_loss(w, lost)
         ),
-        "this is the mean over pairs: one value a pair was asked for.": (
-            lambda w, lost: reward_model_loss(w, lost).mean()
-        ),
-        "this is the sum: one value a pair was asked for.": lambda w, lost: reward_model_loss(w, lost).sum(),
         "this is the probability that the winner wins: its logarithm is missing, and the minus.": (
             preference_probability
         ),
@@ -42,21 +54,38 @@ check_pair_loss = Exercise(
         "each response is judged alone here: data say that y_w beats y_l, not that y_w is good and y_l bad.": (
             lambda w, lost: -F.logsigmoid(w) - F.logsigmoid(-lost)
         ),
+        "σ is taken of each reward, and cancels nothing: take the difference first, then σ of that.": (
+            lambda w, lost: F.logsigmoid(lost) - F.logsigmoid(w)
+        ),
         "this is the hinge max(0, 1 − margin): equation 2 is smooth, and no margin is ever quite enough.": (
             lambda w, lost: (1 - (w - lost)).clamp(min=0)
         ),
-        "the logarithm is to base 2; nats are natural logarithms.": (
-            lambda w, lost: reward_model_loss(w, lost) / math.log(2)
+        "this is a hinge, max(0, −margin): equation 2 is smooth, and a right order alone is not enough.": (
+            lambda w, lost: (lost - w).clamp(min=0)
         ),
+        "this is the exponential loss of boosting: equation 2 is log(1 + that).": lambda w, lost: (lost - w).exp(),
+        "this is a squared error, (1 − p)²: maximum likelihood asks for −log p.": (
+            lambda w, lost: preference_probability(lost, w) ** 2
+        ),
+        "this is the entropy of a comparison: the winner is known, so −log p of the winner alone.": _entropy,
+        "σ and its logarithm are missing: this is the margin itself.": lambda w, lost: w - lost,
+        "the margin loses its sign: a pair in the wrong order must cost more than one in the right order.": (
+            lambda w, lost: -F.logsigmoid((w - lost).abs())
+        ),
+        "the logarithm of p is missing: this is −p.": lambda w, lost: -preference_probability(w, lost),
     },
-    "Try rewards of −200 and 0: does yours give 200, or inf? F.logsigmoid never takes the logarithm of 0.",
+    "Try rewards of −1000 and 0: does yours give 1000, or inf? `F.logsigmoid` never takes the logarithm of 0.",
+    # margins to −95, where every usual formula still holds, torch's cross entropy of probabilities ends at 100
+    far=[(vector(-50.0, 20.0, 8.0, 600.0, -300.0), vector(45.0, 0.0, 20.0, 640.0, -301.0))],
+    trains=["reward_chosen", "reward_rejected"],
+    own=[reward_model_loss],
 )
 
 # ------------------------------------------------------------------ ★★ the Bayes ceiling
 
 
-def _ceiling(a: Tensor, b: Tensor) -> Tensor:
-    p = preference_probability(a, b)
+def _ceiling(reward_a: Tensor, reward_b: Tensor) -> Tensor:
+    p = preference_probability(reward_a, reward_b)
     return torch.maximum(p, 1 - p).mean()
 
 
@@ -66,8 +95,13 @@ def _of_p(formula):
 
 check_accuracy_ceiling = Exercise(
     "accuracy_ceiling",
-    [random_case(seed, (8,), (8,)) for seed in (22, 23)],
     _ceiling,
+    [
+        normal(24, (8,), (8,)),
+        normal(25, (1,), (1,)),
+        in_float32(normal(26, (5,), (5,))),
+        normal(27, (13,), (13,), scale=3.0),
+    ],
     {
         "one value a pair: the ceiling is their mean.": _of_p(lambda p: torch.maximum(p, 1 - p)),
         "this is how often a wins: one may guess b, so take the larger of p and 1 − p.": _of_p(lambda p: p.mean()),
@@ -92,48 +126,46 @@ check_accuracy_ceiling = Exercise(
         "the σ is missing: rewards are no probabilities; equation 1 makes them so.": (
             lambda a, b: torch.maximum(a, b).mean()
         ),
+        "the mean of the differences came first: take σ for each pair, then the mean.": (
+            lambda a, b: (a - b).abs().mean().sigmoid()
+        ),
+        "the mean of the differences came first, and wins of a and b cancel: take σ of each pair, then the mean.": (
+            lambda a, b: (a - b).mean().abs().sigmoid()
+        ),
+        "the rewards are added: only their difference counts.": (lambda a, b: (a + b).abs().sigmoid().mean()),
+        "where b has more reward one guesses b, and is right with chance 1 − p: add those pairs.": (
+            lambda a, b: (preference_probability(a, b) * (a > b)).mean()
+        ),
+        "this is the mean over the pairs in which a has more reward: the others count, too, with 1 − p.": (
+            lambda a, b: preference_probability(a, b)[a > b].mean()
+        ),
+        "this is the mean entropy, the floor of the loss: an accuracy is a mean of probabilities.": (
+            lambda a, b: _entropy(a, b).mean()
+        ),
+        "this is one half, what a coin gets: who knows the rewards guesses the likelier one.": (
+            lambda a, b: torch.full((), 0.5, dtype=a.dtype)
+        ),
+        "σ is taken of each reward alone: only differences tell who wins.": (
+            lambda a, b: torch.maximum(a.sigmoid(), b.sigmoid()).mean()
+        ),
+        "this is the largest of the chances: the ceiling is their mean.": lambda a, b: (a - b).abs().sigmoid().max(),
+        "this is the median over pairs: the expected accuracy is the mean.": (
+            lambda a, b: (a - b).abs().sigmoid().median()
+        ),
+        "this is a mean of logarithms: an accuracy is a mean of probabilities.": (
+            lambda a, b: F.logsigmoid((a - b).abs()).mean()
+        ),
+        "every a meets every b here: the pairs are given, a and b of the same place.": (
+            lambda a, b: (a[:, None] - b).abs().sigmoid().mean()
+        ),
+        "the sum is divided by 8, whatever the length of the list: divide by the number of pairs.": (
+            lambda a, b: (a - b).abs().sigmoid().sum() / 8
+        ),
     },
     "Multiply all rewards by 10. Where does the ceiling go, and what does that say about the judge?",
-)
-
-# ------------------------------------------------------------------ ★★★ label noise
-
-
-def _flipped(margin: Tensor, noise: float) -> Tensor:
-    p = margin.sigmoid()
-    return (1 - noise) * p + noise * (1 - p)
-
-
-def _noisy(margin: Tensor, noise: float) -> Tensor:
-    return torch.logit(_flipped(margin, noise))
-
-
-check_noisy_margin = Exercise(
-    "noisy_margin",
-    [(1.5 * random_case(24, (6,))[0], 0.1), (1.5 * random_case(25, (6,))[0], 0.3)],
-    _noisy,
-    {
-        "this is the probability of the label: its log-odds were asked for.": _flipped,
-        "this is log p, not the log-odds log(p / (1 − p)).": lambda m, e: _flipped(m, e).log(),
-        "flips go both ways: a loss that is flipped becomes a win, so add ε (1 − p).": (
-            lambda m, e: torch.logit((1 - e) * m.sigmoid())
-        ),
-        "the sign is wrong: ε is the share that is flipped, 1 − ε the share that is kept.": (
-            lambda m, e: _noisy(m, 1 - e)
-        ),
-        "this is the slope at 0 used everywhere: probabilities mix in a straight line, log-odds do not.": (
-            lambda m, e: (1 - 2 * e) * m
-        ),
-        "the margin itself is mixed: flips act on labels, so on probabilities; take σ first.": (
-            lambda m, e: (1 - e) * m
-        ),
-        "half of the noisy labels are right here, as if they were thrown anew: a flipped label is always turned.": (
-            lambda m, e: _noisy(m, e / 2)
-        ),
-        "this takes noise *out*: it is the true margin behind noisy labels, the way back.": (
-            lambda m, e: torch.logit(((m.sigmoid() - e) / (1 - 2 * e)).clamp(1e-6, 1 - 1e-6))
-        ),
-        "the logarithm is to base 2; nats are natural logarithms.": lambda m, e: _noisy(m, e) / math.log(2),
-    },
-    "Let the true margin go to infinity: where does yours stop? And what does a flip rate of one half leave?",
+    far=[
+        (vector(9.0, -300.0), vector(1.0, 20.0)),
+        (vector(7.0), vector(19.0)),
+        (vector(600.0, -40.0, -300.0), vector(599.0, -41.5, -300.5)),
+    ],
 )

@@ -1,4 +1,4 @@
-"""Exercises of chapters 00 and 07: the loss of one pair, soft labels, what a proposal misses, π*'s shift."""
+"""Exercises of chapters 00 and 07: the loss of one pair, soft labels; ``proposals`` and ``shift`` follow."""
 
 import math
 
@@ -6,60 +6,104 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dpo_book.checks import Exercise, random_case
-from dpo_book.maths.objective import log_partition, optimal_logp
+from dpo_book.checks.judge import Exercise, in_float32, normal, vector
+from dpo_book.checks.proposals import check_unseen_mass
+from dpo_book.checks.shift import check_shift_at_optimum
+from dpo_book.maths.dpo import dpo_loss, soft_dpo_loss, unchecked_soft_dpo_loss
 
 __all__ = ["check_loss_of_ratios", "check_shift_at_optimum", "check_soft_loss", "check_unseen_mass"]
 
-# Ratios π/π_ref of five winners and five losers, and beta.
-RATIOS = [(*(t.exp() for t in random_case(seed, (5,), (5,))), beta) for seed, beta in ((0, 0.3), (1, 2.0))]
-# Margins of five pairs, and the probabilities that their winners win.
-SOFT = [(m, torch.sigmoid(z)) for m, z in (random_case(seed, (5,), (5,)) for seed in (2, 3))]
-# log π* and a proposal's probabilities of seven responses to each of two prompts, and how many are drawn.
-UNSEEN = [
-    (star.log_softmax(-1), proposal.softmax(-1), draws)
-    for (star, proposal), draws in ((random_case(2, (2, 7), (2, 7)), 5), (random_case(3, (2, 7), (2, 7)), 12))
-]
-# log π_ref and reward of seven responses to each of two prompts, and beta.
-OPTIMA = [
-    (ref.log_softmax(-1), reward, beta)
-    for (ref, reward), beta in ((random_case(4, (2, 7), (2, 7)), 0.5), (random_case(5, (2, 7), (2, 7)), 2.0))
-]
+
+def _ratios(seed: int, count: int, beta: float) -> tuple[Tensor, Tensor, float]:
+    """Ratios π/π_ref of some winners and losers, and beta."""
+    chosen, rejected = normal(seed, (count,), (count,))
+    return chosen.exp(), rejected.exp(), beta
 
 
-def _unseen_mass(star: Tensor, proposal: Tensor, draws: int) -> Tensor:
-    return (star.exp() * (1 - proposal) ** draws).sum(-1)
+def _soft(seed: int, count: int) -> tuple[Tensor, Tensor]:
+    """Margins of some pairs, and the probabilities that their winners win."""
+    margin, log_odds = normal(seed, (count,), (count,))
+    return 2 * margin, log_odds.sigmoid()
 
 
-def _loss(chosen: Tensor, rejected: Tensor, beta: float) -> Tensor:
-    return -F.logsigmoid(beta * chosen.log() - beta * rejected.log())
+def _loss(chosen_ratio: Tensor, rejected_ratio: Tensor, beta: float) -> Tensor:
+    return -F.logsigmoid(beta * chosen_ratio.log() - beta * rejected_ratio.log())
+
+
+def _soft_loss(margin: Tensor, p: Tensor) -> Tensor:
+    return -p * F.logsigmoid(margin) - (1 - p) * F.logsigmoid(-margin)
+
+
+def _entropy(p: Tensor) -> Tensor:
+    """Of a label that falls one way with probability p, in nats."""
+    return -p * p.log() - (1 - p) * (1 - p).log()
 
 
 check_loss_of_ratios = Exercise(
     "loss_of_ratios",
-    RATIOS,
     _loss,
+    [
+        _ratios(0, 5, 0.3),
+        _ratios(1, 1, 2.0),
+        _ratios(2, 8, 0.1),
+        in_float32(_ratios(3, 3, 0.7)),
+        _ratios(4, 2, 1.0),
+        _ratios(18, 4, 5.0),
+    ],
     {
         "winner and loser are swapped.": lambda c, r, beta: _loss(r, c, beta),
         "beta is missing.": lambda c, r, beta: _loss(c, r, 1.0),
+        "beta stands outside of log σ: it multiplies the margin, inside of σ.": (
+            lambda c, r, beta: beta * _loss(c, r, 1.0)
+        ),
+        "beta belongs to both logarithms: brackets are missing around their difference.": (
+            lambda c, r, beta: _loss(c**beta, r, 1.0)
+        ),
         "the ratios are not logged: the implicit reward is beta times the *logarithm* of the ratio.": (
             lambda c, r, beta: -F.logsigmoid(beta * (c - r))
         ),
+        "the quotient of the two ratios is not logged: the margin is beta times its *logarithm*.": (
+            lambda c, r, beta: -F.logsigmoid(beta * (c / r))
+        ),
+        "the quotient of the two ratios is not logged: beta times its logarithm is the margin, not its power.": (
+            lambda c, r, beta: -F.logsigmoid((c / r) ** beta)
+        ),
+        "the two logarithms are added: the loser's counts with a minus.": lambda c, r, beta: _loss(c, 1 / r, beta),
         "the sign is wrong: a loss is minus log σ, above zero.": lambda c, r, beta: -_loss(c, r, beta),
         "the logarithm around σ is missing: this is 1 − σ.": lambda c, r, beta: torch.sigmoid(
             beta * (r.log() - c.log())
         ),
+        "the logarithm around σ is missing, and the minus: this is σ of the margin.": (
+            lambda c, r, beta: torch.sigmoid(beta * (c.log() - r.log()))
+        ),
+        "this is the margin itself: the loss is minus log σ of it.": lambda c, r, beta: beta * (c.log() - r.log()),
+        "σ is missing: this is minus the margin, which would fall for ever.": (
+            lambda c, r, beta: beta * (r.log() - c.log())
+        ),
+        "this is a hinge, max(0, 1 − margin): the loss is smooth, −log σ of the margin.": (
+            lambda c, r, beta: (1 - beta * (c.log() - r.log())).clamp(min=0)
+        ),
         "the logarithm of the ratio is to base 2; nats are natural logarithms.": (
             lambda c, r, beta: _loss(c, r, beta / math.log(2))
         ),
+        "the logarithm of the ratio is to base 10; nats are natural logarithms.": (
+            lambda c, r, beta: _loss(c, r, beta / math.log(10))
+        ),
     },
-    "What does it give for a pair whose two ratios are equal? Does beta matter there?",
+    "What does it give for a pair whose two ratios are equal? Does β matter there?",
+    # β log(c/r) reaches −83 there, and both ratios of a pair can be tiny: no clamp, no small number added, fits all
+    far=[
+        (vector(1e-30, 1e6, 3.0, 1e-14), vector(1e10, 1e4, 1e7, 1e-12), 0.9),
+        (vector(1e-9, 1e6), vector(1e8, 1e-9), 1.5),
+    ],
+    trains=["chosen_ratio", "rejected_ratio"],
+    own=[dpo_loss],
 )
 
 check_soft_loss = Exercise(
     "soft_loss",
-    SOFT,
-    lambda m, p: -p * F.logsigmoid(m) - (1 - p) * F.logsigmoid(-m),
+    _soft_loss,
+    [_soft(2, 5), _soft(3, 1), in_float32(_soft(4, 8)), _soft(5, 3)],
     {
         "only the winner's half is there: the label falls the other way with probability 1 − p.": (
             lambda m, p: -p * F.logsigmoid(m)
@@ -71,53 +115,56 @@ check_soft_loss = Exercise(
             -F.logsigmoid((2 * p - 1) * m)
         ),
         "the sign is wrong: a loss is minus log σ.": lambda m, p: p * F.logsigmoid(m) + (1 - p) * F.logsigmoid(-m),
+        'only the loser\'s half is there: the label falls "winner" with probability p.': (
+            lambda m, p: -(1 - p) * F.logsigmoid(-m)
+        ),
+        "the second half has the wrong sign: both are minus a probability times log σ.": (
+            lambda m, p: -p * F.logsigmoid(m) + (1 - p) * F.logsigmoid(-m)
+        ),
+        "1 − log σ(m) stands where log(1 − σ(m)) belongs, which is log σ(−m).": (
+            lambda m, p: -p * F.logsigmoid(m) - (1 - p) * (1 - F.logsigmoid(m))
+        ),
+        "the probability is taken inside: σ of p·m is not p times a loss.": lambda m, p: -F.logsigmoid(p * m),
+        "p stands where 1 − p belongs: the second half has p, too.": (
+            lambda m, p: -p * F.logsigmoid(m) - p * F.logsigmoid(-m)
+        ),
+        "p is missing: the two losses are added, each with weight 1.": (
+            lambda m, p: -F.logsigmoid(m) - F.logsigmoid(-m)
+        ),
+        "1 − m stands where −m belongs in the second half.": (
+            lambda m, p: -p * F.logsigmoid(m) - (1 - p) * F.logsigmoid(1 - m)
+        ),
+        "σ is taken of p, which is a probability already.": lambda m, p: _soft_loss(m, p.sigmoid()),
+        "this is the squared distance of the margin from the log-odds of p: they have one minimum, not one value.": (
+            lambda m, p: (m - p.logit()) ** 2
+        ),
+        "p is ignored: this is the mean of the two losses, as if p were 1/2.": (
+            lambda m, p: -(F.logsigmoid(m) + F.logsigmoid(-m)) / 2
+        ),
+        "the soft label is rounded to a hard one: p itself is the weight.": lambda m, p: _soft_loss(m, p.round()),
+        "σ is taken twice: the margin is a logit, and log σ takes it as it is.": (
+            lambda m, p: _soft_loss(m.sigmoid(), p)
+        ),
+        "this is a squared error; ℓ(m) has logarithms.": lambda m, p: (m.sigmoid() - p) ** 2,
+        "the logarithm is missing: this has 1 − σ where −log σ belongs.": (
+            lambda m, p: p * (-m).sigmoid() + (1 - p) * m.sigmoid()
+        ),
+        "the logarithm of the mean: it is the mean of two logarithms.": (
+            lambda m, p: -(p * m.sigmoid() + (1 - p) * (-m).sigmoid()).log()
+        ),
+        "the label's entropy is subtracted: that is a KL, whose minimum is 0, and not ℓ(m).": (
+            lambda m, p: _soft_loss(m, p) - _entropy(p)
+        ),
+        "the roles are turned: this is −σ log p − (1 − σ) log(1 − p), and the label is the weight.": (
+            lambda m, p: -m.sigmoid() * p.log() - (-m).sigmoid() * (1 - p).log()
+        ),
+        "p is missing in the first half, which has weight 1 here.": (
+            lambda m, p: -F.logsigmoid(m) - (1 - p) * F.logsigmoid(-m)
+        ),
     },
     "At the best margin this loss is the entropy of the label. For which p is that zero?",
-)
-
-check_unseen_mass = Exercise(
-    "unseen_mass",
-    UNSEEN,
-    _unseen_mass,
-    {
-        "(1 − q) lacks its power: this is the chance that one draw misses a response, and there are many draws.": (
-            lambda star, q, draws: (star.exp() * (1 - q)).sum(-1)
-        ),
-        "this is the mass that is seen: subtract it from 1.": lambda star, q, draws: 1 - _unseen_mass(star, q, draws),
-        "log π* stands where π* belongs: exponentiate it.": (
-            lambda star, q, draws: (star * (1 - q) ** draws).sum(-1)
-        ),
-        "every response counts alike here; what is asked for is how much π* loses with it.": (
-            lambda star, q, draws: ((1 - q) ** draws).mean(-1)
-        ),
-        "this is the mass of the proposal, not of π*.": lambda star, q, draws: (q * (1 - q) ** draws).sum(-1),
-        "the chance to miss in n draws is not 1 − n q, which falls below zero; it is (1 − q) to the power of n.": (
-            lambda star, q, draws: (star.exp() * (1 - draws * q)).sum(-1)
-        ),
-        "summed over prompts: every prompt has responses of its own, so sum over the last dimension.": (
-            lambda star, q, draws: (star.exp() * (1 - q) ** draws).sum(0)
-        ),
-    },
-    "A proposal that equals π* still misses some of it. Which responses, and does it matter?",
-)
-
-check_shift_at_optimum = Exercise(
-    "shift_at_optimum",
-    OPTIMA,
-    lambda ref, reward, beta: optimal_logp(ref, reward, beta) - ref,
-    {
-        "log Z is missing: without it π* does not sum to 1.": lambda ref, reward, beta: reward / beta,
-        "this is β times the shift, the implicit reward.": (
-            lambda ref, reward, beta: beta * (optimal_logp(ref, reward, beta) - ref)
-        ),
-        "this is log π* itself; subtract log π_ref.": optimal_logp,
-        "the reward is multiplied by beta instead of divided by it.": (
-            lambda ref, reward, beta: optimal_logp(ref, reward, 1 / beta) - ref
-        ),
-        "beta is missing.": lambda ref, reward, beta: optimal_logp(ref, reward, 1.0) - ref,
-        "the sign of log Z is wrong: it is subtracted.": (
-            lambda ref, reward, beta: reward / beta + log_partition(ref, reward, beta).unsqueeze(-1)
-        ),
-    },
-    "Where it is below zero, the response gets less likely, though it may have won its comparison.",
+    # Hard labels among them, and margins at which `F.binary_cross_entropy` and log(1 − σ) are still right.
+    far=[(vector(-95.0, 15.0, -9.0, -20.0, 15.0, 15.0, -20.0), vector(0.7, 0.2, 0.95, 1.0, 0.0, 1.0, 0.0))],
+    trains=["margin"],
+    own=[soft_dpo_loss, unchecked_soft_dpo_loss],
 )

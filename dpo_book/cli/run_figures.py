@@ -47,7 +47,7 @@ def _names(records: Sequence[Record]) -> tuple[str, ...]:
 def _try_to_draw(path: Path, records: Sequence[Record]) -> None:
     try:
         figure = _figure(path.name, records)
-        replace_whole(path, partial(Path.write_bytes, data=plots.png(figure, dpi=150)))
+        replace_whole(path, partial(Path.write_bytes, data=plots.png(figure)))
     except Exception as error:
         _warn(path, "made", error)
 

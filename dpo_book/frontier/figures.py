@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from dpo_book.frontier.comparison import CLIMBERS, objectives
 from dpo_book.frontier.methods import METHODS, Method
 from dpo_book.plots.labels import write_beside
-from dpo_book.plots.style import EXACT, exact_line, literally, new_figure, styled
+from dpo_book.plots.style import EXACT, exact_line, literally, new_column, new_figure, styled
 
 KL_TO_REFERENCE = r"KL($\pi \Vert \pi_{ref}$), nats"
 TRUE_REWARD = r"E[$r^*$], nats"
@@ -32,21 +32,22 @@ def reward_kl_frontier(table: pd.DataFrame, optimum: Curve | None = None) -> Fig
     ends = table[table["last"]]
     alt = _reward_kl_alt(ends)
     if optimum is None:
-        figure, (left,) = new_figure(7.8, 4.2, 1, alt)
-        _draw_methods(left, ends, "reward")
-        _write_strengths(left, ends, "reward")
+        figure, (reward,) = new_figure(3.8, 1, alt)
     else:
-        alt += " All lie below the dashed exact optimum; the right panel shows by how much."
-        figure, (left, right) = new_figure(10.6, 4.2, 2, alt)
-        left.plot(*optimum, color=EXACT, linestyle="--", linewidth=1.2, label="optimum (exact)")
-        _draw_methods(left, ends, "reward")
-        exact_line(right, 0.0)
-        ends = ends.assign(gap=np.interp(ends["kl"], *optimum) - ends["reward"])
-        _draw_methods(right, ends, "gap")
-        _write_strengths(right, ends, "gap")
-        right.set(xlabel=KL_TO_REFERENCE, ylabel=r"optimum's E[$r^*$] minus its own, nats", title="below the optimum")
-    left.set(xlabel=KL_TO_REFERENCE, ylabel=TRUE_REWARD, title="reward against KL")
-    figure.legend(*left.get_legend_handles_labels(), loc="outside right upper")
+        alt += " All lie below the dashed exact optimum; the lower panel shows by how much."
+        figure, (reward, gap) = new_column(3.1, 2, alt)
+        reward.plot(*optimum, color=EXACT, linestyle="--", linewidth=1.2, label="optimum (exact)")
+    _draw_methods(reward, ends, "reward")
+    reward.set(xlabel=KL_TO_REFERENCE, ylabel=TRUE_REWARD, title="reward against KL")
+    figure.legend(*reward.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    if optimum is None:
+        _write_strengths(reward, ends, "reward")
+        return figure
+    exact_line(gap, 0.0)
+    ends = ends.assign(gap=np.interp(ends["kl"], *optimum) - ends["reward"])
+    _draw_methods(gap, ends, "gap")
+    gap.set(xlabel=KL_TO_REFERENCE, ylabel=r"optimum's E[$r^*$] − its own, nats", title="below the optimum")
+    _write_strengths(gap, ends, "gap")
     return figure
 
 
@@ -76,15 +77,15 @@ def maximised_and_wanted(table: pd.DataFrame, title: str = "") -> Figure:
         f"{title}. Gain over the reference against KL. Left: the learned reward, of which PPO gets more than PPO-GT. "
         "Right: the true reward, of which PPO gets less."
     )
-    figure, (left, right) = new_figure(9.6, 3.6, 2, alt)
+    figure, (left, right) = new_figure(3.4, 2, alt)
     right.sharey(left)
     _draw_methods(left, shown, "learned_reward")
     _draw_methods(right, shown, "reward")
-    _write_strengths(left, shown, "learned_reward")  # now that both panels have their common limits
-    _write_strengths(right, shown, "reward")
     left.set(title=f"{literally(title)}: learned reward", xlabel=KL_TO_REFERENCE, ylabel=r"gain of E[$r_\phi$], nats")
     right.set(title="true reward", xlabel=KL_TO_REFERENCE, ylabel=r"gain of E[$r^*$], nats")
     right.legend(loc="lower right")
+    _write_strengths(left, shown, "learned_reward")  # now that both panels have their common limits
+    _write_strengths(right, shown, "reward")
     return figure
 
 
@@ -161,9 +162,9 @@ def objective_by_beta(table: pd.DataFrame, most: Mapping[float, float] | None = 
     J = objectives(table)
     alt = _objective_alt(J, most)
     if most is None:
-        figure, (left,) = new_figure(6.4, 3.9, 1, alt)
+        figure, (left,) = new_figure(3.4, 1, alt)
     else:
-        figure, (left, right) = new_figure(9.6, 3.9, 2, alt)
+        figure, (left, right) = new_figure(3.4, 2, alt)
         left.plot(
             list(most), list(most.values()), color=EXACT, linestyle="--", linewidth=1.2, label="β log Z (exact)"
         )
@@ -172,7 +173,7 @@ def objective_by_beta(table: pd.DataFrame, most: Mapping[float, float] | None = 
         exact_line(right, 0.0)
         right.set(xlabel="β", ylabel="β log Z − J, nats", title="what is missing")
     _draw_by_beta(left, J)
-    left.set(xlabel="β", ylabel="objective J, nats", title="equation 3 at the end of training")
+    left.set(xlabel="β", ylabel="objective J, nats", title="J at the end of training")
     left.legend(loc="best")
     return figure
 

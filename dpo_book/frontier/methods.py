@@ -156,7 +156,8 @@ class Method:
         return (plan.budget - spent) // self.passes(plan)
 
 
-# In the order of the page. DPO is the book's policy; what only picks among the reference's answers is grey.
+# In the order of the page. DPO is the book's policy; what only picks among the reference's answers is grey. Seven
+# colours cannot all differ in lightness, so each method has a marker too.
 METHODS = {
     "sft": Method(
         label="SFT (reference)",
@@ -166,14 +167,14 @@ METHODS = {
     ),
     "preferred-ft": Method(
         label="preferred-FT",
-        colour="#56B4E9",
+        colour="#2878B5",
         marker="v",
         train=_preferred_ft,
         passes=Plan.completion_passes,
     ),
     "unlikelihood": Method(
         label="unlikelihood",
-        colour="#E69F00",
+        colour="#A06400",
         marker="^",
         symbol="α",
         train=_unlikelihood,
@@ -189,14 +190,14 @@ METHODS = {
     ),
     "best-of-n": Method(
         label="best-of-n",
-        colour="#555555",
+        colour="#333333",
         marker="D",
         symbol="n",
         fits_reward=True,
     ),
     "ppo": Method(
         label="PPO",
-        colour="#CC79A7",
+        colour="#B04A8B",
         marker="P",
         symbol="β",
         train=_ppo,
@@ -205,7 +206,7 @@ METHODS = {
     ),
     "ppo-gt": Method(
         label="PPO-GT",
-        colour="#882255",
+        colour="#5C1A55",
         marker="X",
         symbol="β",
         train=_ppo_gt,

@@ -15,7 +15,19 @@ from matplotlib.figure import Figure
 
 from dpo_book.frontier.figures import KL_TO_REFERENCE, TRUE_REWARD, Curve
 from dpo_book.frontier.methods import METHODS, Method
-from dpo_book.plots.style import EXACT, REFERENCE, SHADES, column, exact_line, literally, new_figure, styled
+from dpo_book.plots.style import (
+    EXACT,
+    LINES,
+    MARKERS,
+    REFERENCE,
+    SHADES,
+    WIDTH,
+    column,
+    exact_line,
+    literally,
+    new_figure,
+    styled,
+)
 
 ROOT_KL = r"$\sqrt{KL(\pi_\theta \Vert \pi_{ref})}$, √nats"
 
@@ -30,7 +42,7 @@ def reward_by_cost(table: pd.DataFrame, beta: float, goal: float, best: float | 
         f"Expected true reward at β = {beta:g} by passes and by seconds, for DPO, PPO and PPO-GT; a line marks the "
         f"goal, {goal:.2f} nats."
     )
-    figure, panels = new_figure(9.0, 3.9, 2, alt)
+    figure, panels = new_figure(3.8, 2, alt)
     left, right = panels
     at_beta = table[table["strength"] == beta]
     for name in ("dpo", "ppo", "ppo-gt"):
@@ -44,7 +56,7 @@ def reward_by_cost(table: pd.DataFrame, beta: float, goal: float, best: float | 
     left.set(xscale="log", xlabel="passes (sequences)", ylabel=TRUE_REWARD)
     right.set(xscale="log", xlabel="seconds")
     right.sharey(left)
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
 
@@ -71,19 +83,20 @@ def over_optimisation(runs: pd.DataFrame, optimum: Curve | None = None) -> Figur
     highest. optimum: KL, rising, and the highest E[r*] at each, dashed black.
     """
     parts = []
-    figure, (left, right) = new_figure(9.6, 3.9, 2, "")
+    figure, (left, right) = new_figure(3.5, 2, "")
     if optimum is not None:
         kl, highest = (np.asarray(values) for values in optimum)
         left.plot(np.sqrt(kl), highest, color=EXACT, linestyle="--", linewidth=1.2, label="optimum (exact)")
-    for (label, rows), colour, line in zip(runs.groupby("label", sort=False), SHADES, ("-", ":", "-."), strict=False):
+    looks = zip(SHADES, LINES, MARKERS, strict=True)
+    for (label, rows), (colour, line, marker) in zip(runs.groupby("label", sort=False), looks, strict=False):
         by_seed = [run.sort_values("step") for _, run in rows.groupby("seed")]
         for place, run in enumerate(by_seed):
             named = literally(label) if place == 0 else None
             best = run.loc[run["reward"].idxmax()]
             for axes, x in ((left, np.sqrt(run["kl"])), (right, run["step"])):
-                axes.plot(x, run["reward"], line, color=colour, linewidth=1.4, label=named)
-            left.plot(np.sqrt(best["kl"]), best["reward"], "o", color=colour, markersize=6)
-            right.plot(best["step"], best["reward"], "o", color=colour, markersize=6)
+                axes.plot(x, run["reward"], linestyle=line, color=colour, linewidth=1.4, label=named)
+            left.plot(np.sqrt(best["kl"]), best["reward"], marker, color=colour, markersize=6)
+            right.plot(best["step"], best["reward"], marker, color=colour, markersize=6)
         highest = np.mean([run["reward"].max() for run in by_seed])
         last = np.mean([run["reward"].iloc[-1] for run in by_seed])
         parts.append(f"{label}: from at most {highest:.2f} to {last:.2f} nats at the end, mean over seeds")
@@ -91,7 +104,7 @@ def over_optimisation(runs: pd.DataFrame, optimum: Curve | None = None) -> Figur
     left.set(xlabel=ROOT_KL, ylabel=TRUE_REWARD, title="true reward against drift")
     right.set(xscale="log", xlabel="step", title="and by step")
     right.sharey(left)
-    left.legend(loc="lower right")
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     if optimum is not None:
         left.set_xlim(right=1.08 * np.sqrt(runs["kl"].max()))
     return figure
@@ -111,8 +124,9 @@ def sampled_objective(records: Sequence[Mapping[str, float]], exact: Curve, high
         f"{highest:.2f} nats; the estimates scatter around the exact curve, mostly within two standard errors."
     )
     ppo_gt = METHODS["ppo-gt"]
-    figure, (axes,) = new_figure(7.6, 3.6, 1, alt)
-    axes.fill_between(step, value - 2 * error, value + 2 * error, color=REFERENCE, alpha=0.25, linewidth=0)
+    figure, (axes,) = new_figure(3.4, 1, alt)
+    band = (step, value - 2 * error, value + 2 * error)
+    axes.fill_between(*band, facecolor=(REFERENCE, 0.25), edgecolor=REFERENCE, linewidth=0.8)
     axes.plot(step, value, color=EXACT, linestyle="--", linewidth=1.2, label="exact, ± 2 standard errors")
     axes.plot(step, estimate, ppo_gt.marker, color=ppo_gt.colour, label="from the step's own samples")
     axes.axhline(highest, color=EXACT, linestyle="--", linewidth=0.8)
@@ -138,11 +152,11 @@ def at_budget(
     start = reference.iloc[0]
     prompt, _ = json.loads(start["samples"])[sample]
     alt = f"Reward against KL of every method after {budget:,.0f} passes, and its answer to “{prompt}”."
-    figure = Figure(figsize=(10.6, 4.6), label=alt)  # laid out by hand: a slider waits for it
-    axes = figure.add_axes((0.065, 0.11, 0.44, 0.82))
+    figure = Figure(figsize=(WIDTH, 5.3), label=alt)  # laid out by hand: a slider waits for it
+    axes = figure.add_axes((0.085, 0.535, 0.9, 0.41))
     if optimum is not None:
         axes.plot(*optimum, color=EXACT, linestyle="--", linewidth=1.2)
-    figure.text(0.53, 0.95, literally(f"{prompt} …"), fontweight="bold", va="top")
+    figure.text(0.02, 0.43, literally(f"{prompt} …"), fontweight="bold", va="top")
     furthest, highest = 0.0, start["reward"]
     for place, (name, strength) in enumerate(strengths.items()):
         method = METHODS[name]
@@ -155,9 +169,10 @@ def at_budget(
         _draw_path(axes, path, method)
         when = "still the reference" if paid.empty else f"at {now['passes']:,} passes"
         heading = f"{method.label}, {now['reward']:.2f}, {when}"
-        top = 0.88 - 0.145 * place
-        figure.text(0.53, top, heading, color=method.colour, va="top", fontsize=9)
-        figure.text(0.53, top - 0.04, literally(_answer(now, sample)), va="top", fontsize=9)
+        left = 0.02 + 0.5 * (place % 2)
+        top = 0.385 - 0.127 * (place // 2)
+        figure.text(left, top, heading, color=method.colour, va="top", fontsize=9)
+        figure.text(left, top - 0.033, literally(_answer(now, sample)), va="top", fontsize=9)
     axes.set(xlabel=KL_TO_REFERENCE, ylabel=TRUE_REWARD, title=f"after {budget:,.0f} passes")
     axes.set(xlim=(-0.1, 1.08 * furthest), ylim=(start["reward"] - 0.1, highest + 0.1))  # the same at every budget
     axes.legend(loc="lower right", fontsize=8)
@@ -167,14 +182,15 @@ def at_budget(
 def _draw_path(axes: Axes, path: pd.DataFrame, method: Method) -> None:
     """The way of one run, and where it stands now."""
     now = path.iloc[-1]
-    axes.plot(path["kl"], path["reward"], color=method.colour, linewidth=1.0, alpha=0.7)
-    axes.plot(now["kl"], now["reward"], method.marker, color=method.colour, markersize=8, label=method.label)
+    look = {"color": method.colour, "marker": method.marker}
+    axes.plot(path["kl"], path["reward"], **look, markersize=3, linewidth=1.0)
+    axes.plot(now["kl"], now["reward"], **look, markersize=8, linestyle="", label=method.label)
 
 
 def _answer(measured: pd.Series, sample: int) -> str:
-    """What a measured policy says to one prompt, in at most two lines."""
+    """What a measured policy says to one prompt, in at most three lines."""
     samples = json.loads(measured["samples"])
     if not samples:
         return "(computed, not sampled)"
     _, response = samples[sample]
-    return textwrap.fill(response.strip(), 68, max_lines=2, placeholder=" …")
+    return textwrap.fill(response.strip(), 48, max_lines=3, placeholder=" …")

@@ -6,6 +6,7 @@ Green is what was fitted, grey what people or coins did, dashed black what is ex
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -23,11 +24,11 @@ def noisy_rewards(differences: Sequence[float], shares: Sequence[float], reward:
         f"Left: Gumbel densities of the noisy rewards of a (at {reward:g}) and b (at 0), which overlap. "
         "Right: the share of simulated comparisons won by a lies on the dashed logistic curve."
     )
-    figure, (left, right) = new_figure(8.6, 3.4, 2, alt)
+    figure, (left, right) = new_figure(3.2, 2, alt)
     u = np.linspace(-3, 8, 400)
-    for name, r, colour in (("a", reward, CHOSEN), ("b", 0.0, REJECTED)):
+    for name, r, colour, line in (("a", reward, CHOSEN, "-"), ("b", 0.0, REJECTED, "-.")):
         density = np.exp(-(u - r) - np.exp(-(u - r)))
-        left.plot(u, density, color=colour, label=f"${name}$: $r_{name} = {r:g}$")
+        left.plot(u, density, line, color=colour, label=f"${name}$: $r_{name} = {r:g}$")
         left.fill_between(u, density, color=colour, alpha=0.15)
     left.set(xlabel="reward plus noise, nats", ylabel="density", title="what one person feels")
     left.legend(loc="upper right")
@@ -50,11 +51,11 @@ def fitted_words(
         f"{words[int(np.argmin(rewards))]} at {np.min(rewards):.1f} nats. Right: for every word, expected wins "
         "equal observed wins: all points lie on the dashed diagonal."
     )
-    figure, (left, right) = new_figure(9.0, 0.9 + 0.22 * len(words), 2, alt)
+    figure, (left, right) = new_figure(0.9 + 0.22 * len(words), 2, alt)
     order = np.argsort(rewards, kind="stable")
     place = np.arange(len(words))
     values = np.asarray(rewards)[order]
-    left.hlines(place, 0, values, color=POLICY, alpha=0.4)
+    left.hlines(place, 0, values, color=POLICY, linewidth=0.8)
     left.plot(values, place, "o", color=POLICY, markersize=5)
     left.axvline(0, color=REFERENCE, linewidth=0.8)
     left.set_yticks(place, [literally(words[i]) for i in order])
@@ -69,7 +70,7 @@ def fitted_words(
 
 @styled
 def win_tables(tables: Mapping[str, tuple[Sequence[str], Sequence[Sequence[float]]]]) -> Figure:
-    """How often the word of a row beat the word of a column, one panel a table; zeros in orange.
+    """How often the word of a row beat the word of a column, one panel a table; zeros framed in orange.
 
     tables: title → (words, wins), wins of shape (n, n).
     """
@@ -77,7 +78,7 @@ def win_tables(tables: Mapping[str, tuple[Sequence[str], Sequence[Sequence[float
         f"{title}: {len(words)} words, {sum(w == 0 for row in wins for w in row) - len(words)} cells with no win"
         for title, (words, wins) in tables.items()
     )
-    figure, panels = new_figure(4.2 * len(tables), 3.7, len(tables), alt)
+    figure, panels = new_figure(3.6, len(tables), alt)
     for axes, (title, (words, wins)) in zip(panels, tables.items(), strict=True):
         n = len(words)
         for i in range(n):
@@ -85,9 +86,8 @@ def win_tables(tables: Mapping[str, tuple[Sequence[str], Sequence[Sequence[float
                 if i == j:
                     continue
                 share = wins[i][j] / max(wins[i][j] + wins[j][i], 1)
-                colour, strength = (CHOSEN, 0.1 + 0.5 * share) if wins[i][j] else (REJECTED, 0.35)
-                axes.add_patch(_cell(j, i, colour, strength))
-                axes.text(j, i, f"{wins[i][j]:g}", ha="center", va="center", fontsize=10)
+                axes.add_patch(_won(j, i, 0.1 + 0.5 * share) if wins[i][j] else _never_won(j, i))
+                axes.text(j, i, f"{wins[i][j]:g}", ha="center", va="center")
         axes.set(xlim=(-0.5, n - 0.5), ylim=(n - 0.5, -0.5), aspect="equal", title=literally(title))
         names = [literally(word) for word in words]
         axes.set_xticks(range(n), names, rotation=30, ha="right")
@@ -97,8 +97,12 @@ def win_tables(tables: Mapping[str, tuple[Sequence[str], Sequence[Sequence[float
     return figure
 
 
-def _cell(x: float, y: float, colour: str, strength: float) -> Rectangle:
-    return Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, facecolor=colour, alpha=strength, edgecolor="none")
+def _won(x: float, y: float, strength: float) -> Rectangle:
+    return Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, facecolor=CHOSEN, alpha=strength, edgecolor="none")
+
+
+def _never_won(x: float, y: float) -> Rectangle:
+    return Rectangle((x - 0.44, y - 0.44), 0.88, 0.88, facecolor="white", edgecolor=REJECTED, linewidth=2)
 
 
 @styled
@@ -113,21 +117,23 @@ def calibration(panels: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
         + ", ".join(f"{p:.2f} → {o:.2f}" for p, o in zip(panel["predicted"], panel["observed"], strict=True))
         for title, panel in panels.items()
     )
-    figure, axes_of = new_figure(4.4 * len(panels), 3.9, len(panels), alt)
+    figure, axes_of = new_figure(3.7, len(panels), alt)
     for axes, (title, panel) in zip(axes_of, panels.items(), strict=True):
         if "pairs" in panel:
-            axes.plot(*panel["pairs"], ".", color=REFERENCE, alpha=0.45, label="one pair of words")
+            axes.plot(*panel["pairs"], ".", color=REFERENCE, markersize=4, label="one pair of words")
         axes.plot([0.5, 1], [0.5, 1], color=EXACT, linestyle="--", label="perfect")
         axes.plot(panel["predicted"], panel["observed"], "o-", color=POLICY, label="mean of a group of pairs")
-        axes.set(
-            xlabel="predicted on five raters",
-            ylabel="observed on the other five",
-            title=literally(title),
-            xlim=(0.49, 1.01),
-            ylim=(0.0, 1.03),
-        )
-        axes.legend(loc="lower right")
+        axes.set(xlabel="predicted on five raters", title=literally(title), xlim=(0.49, 1.01), ylim=(0.0, 1.03))
+    axes_of[0].set_ylabel("observed on the other five")
+    with_most = max(axes_of, key=_labelled)
+    figure.legend(*with_most.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
+
+
+def _labelled(axes: Axes) -> int:
+    """How many things of a panel belong into a legend."""
+    handles, _ = axes.get_legend_handles_labels()
+    return len(handles)
 
 
 @styled
@@ -145,7 +151,7 @@ def recovered_rewards(
         f"Left: {count} comparisons with noise {noise:g}: {state}. "
         "Right: the relative error falls with the number of comparisons, along the dashed theory."
     )
-    figure, (left, right) = new_figure(8.6, 3.6, 2, alt)
+    figure, (left, right) = new_figure(3.4, 2, alt)
     true = np.asarray(true)
     ends = np.array([true.min() - 0.3, true.max() + 0.3])
     left.plot(ends, ends / noise, color=EXACT, linestyle="--", label="$r^*/s$")

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from dpo_book.plots.style import CHOSEN, EXACT, POLICY, REFERENCE, literally, new_figure, styled
 
-REWARD = "#CC79A7"  # a reward as such, of no response chosen or rejected
+REWARD = "#AD5790"  # a reward as such, of no response chosen or rejected
 TOWARDS_CHOSEN = LinearSegmentedColormap.from_list("chosen", ["white", CHOSEN])
 
 
@@ -33,24 +33,23 @@ def shifted_rewards(
         f"rewards before the shift and diamonds of the implicit rewards, {_listed(labels, implicit)}. Middle: the "
         f"table of preference probabilities. Right: the optimal policy, {_listed(labels, optimum)}."
     )
-    figure, (left, middle, right) = new_figure(10.2, 3.9, 3, alt)
+    figure, (left, middle, right) = new_figure(3.6, 3, alt)
     figure.set_layout_engine("none")  # fixed places as well as fixed scales, and twice as fast to draw
-    for axes, place, width in ((left, 0.06, 0.28), (middle, 0.41, 0.25), (right, 0.73, 0.255)):
-        axes.set_position((place, 0.13, width, 0.7))
-    figure.suptitle(literally(title), fontsize=11)
+    for axes, place, width in ((left, 0.085, 0.25), (middle, 0.43, 0.23), (right, 0.74, 0.25)):
+        axes.set_position((place, 0.25, width, 0.59))
+    figure.suptitle(literally(title), fontsize=10.5)
     place = np.arange(len(labels))
     names = [literally(label) for label in labels]
     left.bar(place, shifted, 0.7, color=REWARD, label="$r + f$")
     left.bar(place, reward, 0.7, facecolor="none", edgecolor=EXACT, linestyle="--", label="$r$")
     left.plot(place, implicit, "D", color=POLICY, markeredgecolor="white", label=r"$\beta \log(\pi^*/\pi_{ref})$")
     left.axhline(0, color=REFERENCE, linewidth=0.8)
-    left.set(xlabel="response y", ylabel="reward, nats", title="rewards", ylim=(-5.2, 7.6), yticks=(-4, 0, 4))
-    left.legend(loc="upper right", ncols=3, fontsize=8, columnspacing=1.0)
+    left.set(xlabel="response y", ylabel="reward, nats", title="rewards", ylim=(-5.2, 5.8), yticks=(-4, 0, 4))
 
     preferences = np.asarray(preferences)
     middle.imshow(preferences, vmin=0, vmax=1, cmap=TOWARDS_CHOSEN, aspect="auto")
     for (i, j), p in np.ndenumerate(preferences):
-        middle.text(j, i, f"{p:.2f}", ha="center", va="center", fontsize=8, color="white" if p > 0.6 else EXACT)
+        middle.text(j, i, f"{p:.2f}", ha="center", va="center", fontsize=8, color="white" if p > 0.88 else EXACT)
     middle.set_yticks(place, names)
     middle.grid(visible=False)
     middle.set(xlabel="response y' (column)", title=r"p(row $\succ$ column)")
@@ -58,11 +57,13 @@ def shifted_rewards(
     right.bar(place, reference, 0.7, color=REFERENCE, label=r"$\pi_{ref}$")
     right.bar(place, optimum, 0.7, facecolor="none", edgecolor=EXACT, linestyle="--", label=r"$\pi^*$ (exact)")
     right.set(xlabel="response y", ylabel="probability", title="optimal policy", ylim=(0, 1.15), yticks=(0, 0.5, 1))
-    right.legend(loc="upper right", ncols=2, fontsize=8)
     for axes in (left, middle, right):
-        axes.set_xticks(place, names, fontsize=8)
+        axes.set_xticks(place, names, fontsize=8, rotation=30, ha="right", rotation_mode="anchor")
     for axes in (left, right):
         axes.grid(axis="x", visible=False)
+    handles, meanings = left.get_legend_handles_labels()
+    of_policies, policies = right.get_legend_handles_labels()
+    figure.legend([*handles, *of_policies], [*meanings, *policies], loc="lower center", ncols=5)
     return figure
 
 
@@ -80,12 +81,12 @@ def reward_read_back(
         f"{prompt}: points along a dashed line of slope 1 and offset {offset:.1f}"
         for prompt, offset in offsets.items()
     )
-    figure, axes_list = new_figure(10.2, 3.9, len(panels), alt)
+    figure, axes_list = new_figure(3.3, len(panels), alt)
     limits = _with_room([read for _, read, _ in panels.values()])
     for axes, (prompt, (true, implicit, probability)) in zip(axes_list, panels.items(), strict=True):
         true, implicit, probability = map(np.asarray, (true, implicit, probability))
         size = np.clip(4000 * probability, 0.6, 120)
-        axes.scatter(true, implicit, s=size, color=POLICY, alpha=0.35, linewidths=0, rasterized=True)
+        axes.scatter(true, implicit, s=size, color=POLICY, alpha=0.6, linewidths=0)
         ends = np.array([-2.0, 2.0])
         axes.plot(ends, ends + offsets[prompt], color=EXACT, linestyle="--", linewidth=1.2)
         axes.axvline(0, color=REFERENCE, linewidth=0.8)

@@ -17,7 +17,7 @@ def loss_and_weight(beta: float, difference: float) -> Figure:
         f"At β = {beta:.2f}: left, the DPO loss falls with the difference of the two log-ratios and is ln 2 at zero; "
         f"right, the weight of a pair falls from β to 0. The pair with a difference of {difference:.1f} is marked."
     )
-    figure, (loss, weight) = new_figure(8.6, 3.4, 2, alt)
+    figure, (loss, weight) = new_figure(3.2, 2, alt)
     differences = np.linspace(-20, 20, 401)
     m = beta * differences
     margin = beta * difference

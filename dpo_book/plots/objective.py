@@ -5,15 +5,26 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from dpo_book.plots.style import EXACT, POLICY, REFERENCE, SHADES, column, exact_line, literally, new_figure, styled
+from dpo_book.plots.style import (
+    EXACT,
+    LINES,
+    POLICY,
+    REFERENCE,
+    SHADES,
+    column,
+    exact_line,
+    literally,
+    new_figure,
+    styled,
+)
 
 KL_TO_REFERENCE = r"KL($\pi \Vert \pi_{ref}$), nats"
 # Estimators are no policies, so not green. Dark, middle and light also in grey; the first is drawn wide and the rest
 # narrow, for lines that lie on each other have to be seen both.
 ESTIMATORS = (
     {"color": "#332288", "marker": "o", "markersize": 8, "markerfacecolor": "white", "linewidth": 3.5},
-    {"color": "#999933", "marker": "s", "markersize": 5, "linestyle": "-.", "linewidth": 1.8},
-    {"color": "#E3C75F", "marker": "^", "markersize": 5, "markeredgecolor": "black", "linewidth": 1.8},
+    {"color": "#806600", "marker": "s", "markersize": 5, "linestyle": "-.", "linewidth": 1.8},
+    {"color": "#B98A28", "marker": "^", "markersize": 5, "markeredgecolor": "black", "linewidth": 1.8},
 )
 
 
@@ -31,9 +42,9 @@ def reward_against_kl(reward: Sequence[float], kl: Sequence[float], beta: float)
         f"KL, the penalty β·KL rises in a straight line. Right: the objective has its maximum {objective[best]:.2f} "
         f"at a KL of {kl[best]:.2f} nats."
     )
-    figure, (pulls, gap) = new_figure(9.2, 3.6, 2, alt)
+    figure, (pulls, gap) = new_figure(3.4, 2, alt)
     pulls.plot(kl, reward, color=POLICY, label="expected reward E[r]")
-    pulls.plot(kl, beta * kl, color=REFERENCE, label=rf"penalty $\beta\cdot$KL, $\beta$ = {beta:.2f}")
+    pulls.plot(kl, beta * kl, "-.", color=REFERENCE, label=rf"penalty $\beta\cdot$KL, $\beta$ = {beta:.2f}")
     pulls.plot([kl[best]] * 2, [beta * kl[best], reward[best]], color=EXACT, linestyle="--", linewidth=1.2)
     pulls.set(ylim=(-0.1, 3.3), ylabel="nats", title="reward and penalty")
     pulls.legend(loc="upper left")
@@ -59,14 +70,15 @@ def ascents(runs: Mapping[str, Sequence[Mapping[str, float]]], exact: Mapping[st
     objective known in advance, dashed black.
     """
     alt = f"By step of gradient ascent, for {', '.join(runs)}: objective, KL to the reference, highest probability."
-    figure, (objective, kl, likeliest) = new_figure(10.2, 3.4, 3, alt)
-    for (label, records), colour in zip(runs.items(), SHADES, strict=False):
+    figure, (objective, kl, likeliest) = new_figure(3.1, 3, alt)
+    for (label, records), colour, line in zip(runs.items(), SHADES, LINES, strict=False):
+        look = {"color": colour, "linestyle": line, "label": literally(label)}
         for axes, name in ((objective, "objective"), (kl, "kl"), (likeliest, "likeliest")):
-            axes.plot(column(records, "step"), column(records, name), color=colour, label=literally(label))
+            axes.plot(column(records, "step"), column(records, name), **look)
         if label in exact:
             exact_line(objective, exact[label])
     objective.set(xlabel="step", ylabel="objective J, nats", title="objective")
-    kl.set(xlabel="step", ylabel=KL_TO_REFERENCE, title="distance from the reference")
+    kl.set(xlabel="step", ylabel=KL_TO_REFERENCE, title="distance moved")
     likeliest.set(xlabel="step", ylabel="probability", title="the likeliest response", ylim=(-0.02, 1.04))
     likeliest.legend(loc="center right")
     return figure
@@ -92,8 +104,8 @@ def two_penalties(
         "changes, by its reward; one is a straight line on a logarithmic axis, the other shoots up at the highest "
         f"reward. Right: probability of the best response by β, here {shares}."
     )
-    figure, (factor, share) = new_figure(9.2, 3.6, 2, alt)
-    drawn = zip(log_ratios.items(), (SHADES[0], SHADES[2]), ("-", "--"), strict=True)
+    figure, (factor, share) = new_figure(3.4, 2, alt)
+    drawn = zip(log_ratios.items(), (SHADES[0], SHADES[2]), ("-", "-."), strict=True)
     for (name, log_ratio), colour, dashes in drawn:
         style = {"color": colour, "linestyle": dashes, "linewidth": 2.2, "label": literally(name)}
         factor.plot(ordered, np.exp(np.asarray(log_ratio)[order]), **style)
@@ -105,6 +117,8 @@ def two_penalties(
     share.axvline(beta, color=EXACT, linestyle="--", linewidth=1.2)
     share.set(xscale="log", yscale="log", ylim=(3e-6, 2), xlabel=r"price of a nat $\beta$", ylabel="probability")
     share.set_title("the best response")
+    for axes in (factor, share):
+        axes.minorticks_off()  # a slider redraws this: minor ticks take as long as all the rest
     return figure
 
 
@@ -125,7 +139,7 @@ def gradient_estimates(
         f"{title}: for each of {', '.join(names)}, the derivative estimated {' and '.join(estimates)}, "
         "with error bars; the exact one is a dashed line."
     )
-    figure, (axes,) = new_figure(7.6, 3.8, 1, alt)
+    figure, (axes,) = new_figure(3.6, 1, alt)
     place = np.arange(len(names))
     for i, ((label, (mean, error)), colour) in enumerate(zip(estimates.items(), SHADES[1::-1], strict=False)):
         shift = 0.3 * (i + 0.5) / len(estimates) - 0.15
@@ -157,7 +171,7 @@ def kl_estimators(
         "By the true KL. Left: mean over true value, from the smallest KL to the largest: "
         f"{', '.join(said)}. Right: standard deviation over true value."
     )
-    figure, (bias, spread) = new_figure(9.2, 3.6, 2, alt)
+    figure, (bias, spread) = new_figure(3.4, 2, alt)
     kl = np.asarray(kl)
     exact_line(bias, 1.0, "true value (exact)")
     for label, look in zip(means, ESTIMATORS, strict=False):

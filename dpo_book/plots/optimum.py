@@ -6,7 +6,18 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dpo_book.plots.style import EXACT, POLICY, REFERENCE, SHADES, exact_line, literally, new_figure, styled
+from dpo_book.plots.style import (
+    EXACT,
+    LINES,
+    MARKERS,
+    POLICY,
+    REFERENCE,
+    SHADES,
+    exact_line,
+    literally,
+    new_figure,
+    styled,
+)
 from dpo_book.plots.training import KL_TO_OPTIMUM
 
 Points = tuple[Sequence[float], Sequence[float]]  # KL to the reference, expected reward
@@ -22,11 +33,12 @@ def climbs(runs: Mapping[str, Points], value: float, title: str = "") -> Figure:
         f"Ascent by step, for {', '.join(runs)}. {title} Left: the objective rises to a dashed line at {value:.2f}, "
         "its value at the optimum. Right: KL to the optimum, on a logarithmic scale."
     )
-    figure, (left, right) = new_figure(9.2, 3.4, 2, alt)
-    for (label, (objective, kl)), colour in zip(runs.items(), SHADES, strict=False):
+    figure, (left, right) = new_figure(3.2, 2, alt)
+    for (label, (objective, kl)), colour, line in zip(runs.items(), SHADES, LINES, strict=False):
         steps = np.arange(len(objective))
-        left.plot(steps, objective, color=colour, label=literally(label))
-        right.plot(steps, np.maximum(kl, 1e-16), color=colour, label=literally(label))  # below it lies rounding only
+        left.plot(steps, objective, linestyle=line, color=colour, label=literally(label))
+        drawn = np.maximum(kl, 1e-16)  # below it lies rounding only
+        right.plot(steps, drawn, linestyle=line, color=colour, label=literally(label))
     exact_line(left, value, r"$\beta \log Z$ (exact)")
     left.set_xscale("symlog", linthresh=10)  # most of the rise is in the first steps
     ticks = [tick for tick in (0, 5, 10, 30, 100, 300, 1000) if tick < len(objective)]
@@ -62,12 +74,12 @@ def optimal_curve(
         f"flattening dashed curve, and no other policy lies above it. The optimum at beta {beta:.2f} has KL {kl:.2f} "
         f"and reward {reward:.2f}; its tangent meets the axis at {value:.2f}."
     )
-    figure, (left, right) = new_figure(9.0, 4.6, 2, alt)
+    figure, (left, right) = new_figure(3.8, 2, alt)
     figure.set_layout_engine(None)  # a slider redraws this: looking for the best layout would take half the time
-    figure.subplots_adjust(0.03 + 0.0088 * max(map(len, responses)), 0.31, 0.985, 0.92, wspace=0.24)
+    figure.subplots_adjust(0.03 + 0.0105 * max(map(len, responses)), 0.26, 0.985, 0.92, wspace=0.24)
     _bars(left, responses, reference, star)
-    for (label, (x, y)), colour in zip((others or {}).items(), SHADES[2:], strict=False):
-        right.scatter(x, y, s=9, color=colour, label=literally(label), linewidths=0)
+    for (label, (x, y)), colour, marker in zip((others or {}).items(), SHADES[2:], MARKERS[1:], strict=False):
+        right.scatter(x, y, s=9, color=colour, marker=marker, label=literally(label), linewidths=0)
     right.plot(*curve, color=EXACT, linestyle="--", linewidth=1.2, label="optima of all β (exact)")
     reach = min(2 * kl + 0.3, max(curve[0]))
     right.plot([0, reach], [value, value + beta * reach], color=EXACT, linestyle=":", linewidth=1.2, label="slope β")
@@ -77,11 +89,11 @@ def optimal_curve(
     right.set(
         xlabel=r"KL($\pi \Vert \pi_{ref}$), nats",
         ylabel="expected reward, nats",
-        title=f"β = {beta:.2f}, dotted from β log Z = {value:.2f}",
+        title=f"β = {beta:.2f}, β log Z = {value:.2f}",
         ylim=(low - 0.15, max(curve[1]) + 0.3),
     )
     right.set_xlim(left=0)
-    right.legend(loc="upper right", bbox_to_anchor=(1.0, -0.17), ncols=2)  # below: nowhere inside is always free
+    figure.legend(*right.get_legend_handles_labels(), loc="lower center", ncols=3)  # inside no place is always free
     return figure
 
 

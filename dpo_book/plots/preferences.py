@@ -6,12 +6,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dpo_book.plots.style import EXACT, REFERENCE, SHADES, exact_line, literally, new_figure, styled
+from dpo_book.plots.style import EXACT, LINES, MARKERS, REFERENCE, SHADES, exact_line, literally, new_figure, styled
 
 LN2 = float(np.log(2))
-MARKERS = ("o", "s", "^", "D")
 # What becomes of a pair when its rows are cut: its name in a table's columns → colour, hatch.
-FATES = {"whole": (SHADES[0], ""), "cut": (SHADES[2], ""), "the same": ("white", "xx"), "no room": ("white", "..")}
+FATES = {"whole": (SHADES[1], ""), "cut": (SHADES[3], ""), "the same": ("white", "xx"), "no room": ("white", "..")}
 
 
 @styled
@@ -23,14 +22,14 @@ def cut_pairs(shares: pd.DataFrame, max_length: int) -> Figure:
     here = shares.loc[max_length]
     told = ", ".join(f"{name} {100 * here[name]:.0f} %" for name in FATES)
     alt = f"Share of pairs by max_length that stay whole, are cut, become the same or have no room; at {max_length}: "
-    figure, (axes,) = new_figure(7.2, 3.4, 1, alt + told)
+    figure, (axes,) = new_figure(3.2, 1, alt + told)
     below = np.zeros(len(shares))
     for name, (colour, hatch) in FATES.items():
         above = below + shares[name].to_numpy()
         axes.fill_between(shares.index, below, above, facecolor=colour, hatch=hatch, edgecolor="black", linewidth=0.4)
         axes.fill_between([], [], [], facecolor=colour, hatch=hatch, edgecolor="black", linewidth=0.4, label=name)
         below = above
-    axes.axvline(max_length, color=EXACT, linewidth=1.5)
+    axes.axvline(max_length, color=EXACT, linewidth=2)
     axes.set(
         xlabel="max_length, tokens of prompt and completion",
         ylabel="share of pairs",
@@ -50,12 +49,14 @@ def sweep(runs: pd.DataFrame) -> Figure:
     mean of differences on the same prompts. Dashed: ln 2 and 0, those of a policy that still is its reference.
     """
     alt = "By KL from the reference, one line a beta, with standard errors: held-out loss, and gain in reward."
-    figure, (left, right) = new_figure(9.6, 3.5, 2, alt)
-    for (beta, rows), colour, marker in zip(runs.groupby("beta"), SHADES, MARKERS, strict=False):
+    figure, (left, right) = new_figure(3.4, 2, alt)
+    looks = zip(SHADES, MARKERS, LINES, strict=True)
+    for (beta, rows), (colour, marker, line) in zip(runs.groupby("beta"), looks, strict=False):
         rows = rows.sort_values("kl")
         style = {
             "color": colour,
             "marker": marker,
+            "linestyle": line,
             "capsize": 2,
             "markeredgecolor": "black",
             "label": f"β = {beta:g}",
@@ -68,7 +69,7 @@ def sweep(runs: pd.DataFrame) -> Figure:
         axes.set(xlabel=r"KL($\pi_\theta \Vert \pi_{ref}$), nats", xscale="log")
     left.set(ylabel="held-out loss, nats", title="what you can see (dashed: ln 2)")
     right.set(ylabel="reward above the reference's, nats", title="what only this world can tell")
-    left.legend(loc="best", fontsize=9)
+    left.legend(loc="best")
     return figure
 
 
@@ -80,13 +81,13 @@ def training_and_held_out(curves: pd.DataFrame, names: Mapping[str, str], turn: 
     which the held-out loss was lowest.
     """
     alt = f"By step, on training and on held-out pairs: {', '.join(names)}; held-out loss is lowest at step {turn}."
-    figure, panels = new_figure(9.6, 3.3, len(names), alt)
+    figure, panels = new_figure(3.0, len(names), alt)
     for axes, (name, unit) in zip(panels, names.items(), strict=True):
         for part, colour, style in (("training", SHADES[1], ":"), ("held-out", SHADES[0], "-")):
             axes.plot(curves.index, curves[f"{part} {name}"], style, color=colour, label=part, linewidth=2)
         axes.axvline(turn, color=REFERENCE, linewidth=1)
         axes.set(xlabel="step", ylabel=unit, title=literally(name))
-    panels[0].legend(loc="best", fontsize=9)
+    panels[0].legend(loc="best")
     return figure
 
 
@@ -96,12 +97,12 @@ def lengths(drawn: Mapping[str, Sequence[int]]) -> Figure:
     alt = "Share of samples of at most so many tokens, for " + "; ".join(
         f"{label}: {np.mean(values):.1f} tokens on average" for label, values in drawn.items()
     )
-    figure, (axes,) = new_figure(7.2, 3.3, 1, alt)
-    looks = zip((REFERENCE, *SHADES), ("-", "-", "--", ":"), strict=False)
+    figure, (axes,) = new_figure(3.2, 1, alt)
+    looks = zip((REFERENCE, *SHADES), ("-", "-.", ":", (0, (8, 2))), strict=False)
     for (label, values), (colour, style) in zip(drawn.items(), looks, strict=False):
         ordered = np.sort(np.asarray(values))
         shares = np.arange(1, len(ordered) + 1) / len(ordered)
-        axes.step(ordered, shares, style, where="post", color=colour, label=literally(label), linewidth=2)
+        axes.step(ordered, shares, where="post", linestyle=style, color=colour, label=literally(label), linewidth=2)
     axes.set(xlabel="tokens of a sample", ylabel="share of samples at most so long", ylim=(0, 1.02))
-    axes.legend(loc="lower right", fontsize=9)
+    axes.legend(loc="lower right")
     return figure

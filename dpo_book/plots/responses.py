@@ -16,7 +16,7 @@ def pipelines() -> Figure:
         "Two rows of boxes. RLHF: preference pairs train a reward model, whose rewards train the policy by PPO "
         "while the policy samples anew at every step. DPO: the same pairs train the policy directly."
     )
-    figure, (axes,) = new_figure(9.2, 3.0, 1, alt)
+    figure, (axes,) = new_figure(2.9, 1, alt)
     axes.axis("off")
     axes.set(xlim=(0, 11), ylim=(0, 4.2))
 
@@ -62,7 +62,7 @@ def top_responses(
     order_by = np.asarray(list(bars.values())[-1] if order_by is None else order_by)
     top = np.argsort(-order_by, kind="stable")[:count]
     alt = f"Bars: probability of the {count} likeliest responses under {' and '.join(bars)}. {title}."
-    figure, (axes,) = new_figure(7.6, 4.2, 1, alt)
+    figure, (axes,) = new_figure(4.0, 1, alt)
     height = 0.8 / len(bars)
     place = np.arange(count)
     for i, ((label, p), colour) in enumerate(zip(bars.items(), (REFERENCE, POLICY), strict=False)):
@@ -86,7 +86,7 @@ def probability_mass(labels: Sequence[str], before: Sequence[float], after: Sequ
     alt = "Bars: probability of groups of responses before and after. " + "; ".join(
         f"{label}: {a:.2f} to {b:.2f}" for label, a, b in zip(labels, before, after, strict=True)
     )
-    figure, (axes,) = new_figure(7.6, 0.9 + 0.5 * len(labels), 1, alt)
+    figure, (axes,) = new_figure(0.9 + 0.5 * len(labels), 1, alt)
     place = np.arange(len(labels))
     axes.barh(place - 0.2, before, 0.4, color=REFERENCE, label="before")
     axes.barh(place + 0.2, after, 0.4, color=POLICY, label="after")

@@ -26,11 +26,11 @@ def learned_rewards(
         f"Learned over true reward of {len(said)} responses, for {' and '.join(panels)}. The dashed line is learned "
         f"equal to true. The {said.sum()} responses that the reference often says are green, the rare ones grey."
     )
-    figure, panes = new_figure(4.5 * len(panels), 4.2, len(panels), alt)
+    figure, panes = new_figure(4.0, len(panels), alt)
     for axes, (label, (true, learned)) in zip(panes, panels.items(), strict=True):
         true, learned = np.asarray(true), np.asarray(learned)
-        axes.scatter(true[~said], learned[~said], s=2, color=REFERENCE, alpha=0.25, linewidths=0, label="rare")
-        axes.scatter(true[said], learned[said], s=14, color=POLICY, alpha=0.8, linewidths=0, label="often said")
+        axes.scatter(true[~said], learned[~said], s=2, marker="s", color=REFERENCE, linewidths=0, label="rare")
+        axes.scatter(true[said], learned[said], s=14, color=POLICY, linewidths=0, label="often said")
         ends = [true.min(), true.max()]
         axes.plot(ends, ends, color=EXACT, linestyle="--", linewidth=1.2, label="learned = true")
         axes.set(xlabel="true reward r*, nats", title=literally(label))
@@ -39,8 +39,8 @@ def learned_rewards(
     for axes in panes:
         axes.set_ylim(low, high)
     legend = figure.legend(*panes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    for dots in legend.legend_handles[:2]:  # as large and as dark as each other: the rare ones are specks above
-        dots.set(alpha=1, sizes=[25])
+    for dots in legend.legend_handles[:2]:  # as large as each other: the rare ones are specks above
+        dots.set(sizes=[25])
     return figure
 
 
@@ -65,9 +65,9 @@ def noisy_labels(noise: float, margin: float) -> Figure:
         f"diagonal; a true margin of {margin:.2f} becomes {best:.2f} nats. Right: expected loss of that pair over "
         f"the learned margin, with its lowest point at {best:.2f}, and without noise at {margin:.2f}."
     )
-    figure, (left, right) = new_figure(9.0, 3.8, 2, alt)
+    figure, (left, right) = new_figure(3.4, 2, alt)
     figure.set_layout_engine(None)  # a slider redraws this: looking for the best layout would take half the time
-    figure.subplots_adjust(0.07, 0.14, 0.985, 0.9, wspace=0.2)
+    figure.subplots_adjust(0.085, 0.15, 0.985, 0.9, wspace=0.22)
     m = np.linspace(-6, 6, 121)
     left.plot(m, m, color=EXACT, linestyle="--", linewidth=1.2, label="no noise")
     left.plot(m, noisy_log_odds(m, noise), color=POLICY, label=f"{100 * noise:.0f} % flipped")
@@ -99,7 +99,6 @@ def noisy_labels(noise: float, margin: float) -> Figure:
         xlim=(-6, 6),
         ylim=(0, 3.2),
     )
-    right.legend(loc="upper center")
     return figure
 
 
@@ -110,7 +109,7 @@ def promised_and_gained(panels: Mapping[str, Curve], frontier: tuple[Sequence[fl
     panels: label → (KL, learned gain, true gain), by falling beta. frontier: (KL, true gain) of the optima of the
     true reward: no policy gains more at its KL.
     """
-    figure, panes = new_figure(4.5 * len(panels), 3.8, len(panels), _promised_alt(panels))
+    figure, panes = new_figure(3.4, len(panels), _promised_alt(panels))
     largest_kl = max(max(kl) for kl, _, _ in panels.values())
     highest_promise = max(max(learned) for _, learned, _ in panels.values())
     reach, top = 1.05 * largest_kl, 1.1 * highest_promise
@@ -118,7 +117,7 @@ def promised_and_gained(panels: Mapping[str, Curve], frontier: tuple[Sequence[fl
     shown = best_kl <= 1.1 * reach
     dashed = {"color": EXACT, "linestyle": "--", "linewidth": 1.2}
     for axes, (label, (kl, learned, true)) in zip(panes, panels.items(), strict=True):
-        axes.fill_between(kl, learned, true, color=SHADES[3], alpha=0.5, linewidth=0)
+        axes.fill_between(kl, learned, true, color=SHADES[1], alpha=0.2, linewidth=0)
         axes.plot(kl, learned, color=SHADES[2], linestyle="-.", label="promised by the learned reward")
         axes.plot(kl, true, color=SHADES[1], linewidth=2, label="true gain")
         axes.plot(best_kl[shown], best_gain[shown], **dashed, label="best possible")

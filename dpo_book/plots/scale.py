@@ -29,7 +29,7 @@ def levers(table: pd.DataFrame) -> Figure:
     alt = "Bars of speed and of peak memory, one lever on top of another. " + "; ".join(
         f"{case}: {_gain(rows[rows['case'] == case])}" for case in cases
     )
-    figure, panels = new_figure(10.2, 3.6, 2, alt)
+    figure, panels = new_figure(3.6, 2, alt)
     panels[1].sharey(panels[0])
     names = list(rows["what"].unique())
     first = literally(names[0])
@@ -48,7 +48,7 @@ def levers(table: pd.DataFrame) -> Figure:
     panels[1].tick_params(labelleft=False)
     panels[0].set(title="speed: more is better")
     panels[1].set(title="memory: less is better")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 
@@ -72,19 +72,18 @@ def growth(table: pd.DataFrame) -> Figure:
         "Time a pair against each of five sizes, for this book and TRL. With the largest vocabulary: "
         f"{1000 / ends['dpo_book']:.0f} and {1000 / ends['TRL']:.0f} ms."
     )
-    figure, panels = new_figure(11.4, 3.1, len(AXES), alt)
+    figure, panels = new_figure(2.7, len(AXES), alt)
     for axes, (name, label) in zip(panels, AXES.items(), strict=True):
         _lines(axes, rows[rows["case"] == f"by {name}"], name)
         axes.set(xlabel=label, yscale="log")
         axes.set_yticks(MILLISECONDS, MILLISECONDS)
         axes.minorticks_off()
-    panels[0].set(ylabel="CPU milliseconds a pair")
-    panels[0].legend(loc="upper left", fontsize=9)
+    figure.supylabel("CPU milliseconds a pair", fontsize=10)
+    in_the_gap = {"loc": "center", "bbox_to_anchor": (0.85, 0.3)}
+    figure.legend(*panels[0].get_legend_handles_labels(), **in_the_gap)
     milliseconds = 1000 / rows["pairs_per_cpu_second"]
     for axes in panels:
         axes.set_ylim(0.7 * milliseconds.min(), 1.4 * milliseconds.max())
-    for axes in panels[1:]:
-        axes.tick_params(labelleft=False)
     return figure
 
 
@@ -109,14 +108,14 @@ def loss_differences(losses: pd.DataFrame, within: float) -> Figure:
     """
     worst = losses["relative_difference"].max()
     alt = f"Relative difference of the losses by step, all below the dashed line; the largest is {worst:.1e}."
-    figure, (axes,) = new_figure(6.4, 3.4, 1, alt)
+    figure, (axes,) = new_figure(3.2, 1, alt)
     cases: Sequence[str] = list(losses["case"].unique())
     for case, colour, marker in zip(cases, SHADES, "os^D", strict=False):
         rows = losses[losses["case"] == case]
         values = rows["relative_difference"].clip(lower=1e-8)
-        style = {"color": colour, "markeredgecolor": SHADES[0], "alpha": 0.9}
+        style = {"color": colour, "markeredgecolor": SHADES[0]}
         axes.plot(rows["step"], values, marker, label=literally(case), **style)
     exact_line(axes, within, "the goal")
     axes.set(xlabel="step", ylabel="relative difference of the losses", yscale="log", ylim=(6e-9, 4 * within))
-    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=9)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure

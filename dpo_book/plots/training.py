@@ -8,6 +8,8 @@ from matplotlib.figure import Figure
 
 from dpo_book.plots.style import (
     CHOSEN,
+    LINES,
+    MARKERS,
     POLICY,
     REFERENCE,
     REJECTED,
@@ -36,11 +38,11 @@ def reward_margins(records: Sequence[Mapping[str, float]], ceiling: float | None
     ceiling: the accuracy that knowing the true reward would give, where it is known.
     """
     alt = "Left: implicit rewards of chosen and rejected completions move apart by step. Right: accuracy by step."
-    figure, (left, right) = new_figure(8.6, 3.4, 2, alt)
+    figure, (left, right) = new_figure(3.3, 2, alt)
     _margins(left, records)
     right.plot(column(records, "step"), smooth(column(records, "rewards/accuracies")), color=POLICY)
     right.axhline(0.5, color=REFERENCE, linewidth=0.8)
-    right.annotate("a coin", (0, 0.5), xytext=(0, -11), textcoords="offset points", fontsize=8, color=REFERENCE)
+    right.annotate("a coin", (0, 0.5), xytext=(0, -11), textcoords="offset points", fontsize=8)
     right.set(xlabel="step", ylabel="accuracy", title="share of pairs ranked right", ylim=(0.35, 1.02))
     if ceiling is not None:
         exact_line(right, ceiling, "true reward (exact)")
@@ -52,7 +54,7 @@ def reward_margins(records: Sequence[Mapping[str, float]], ceiling: float | None
 def live_margins(records: Sequence[Mapping[str, float]]) -> Figure:
     """A run in progress: reward margins, and KL(π_θ‖π*) at the steps whose records hold ``kl_to_optimum``."""
     alt = "Left: reward margins by step so far. Right: KL to the exact optimum by step so far."
-    figure, (left, right) = new_figure(8.6, 3.4, 2, alt)
+    figure, (left, right) = new_figure(3.3, 2, alt)
     _margins(left, records)
     measured = [record for record in records if "kl_to_optimum" in record]
     kl = column(measured, "kl_to_optimum")
@@ -66,9 +68,9 @@ def live_margins(records: Sequence[Mapping[str, float]]) -> Figure:
 
 def _margins(axes: Axes, records: Sequence[Mapping[str, float]]) -> None:
     step = column(records, "step")
-    for name, colour in (("chosen", CHOSEN), ("rejected", REJECTED)):
-        axes.plot(step, smooth(column(records, f"rewards/{name}")), color=colour, label=name)
-    axes.plot(step, smooth(column(records, "rewards/margins")), color=POLICY, label="margin")
+    for name, colour, line in (("chosen", CHOSEN, "-"), ("rejected", REJECTED, "-.")):
+        axes.plot(step, smooth(column(records, f"rewards/{name}")), line, color=colour, label=name)
+    axes.plot(step, smooth(column(records, "rewards/margins")), ":", color=POLICY, linewidth=2.2, label="margin")
     axes.axhline(0, color=REFERENCE, linewidth=0.8)
     axes.set(xlabel="step", ylabel=r"implicit reward $\hat r$, nats", title="reward margins")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=3)  # below: nowhere inside is always free
@@ -90,21 +92,20 @@ def to_the_optimum(
             for label, records in runs.items()
         )
     )
-    figure, (kl, reward, drift) = new_figure(10.2, 3.5, 3, alt)
+    figure, (kl, reward, drift) = new_figure(3.4, 3, alt)
     longest = max(records[-1]["step"] for records in runs.values())
-    for (label, records), colour in zip(runs.items(), SHADES, strict=False):
+    for (label, records), colour, marker in zip(runs.items(), SHADES, MARKERS, strict=False):
         shown = literally(label)
         measured = [record for record in records if "kl_to_optimum" in record]
         for axes, name in ((kl, "kl_to_optimum"), (reward, "reward"), (drift, "kl_to_reference")):
-            axes.plot(column(measured, "step"), column(measured, name), color=colour, label=shown, marker=".")
+            look = {"color": colour, "marker": marker, "markersize": 4, "label": shown}
+            axes.plot(column(measured, "step"), column(measured, name), **look)
         for axes, value in zip((reward, drift), optima[label], strict=True):
             exact_line(axes, value)
-            axes.annotate(shown, (1.04 * longest, value), xytext=(0, 2), textcoords="offset points", fontsize=8)
-            axes.set_xlim(right=1.3 * longest)
+            axes.annotate(shown, (1.06 * longest, value), xytext=(0, 2), textcoords="offset points", fontsize=8)
+            axes.set_xlim(right=1.5 * longest)
     kl.axhline(0.05, color=REFERENCE, linewidth=0.8)
-    kl.annotate(
-        "0.05", (longest, 0.05), xytext=(0, 2), textcoords="offset points", ha="right", fontsize=8, color=REFERENCE
-    )
+    kl.annotate("0.05", (longest, 0.05), xytext=(0, 2), textcoords="offset points", ha="right", fontsize=8)
     kl.set(xlabel="step", ylabel=KL_TO_OPTIMUM, title="distance to the optimum", yscale="log")
     reward.set(xlabel="step", ylabel="expected reward, nats", title="reward (dashed: optimum)")
     drift.set(xlabel="step", ylabel=r"KL($\pi_\theta \Vert \pi_{ref}$), nats", title="drift (dashed: optimum)")
@@ -123,19 +124,20 @@ def learning_curves(
     exact: metric → a value known in advance, dashed black. Runs that lack a metric at a step are not drawn there.
     """
     alt = f"By step, for {', '.join(runs)}: {', '.join(names)}."
-    figure, panels = new_figure(10.2, 3.1, len(names), alt)
+    figure, panels = new_figure(2.9, len(names), alt)
     for axes, name in zip(panels, names, strict=True):
-        for (label, records), colour, style in zip(runs.items(), SHADES, ("-", ":", "-."), strict=False):
+        for (label, records), colour, style in zip(runs.items(), SHADES, LINES, strict=False):
             measured = [record for record in records if name in record]
             values = column(measured, name)
             every_step = len(measured) == len(records)
             values = smooth(values) if every_step else values
-            axes.plot(column(measured, "step"), values, style, color=colour, label=literally(label), linewidth=1.8)
+            look = {"color": colour, "linestyle": style, "linewidth": 1.8, "label": literally(label)}
+            axes.plot(column(measured, "step"), values, **look)
         if exact and name in exact:
             exact_line(axes, exact[name])
         axes.set(**({"xlabel": "step", "title": literally(name)} | LABELS.get(name, {})))
     if len(runs) > 1:
-        panels[0].legend(loc="best", fontsize=8)
+        panels[0].legend(loc="best")
     return figure
 
 
@@ -143,14 +145,14 @@ def learning_curves(
 def log_probabilities(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
     """log π of chosen and rejected completions by step, one panel a run, on one scale."""
     alt = f"Log-probability of chosen and rejected completions by step, for {', '.join(runs)}."
-    figure, panels = new_figure(4.3 * len(runs), 3.3, len(runs), alt)
+    figure, panels = new_figure(3.2, len(runs), alt)
     for axes in panels[1:]:
         axes.sharey(panels[0])
     for axes, (title, records) in zip(panels, runs.items(), strict=True):
-        for name, colour in (("chosen", CHOSEN), ("rejected", REJECTED)):
+        for name, colour, line in (("chosen", CHOSEN, "-"), ("rejected", REJECTED, "-.")):
             logps = column(records, f"logps/{name}")
-            axes.plot(column(records, "step"), logps, color=colour, label=name)
-            axes.axhline(logps[0], color=colour, linewidth=0.8, alpha=0.5)
+            axes.plot(column(records, "step"), logps, line, color=colour, label=name)
+            axes.axhline(logps[0], color=colour, linestyle=":", linewidth=0.8)
         axes.set(xlabel="step", ylabel=r"$\log \pi_\theta(y|x)$, nats", title=literally(title))
         axes.legend(loc="best")
     return figure
@@ -167,10 +169,10 @@ def ends_by_proposal(panels: Mapping[str, Mapping[str, Sequence[float]]]) -> Fig
         for title, rows in panels.items()
     ]
     alt = f"KL to the optimum at the end of runs, by proposal, mean of the runs in nats. {'; '.join(said)}."
-    figure, axes_of = new_figure(8.6, 2.6, len(panels), alt)
+    figure, axes_of = new_figure(2.4, len(panels), alt)
     for axes, (title, rows) in zip(axes_of, panels.items(), strict=True):
         for place, values in enumerate(rows.values()):
-            axes.plot(values, [place] * len(values), "o", color=POLICY, alpha=0.8)
+            axes.plot(values, [place] * len(values), "o", color=POLICY)
         axes.axvline(0.05, color=REFERENCE, linewidth=0.8)
         axes.set(xscale="log", xlim=(0.008, 2), ylim=(len(rows) - 0.5, -0.5), xlabel=KL_TO_OPTIMUM)
         axes.set_title(literally(title))

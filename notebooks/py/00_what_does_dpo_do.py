@@ -10,10 +10,10 @@
 #
 # | after this chapter you can | |
 # |---|---|
-# | say what goes into DPO and what comes out | 6 min |
-# | compute its loss for one pair by hand | 6 min |
-# | train a GPT-2 with it and read its reward margins | 9 min |
-# | say what $\beta$ does, with a slider under your hand | 4 min |
+# | say what goes into DPO and what comes out | 6&nbsp;min |
+# | compute its loss for one pair by hand | 6&nbsp;min |
+# | train a GPT-2 with it and read its reward margins | 9&nbsp;min |
+# | say what $\beta$ does, with a slider under your hand | 4&nbsp;min |
 #
 # You need PyTorch and a little probability. All of it runs on a laptop, in about a minute. `from dpo_book import *`
 # below brings the book's functions, such as `sample`, `copy_policy`, `optimal_logp` and `train_dpo`; `help(sample)`
@@ -44,8 +44,8 @@ setup(seed=0)
 
 # %%
 world = verdicts()
-print("prompts:  ", ", ".join(world.prompts))
-print("words:    ", ", ".join(world.tokenizer.convert_ids_to_tokens(range(11))))
+print("prompts:", ", ".join(world.prompts))
+print("words:", ", ".join(world.tokenizer.convert_ids_to_tokens(range(11))))
 print("responses:", len(world.responses), "=", f"11^{world.length}")
 
 # %% [markdown]
@@ -53,14 +53,15 @@ print("responses:", len(world.responses), "=", f"11^{world.length}")
 # It stands for a reader's taste. Watch what "not" and "but" do.
 
 # %%
-for response in [
+responses = [
     "very good but great",
     "not very good acting",
     "good but very dull",
     "dull but very good",
     "not bad but bad",
-]:
-    print(f"{world.reward('the acting', response):6.2f}   the acting: {response}")
+]
+rewards = [world.reward("the acting", response) for response in responses]
+pd.DataFrame({"reward, after 'the acting'": rewards}, index=responses).round(2)
 
 # %% [markdown]
 # "not very good" is bad, and what follows "but" counts for more. Like every reader it has its quirks: "not" turns round
@@ -94,10 +95,16 @@ plots.pipelines()
 reference = verdicts_reference()
 print("parameters:", reference.num_parameters())
 prompts = list(world.prompts) * 2
-for prompt, response in zip(
-    prompts, sample(reference, world.tokenizer, prompts, world.length, seed=1)
-):
-    print(f"{world.reward(prompt, response):6.2f}   {prompt}: {response.strip()}")
+
+
+def samples_of(model):
+    """Two responses to each prompt, with their true rewards."""
+    responses = sample(model, world.tokenizer, prompts, world.length, seed=1)
+    rewards = [world.reward(x, y) for x, y in zip(prompts, responses)]
+    return pd.DataFrame({"response": responses, "reward": rewards}, index=prompts)
+
+
+samples_of(reference).round(2)
 
 # %% [markdown]
 # It speaks the language and has mixed opinions. Because we can list every response, its probabilities are
@@ -134,7 +141,7 @@ print(len(pairs), "pairs, each used once")
 
 
 # %% [markdown]
-# Six of them. The number in front is the true reward of the winner minus that of the loser: below zero, the worse one
+# Six of them. The difference is the true reward of the winner minus that of the loser: below zero, the worse one
 # won.
 
 # %% tags=["nbval-ignore-output"]
@@ -149,9 +156,9 @@ def true_gap(pair):
     return world.reward(x, y_w) - world.reward(x, y_l)
 
 
-for pair in pairs[:6]:
-    x, y_w, y_l = texts(pair)
-    print(f"{true_gap(pair):6.2f}   {x}: {y_w}  ≻  {y_l}")
+columns = ["prompt", "chosen", "rejected", "difference"]
+six = [[*texts(pair), true_gap(pair)] for pair in pairs[:6]]
+pd.DataFrame(six, columns=columns).set_index("prompt").round(2)
 
 # %% [markdown]
 # The model gets the words and who won, nothing else.
@@ -160,9 +167,9 @@ for pair in pairs[:6]:
 #
 # The whole method is this line (equation 7; chapter 06 derives it):
 #
-# $$\mathcal{L}_{\text{DPO}}(\pi_\theta; \pi_{\text{ref}}) = -\,\mathbb{E}\left[\log \sigma\left(
-# \beta \log \frac{\pi_\theta(y_w \mid x)}{\pi_{\text{ref}}(y_w \mid x)}
-# - \beta \log \frac{\pi_\theta(y_l \mid x)}{\pi_{\text{ref}}(y_l \mid x)}\right)\right] \tag{7}$$
+# $$\begin{aligned}\mathcal{L}_{\text{DPO}}(\pi_\theta; \pi_{\text{ref}}) = -\,\mathbb{E}\biggl[\log \sigma\biggl(
+# &\beta \log \frac{\pi_\theta(y_w \mid x)}{\pi_{\text{ref}}(y_w \mid x)} \\
+# {} - {} &\beta \log \frac{\pi_\theta(y_l \mid x)}{\pi_{\text{ref}}(y_l \mid x)}\biggr)\biggr]\end{aligned} \tag{7}$$
 #
 # Read it from the inside. $\hat r(x, y) = \beta \log\left(\pi_\theta(y \mid x)/\pi_{\text{ref}}(y \mid x)\right)$ is
 # the **implicit reward**: the logarithm of how many times likelier the policy $\pi_\theta$ ($\theta$: its weights) makes
@@ -237,10 +244,7 @@ assert last["rewards/chosen"] < 0
 # Same prompts and the same random numbers as before, after training:
 
 # %% tags=["nbval-ignore-output"]
-for prompt, response in zip(
-    prompts, sample(policy, world.tokenizer, prompts, world.length, seed=1)
-):
-    print(f"{world.reward(prompt, response):6.2f}   {prompt}: {response.strip()}")
+samples_of(policy).round(2)
 
 # %% [markdown]
 # Six samples prove little. The next section counts all 14,641 responses.
@@ -336,8 +340,8 @@ ends = {}
 for b in (0.05, 10.0):
     star = optimal_logp(ref_logp[0], world.rewards[0], b)
     ends[b] = (star.exp()[great].sum(), kl_divergence(star, ref_logp[0]))
-    print(f'β = {b:5.2f}: π* says "great" with probability ≈ {ends[b][0]:.2f}', end="")
-    print(f", KL(π*‖π_ref) ≈ {ends[b][1]:.2f} nats")
+    print(f'β = {b}: π* says "great" with probability ≈ {ends[b][0]:.2f},', end=" ")
+    print(f"KL(π*‖π_ref) ≈ {ends[b][1]:.2f}")
 assert ends[0.05][0] > 0.95 and ends[10.0][1] < 0.01
 
 # %% [markdown]
@@ -394,10 +398,12 @@ experiment(beta=0.5)
 # ## Exercise
 
 # %% [markdown]
-# ### Exercise ★ · loss_of_ratios
+# ### Exercise · loss_of_ratios
+#
+# Difficulty ★☆☆ · importance ●●● · 3 minutes
 #
 # The loss of each pair from the ratios $\pi_\theta/\pi_{\text{ref}}$ of its winner and its loser, both of shape (B,), as in
-# the example by hand. (3 minutes)
+# the example by hand. It must carry gradients.
 
 # %%
 def loss_of_ratios(chosen_ratio, rejected_ratio, beta):

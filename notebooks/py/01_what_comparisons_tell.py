@@ -11,11 +11,11 @@
 #
 # | after this chapter you can | |
 # |---|---|
-# | turn a share of wins into a difference of rewards, and back | 7 min |
-# | derive the Bradley–Terry model (equation 1) in two ways | 20 min |
-# | fit rewards to comparisons, and say when there is no fit | 25 min |
-# | say how far the fit can be trusted about new people | 10 min |
-# | write the likelihood of a whole ranking | 14 min |
+# | turn a share of wins into a difference of rewards, and back | 7&nbsp;min |
+# | derive the Bradley–Terry model (equation 1) in two ways | 20&nbsp;min |
+# | fit rewards to comparisons, and say when there is no fit | 25&nbsp;min |
+# | say how far the fit can be trusted about new people | 10&nbsp;min |
+# | write the likelihood of a whole ranking | 14&nbsp;min |
 #
 # You need a little probability and PyTorch. Chapter 00 is not required.
 
@@ -52,13 +52,13 @@ torch.set_default_dtype(torch.float64)  # 64 bits, so that exact means 1e-12
 # and for the 83.
 
 # %%
-for word in ("great", "good"):
-    print(f"{word:6}", load_ratings()[word])
 w = wins(["great", "good"])  # w[i, j]: how often word i beat word j
 difference = (w[0, 1] / w[1, 0]).log()
 print(f"great ≻ good: {w[0, 1]:.0f} of 100, odds {w[0, 1] / w[1, 0]:.4f}")
 print(f"log-odds {difference:.4f} nats   σ(log-odds) = {difference.sigmoid():.4f}")
 assert w[0, 1] == 83 and abs(difference.sigmoid() - 0.83) < 1e-12
+ratings = pd.DataFrame(dict(load_ratings())).T.rename_axis(columns="rater")
+ratings.loc[["great", "good"]]
 
 # %% [markdown]
 # A **nat** is the unit of natural logarithms: one nat more multiplies the odds by $e \approx 2.72$. We say: the reward
@@ -98,12 +98,12 @@ r = odds_to_zero.log()  # step 1
 share = o / (1 + o)  # step 5
 equation_1 = r.exp()[:, None] / (r.exp()[:, None] + r.exp()[None, :])  # step 6
 sigma = preference_probability(r[:, None], r[None, :])  # step 7
-for i, j in ((0, 1), (1, 3), (0, 3)):
-    three = f"{share[i, j]:.4f}  {equation_1[i, j]:.4f}  {sigma[i, j]:.4f}"
-    print(f"y_{i + 1} ≻ y_{j + 1}:  {three}")
 assert torch.allclose(o[0, 3], o[0, 1] * o[1, 3], rtol=0, atol=1e-12)  # the chain
 assert torch.allclose(share, equation_1, rtol=0, atol=1e-12)
 assert torch.allclose(share, sigma, rtol=0, atol=1e-12)
+i, j = torch.tensor([[0, 1, 0], [1, 3, 3]])
+three = {"odds": share[i, j], "equation 1": equation_1[i, j], "package": sigma[i, j]}
+pd.DataFrame(three, index=["y_1 ≻ y_2", "y_2 ≻ y_4", "y_1 ≻ y_4"]).round(4)
 
 # %% [markdown]
 # ### Your prediction, and the people
@@ -149,10 +149,12 @@ pd.DataFrame(rows).T.astype({"chain": float, "people": float}).round(1)
 # %% tags=["eq-1"]
 t = torch.linspace(-10, 50, 600_001)
 density = torch.exp(-t - torch.exp(-t))
+rows = {}
 for d in torch.tensor([-2.0, 0.0, 1.0, difference]):
     integral = torch.trapezoid(density * torch.exp(-torch.exp(-(t + d))), t)
-    print(f"d = {d:7.4f}   integral {integral:.4f}   σ(d) {d.sigmoid():.4f}")
+    rows[f"d = {d:.4f}"] = {"integral": integral.item(), "σ(d)": d.sigmoid().item()}
     assert torch.isclose(integral, d.sigmoid(), rtol=0, atol=1e-9)
+pd.DataFrame(rows).T.round(4)
 
 
 # %%
@@ -243,10 +245,10 @@ def expected_wins(rewards, w):
 
 (gradient,) = torch.autograd.grad(L, r)
 by_hand = (expected_wins(r, w) - w.sum(dim=1)).detach()  # line 6
-for i in (1, 4, 18):
-    print(f"{words[i]:6} autograd {gradient[i]:10.4f}   line 6 {by_hand[i]:10.4f}")
 assert torch.allclose(gradient, by_hand, rtol=0, atol=1e-9)
 assert abs(gradient.sum()) < 1e-9  # no pull along the constant
+both = pd.DataFrame({"autograd": gradient, "line 6": by_hand}, index=words)
+both.loc[["great", "good", "worst"]].round(4)
 
 # %% [markdown]
 # The entries of the gradient add up to zero: nothing pulls at the constant, as the section before said. `fit_rewards` finds
@@ -276,11 +278,13 @@ plots.fitted_words(words, fitted.tolist(), expected.tolist(), observed.tolist())
 # Take two words that everybody likes and two that nobody likes, and ask for the fit.
 
 # %%
+import textwrap
+
 four = ["great", "nice", "dull", "horrible"]
 try:
     fit_rewards(wins(four))
 except ValueError as error:
-    print(error)
+    print(textwrap.fill(str(error)))
 
 # %% [markdown]
 # Items 2 and 0 are "dull" and "great". No rating of a bad word is as high as one of a good word. Every comparison between
@@ -299,8 +303,9 @@ for bridge in ("intense", "silly", "strange", "odd", "crazy", "okay"):
     except ValueError:
         reward = "no finite fit"
     beaten, lost_to = w5[4, :2].sum().item(), w5[2:4, 4].sum().item()
-    rows[bridge] = [load_ratings()[bridge], beaten, lost_to, reward]
-columns = ["ratings", "beats good words", "loses to bad words", "its reward"]
+    rated = " ".join(map(str, load_ratings()[bridge]))
+    rows[bridge] = [rated, beaten, lost_to, reward]
+columns = ["ratings", "beats good", "loses to bad", "its reward"]
 pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 # %%
@@ -317,13 +322,14 @@ plots.win_tables({title: (them, wins(them).tolist()) for title, them in tables.i
 # where the number comes from.
 
 # %%
-gaps = []
-for alpha in (1.0, 0.1, 0.01, 0.001):
-    invented = fit_rewards(wins(four) + alpha)
-    gaps.append((invented[1] - invented[2]).item())
-    print(f"α = {alpha:5}: nice − dull = {gaps[-1]:.2f} nats")
-print(f"the last step adds {gaps[3] - gaps[2]:.2f} = ln 10")
-assert abs(gaps[3] - gaps[2] - 2.302585) < 0.01
+gaps = {}
+for alpha in ("1", "0.1", "0.01", "0.001"):
+    invented = fit_rewards(wins(four) + float(alpha))
+    gaps[f"α = {alpha}"] = (invented[1] - invented[2]).item()
+last = gaps["α = 0.001"] - gaps["α = 0.01"]
+print(f"the last step adds {last:.2f} = ln 10")
+assert abs(last - 2.302585) < 0.01
+pd.DataFrame({"nice − dull, in nats": gaps}).round(2)
 
 
 # %% [markdown]
@@ -367,7 +373,7 @@ off, coin = (p - others).abs().mean(), (0.5 - others).abs().mean()
 print(f"mean |predicted − observed|: {off:.3f}, of a coin: {coin:.3f}")
 table = pd.DataFrame(all_splits)
 over, fair = (table["predicted"] - table[of] for of in ("observed", "same"))
-print(f"overconfident about the others by up to {over.max():.3f}", end=", ")
+print(f"overconfident about the others by up to {over.max():.3f}")
 print(f"off about the same five by up to {fair.abs().max():.3f}")
 assert over.min() > 0 and fair.abs().max() < 0.015
 panels = {"raters 0 to 4 foretell 5 to 9": one_split, "all 252 ways": all_splits}
@@ -389,22 +395,23 @@ plots.calibration(panels)
 # %%
 p = preference_probability(fitted[:, None], fitted[None, :])
 off = (p - w / 100).fill_diagonal_(0).round(decimals=6)
+rows = {}
 for k in off.flatten().argsort(descending=True, stable=True)[:6].tolist():
     i, j = divmod(k, len(words))
-    print(f"{words[i]:7} ≻ {words[j]:9} fit {p[i, j]:.2f}   people {w[i, j] / 100:.2f}")
-print("crazy:  ", load_ratings()["crazy"])
-print("intense:", load_ratings()["intense"])
+    people = w[i, j].item() / 100
+    rows[f"{words[i]} ≻ {words[j]}"] = {"fit": p[i, j].item(), "people": people}
+display(pd.DataFrame(rows).T.round(2))
+ratings.loc[["crazy", "intense"]]
 
 # %%
 circle = ["dull", "shocking", "waste"]
 w3 = wins(circle)
 r3 = fit_rewards(w3)
-people = [w3[i, (i + 1) % 3].item() / 100 for i in range(3)]
-fit = [preference_probability(r3[i], r3[(i + 1) % 3]).item() for i in range(3)]
-for i in range(3):
-    pair = f"{circle[i]:8} ≻ {circle[(i + 1) % 3]:8}"
-    print(f"{pair} people {people[i]:.3f}   fit {fit[i]:.3f}")
-assert min(fit) < 0.5 < min(people)
+i, j = torch.tensor([[0, 1, 2], [1, 2, 0]])
+people, fit = w3[i, j] / 100, preference_probability(r3[i], r3[j])
+assert fit.min() < 0.5 < people.min()
+beats = ["dull ≻ shocking", "shocking ≻ waste", "waste ≻ dull"]
+pd.DataFrame({"people": people, "fit": fit}, index=beats).round(3)
 
 # %% [markdown]
 # - **One noise for all.** For "crazy" one rater said 2 and two said −3, for "intense" all said 0 or 1. Bradley–Terry gives
@@ -618,10 +625,12 @@ assert (z.sigmoid() - torch.special.ndtr(z / 1.702)).abs().max() < 0.01
 # ## Exercises
 
 # %% [markdown]
-# ### Exercise ★ · win_probability
+# ### Exercise · win_probability
+#
+# Difficulty ★☆☆ · importance ●●● · 3 minutes
 #
 # Write equation 1. `reward_a` and `reward_b` have shape (B,). Return the probability that each $a$ is preferred to its
-# $b$, shape (B,). Do not call `preference_probability`. (3 minutes)
+# $b$, shape (B,). Do not call `preference_probability`.
 
 # %%
 def win_probability(reward_a, reward_b):
@@ -635,12 +644,14 @@ check_win_probability(win_probability)
 
 
 # %% [markdown]
-# ### Exercise ★★ · reward_gradient
+# ### Exercise · reward_gradient
+#
+# Difficulty ★★☆ · importance ●●○ · 10 minutes
 #
 # Training sees a list of comparisons, not a table. `rewards` has shape (n,). `winners` and `losers` are whole numbers
 # of shape (B,): in comparison $b$, item `winners[b]` beat item `losers[b]`. Return the gradient of
 # $-\sum_b \log \sigma(r_{\text{winner}} - r_{\text{loser}})$ with respect to `rewards`, shape (n,), by hand: no
-# autograd. An item can occur in many comparisons. (10 minutes)
+# autograd. An item can occur in many comparisons, or in none.
 
 # %%
 def reward_gradient(rewards, winners, losers):
@@ -654,12 +665,15 @@ check_reward_gradient(reward_gradient)
 
 
 # %% [markdown]
-# ### Exercise ★★★ · ranking_logp
+# ### Exercise · ranking_logp
+#
+# Difficulty ★★★ · importance ●○○ · 12 minutes
 #
 # The Plackett–Luce log-likelihood of many rankings at once. `rewards` has shape (n,). `rankings` has shape (B, K):
 # each row holds K different item numbers, best first; an item that is not in a row was not shown. Return the
-# log-probability of each row, shape (B,). Work with logarithms throughout, so that no exponential overflows.
-# (`torch.logcumsumexp` and `flip` make it two lines; a loop over K is fine.) (12 minutes)
+# log-probability of each row, shape (B,). Work with logarithms throughout: it has to survive rewards of ±1000.
+# (`torch.logcumsumexp` and `flip` make it two lines; a loop over K is fine.) It must carry gradients, as a likelihood
+# that is maximised does.
 
 # %%
 def ranking_logp(rewards, rankings):
@@ -692,7 +706,7 @@ quiz("01", 3)
 # | $\sigma(z)$ | `torch.sigmoid(z)` | of $z$ | 1 |
 # | $r^*$ | `true` | (n,) | 1 |
 # | $w_{ij}$ | `wins(words)` | (n, n) | – |
-# | $-\log \sigma(r_\phi(y_w) - r_\phi(y_l))$ | `reward_model_loss(reward_chosen, reward_rejected)` | (B,) | 2, before the mean |
+# | $-\log \sigma(r_w - r_l)$ | `reward_model_loss(reward_chosen, reward_rejected)` | (B,) | 2, before the mean |
 # | $r_\phi$ | `fit_rewards(wins)` | (n,), mean 0 | minimum of 2 |
 # | Plackett–Luce | `ranking_probability(r)` | number | 1 for $K = 2$ |
 #

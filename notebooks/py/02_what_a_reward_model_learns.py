@@ -14,13 +14,13 @@
 #
 # | after this chapter you can | |
 # |---|---|
-# | derive the loss of a reward model (equation 2) and its gradient | 13 min |
-# | train a GPT-2 with a scalar head, and judge its accuracy against the best possible | 10 min |
-# | say what agreement between raters tells about that best possible | 7 min |
-# | say which part of the reward no comparison can teach | 5 min |
-# | compute what flipped labels do to the margins | 7 min |
-# | show over-optimisation exactly | 5 min |
-# | write the loss, the ceiling and the noisy margin yourself | 20 min |
+# | derive the loss of a reward model (equation 2) and its gradient | 13&nbsp;min |
+# | train a GPT-2 with a scalar head, and judge its accuracy | 10&nbsp;min |
+# | say what agreement between raters tells about that best possible | 7&nbsp;min |
+# | say which part of the reward no comparison can teach | 5&nbsp;min |
+# | compute what flipped labels do to the margins | 7&nbsp;min |
+# | show over-optimisation exactly | 5&nbsp;min |
+# | write the loss, the ceiling and the noisy margin yourself | 20&nbsp;min |
 #
 # You need equation 1 from chapter 01. Equation 4, the policy that is best for a reward, is used once as a tool;
 # chapter 04 derives it.
@@ -105,10 +105,10 @@ assert torch.isclose(cross_entropy, equation_2, rtol=0, atol=1e-12)
 leaves = chosen.clone().requires_grad_(), rejected.clone().requires_grad_()
 up, down = torch.autograd.grad(reward_model_loss(*leaves).sum(), leaves)
 by_hand = (rejected - chosen).sigmoid()  # line 7
-for m, a, b, h in zip(margin, up, down, by_hand):
-    print(f"margin {m:4.1f}: autograd {a:7.4f} and {b:6.4f}   σ(r_l − r_w) = {h:.4f}")
 assert torch.allclose(up, -by_hand, rtol=0, atol=1e-12)
 assert torch.allclose(up + down, torch.zeros(3, **float64), rtol=0, atol=1e-12)
+columns = {"autograd, r_w": up, "autograd, r_l": down, "σ(r_l − r_w)": by_hand}
+pd.DataFrame(columns, index=[f"margin {m:g}" for m in margin.tolist()]).round(4)
 
 # %% [markdown]
 # The last assert says that the two pushes cancel. Keep it in mind: the loss never asks a chosen and a rejected response to move
@@ -128,15 +128,16 @@ assert torch.allclose(up + down, torch.zeros(3, **float64), rtol=0, atol=1e-12)
 # %%
 grid = torch.linspace(-6, 6, 120_001, **float64)
 zero = torch.zeros_like(grid)
+rows = {}
 for true_margin in torch.tensor([0.5, 1.0, 3.0], **float64):
     p = true_margin.sigmoid()
     wins, loses = reward_model_loss(grid, zero), reward_model_loss(zero, grid)
     average = p * wins + (1 - p) * loses  # line 9
     entropy = -(p * p.log() + (1 - p) * (1 - p).log())
     found, least = grid[average.argmin()], average.min()
-    print(f"true margin {true_margin:.1f}: best {found:.4f},", end=" ")
-    print(f"loss there {least:.4f}, entropy {entropy:.4f}")
+    rows[f"true margin {true_margin:g}"] = found.item(), least.item(), entropy.item()
     assert abs(found - true_margin) < 1.1e-4 and abs(least - entropy) < 1e-8
+pd.DataFrame(rows, index=["best margin", "loss there", "entropy"]).T.round(4)
 
 # %% [markdown]
 # ## Train one
@@ -566,10 +567,12 @@ assert difference < 1e-5
 # ## Exercises
 
 # %% [markdown]
-# ### Exercise ★ · pair_loss
+# ### Exercise · pair_loss
+#
+# Difficulty ★☆☆ · importance ●●● · 4 minutes
 #
 # Write equation 2 before its average. `reward_chosen` and `reward_rejected` have shape (B,), one entry a pair. Return
-# shape (B,), in nats. (4 minutes)
+# shape (B,), in nats. It must carry gradients. Do not call `reward_model_loss`.
 
 # %%
 def pair_loss(reward_chosen, reward_rejected):
@@ -583,11 +586,13 @@ check_pair_loss(pair_loss)
 
 
 # %% [markdown]
-# ### Exercise ★★ · accuracy_ceiling
+# ### Exercise · accuracy_ceiling
+#
+# Difficulty ★★☆ · importance ●●○ · 6 minutes
 #
 # Write the Bayes ceiling of a list of pairs. `reward_a` and `reward_b` are the *true* rewards of their responses, shape
 # (B,) each. A judge decides by equation 1. Return one number: the expected accuracy, against the judge's labels, of someone
-# who knows the true rewards. (6 minutes)
+# who knows the true rewards.
 
 # %%
 def accuracy_ceiling(reward_a, reward_b):
@@ -601,10 +606,12 @@ check_accuracy_ceiling(accuracy_ceiling)
 
 
 # %% [markdown]
-# ### Exercise ★★★ · noisy_margin
+# ### Exercise · noisy_margin
+#
+# Difficulty ★★★ · importance ●○○ · 10 minutes
 #
 # A share `noise` of labels is flipped. `margin` holds true margins $r^*(x, y_1) - r^*(x, y_2)$, shape (B,). Return the margins
-# that minimise the expected loss under these labels, shape (B,). Try it without looking at `with_flips` above. (10 minutes)
+# that minimise the expected loss under these labels, shape (B,), as a formula. Try it without `with_flips` above.
 
 # %%
 def noisy_margin(margin, noise):

@@ -15,11 +15,11 @@
 #
 # | after this chapter you can | |
 # |---|---|
-# | compute the RLHF objective of a policy by hand and over 14,641 responses | 9 min |
-# | say why there is a KL in it, and why in this direction | 14 min |
-# | derive its gradient, and climb it | 11 min |
-# | find the optimum under the other KL, and say what it breaks | 14 min |
-# | write KL, objective and gradient yourself | 25 min |
+# | compute the RLHF objective of a policy by hand and over 14,641 responses | 9&nbsp;min |
+# | say why there is a KL in it, and why in this direction | 14&nbsp;min |
+# | derive its gradient, and climb it | 11&nbsp;min |
+# | find the optimum under the other KL, and say what it breaks | 14&nbsp;min |
+# | write KL, objective and gradient yourself | 25&nbsp;min |
 #
 # You need expectation, logarithms, softmax, and from chapter 00 the verdict world.
 
@@ -159,7 +159,7 @@ assert torch.allclose(kl, -ref_logp.gather(1, best).squeeze(1), atol=1e-12)
 columns = {
     "best response": [world.responses[i] for i in best],
     "r": top.squeeze(1),
-    "responses with as much": (world.rewards == top).sum(dim=1),
+    "as good": (world.rewards == top).sum(dim=1),
     "π_ref, %": 100 * ref_logp.gather(1, best).exp().squeeze(1),
     "KL[π‖π_ref]": kl,
 }
@@ -575,10 +575,12 @@ assert torch.isclose(ten_fold, 10 * (p * R).sum())
 #
 # ## Exercises
 #
-# ### Exercise ★ · kl_to_reference
+# ### Exercise · kl_to_reference
+#
+# Difficulty ★☆☆ · importance ●●● · 5 minutes
 #
 # $\mathrm{KL}[\pi \Vert \pi_{\text{ref}}]$ for each prompt, from `logp` and `ref_logp`, the log-probabilities of all
-# responses, each of shape (P, N). Return shape (P,). (5 minutes)
+# responses, each of shape (P, N). Return shape (P,). It must carry gradients.
 
 # %%
 def kl_to_reference(logp, ref_logp):
@@ -592,10 +594,12 @@ check_kl_to_reference(kl_to_reference)
 
 
 # %% [markdown]
-# ### Exercise ★★ · objective
+# ### Exercise · objective
+#
+# Difficulty ★★☆ · importance ●●● · 5 minutes
 #
 # Equation 3 for each prompt, from `logp`, `ref_logp` and `reward` of shape (P, N) and a number `beta`. You may use your
-# `kl_to_reference`. Return shape (P,). (5 minutes)
+# `kl_to_reference`. Return shape (P,). It must carry gradients.
 
 # %%
 def objective(logp, ref_logp, reward, beta):
@@ -609,11 +613,13 @@ check_objective(objective)
 
 
 # %% [markdown]
-# ### Exercise ★★★ · objective_gradient
+# ### Exercise · objective_gradient
 #
-# The exact gradient of equation 3 by the logits $\theta$ of a table, $\pi = \mathrm{softmax}(\theta)$, without autograd and
-# without looking up. `logits`, `ref_logp`, `reward` have shape (P, N); the logits are not normalised. Each prompt has its
-# own objective. Return shape (P, N). (15 minutes)
+# Difficulty ★★★ · importance ●○○ · 15 minutes
+#
+# The exact gradient of equation 3 by the logits $\theta$ of a table, $\pi = \mathrm{softmax}(\theta)$, without autograd, finite
+# differences, or looking up. `logits`, `ref_logp`, `reward` have shape (P, N); the logits are not normalised. Each prompt has its
+# own objective. Return shape (P, N).
 
 # %%
 def objective_gradient(logits, ref_logp, reward, beta):

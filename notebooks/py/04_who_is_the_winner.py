@@ -12,12 +12,12 @@
 #
 # | after this chapter you can | |
 # |---|---|
-# | derive the optimal policy and say why there is no other | 12 min |
-# | check it against gradient ascent, on 5 responses and on 14,641 | 11 min |
-# | say what $Z(x)$ is, and why nobody computes it for a real model | 6 min |
-# | read the reward–KL curve, whose slope is $\beta$ | 13 min |
-# | say in which sense $\beta$ is a temperature | 4 min |
-# | write $\log Z$ and $\pi^*$ yourself, and find the $\beta$ for a budget of KL | 20 min |
+# | derive the optimal policy and say why there is no other | 12&nbsp;min |
+# | check it against gradient ascent, on 5 responses and on 14,641 | 11&nbsp;min |
+# | say what $Z(x)$ is, and why nobody computes it for a real model | 6&nbsp;min |
+# | read the reward–KL curve, whose slope is $\beta$ | 13&nbsp;min |
+# | say in which sense $\beta$ is a temperature | 4&nbsp;min |
+# | write $\log Z$ and $\pi^*$ yourself, and find the $\beta$ for a budget of KL | 20&nbsp;min |
 #
 # You need chapter 03's objective, which is recalled below, logarithms, and what a gradient is.
 
@@ -131,13 +131,12 @@ objective = kl_regularized_objective(logp, ref, reward, beta)
 line_3 = -beta * (logp.exp() * (logp - (ref + reward / beta))).sum(-1)
 to_star = kl_divergence(logp, optimal_logp(ref, reward, beta))
 line_7 = beta * log_partition(ref, reward, beta) - beta * to_star
-names = ("equation 3", "line 3", "line 7")
-for name, values in zip(names, (objective, line_3, line_7)):
-    print(f"{name:10}", "  ".join(f"{value:7.4f}" for value in values[:6]), " ...")
-    assert torch.allclose(values, objective, atol=1e-12)
+assert torch.allclose(line_3, objective, atol=1e-12)
+assert torch.allclose(line_7, objective, atol=1e-12)
 print(f"KL(π‖π*): smallest {to_star.min():.4f}, largest {to_star.max():.4f}")
 assert (to_star > 0).all() and (objective < best).all()
-
+three = {"equation 3": objective, "line 3": line_3, "line 7": line_7}
+pd.DataFrame(three).rename_axis("policy").head(6).round(4)
 
 
 # %% [markdown]
@@ -146,8 +145,10 @@ assert (to_star > 0).all() and (objective < best).all()
 #
 # So the winner is $\pi^*$, alone, for every $\beta > 0$. With the prompt back in its place this is **equation 4**:
 #
-# $$\pi_r(y \mid x) = \frac{1}{Z(x)}\, \pi_{\text{ref}}(y \mid x) \exp\left(\frac{r(x, y)}{\beta}\right), \qquad
-# Z(x) = \sum_y \pi_{\text{ref}}(y \mid x) \exp\left(\frac{r(x, y)}{\beta}\right) \tag{4}$$
+# $$\begin{aligned}
+# \pi_r(y \mid x) &= \frac{1}{Z(x)}\, \pi_{\text{ref}}(y \mid x) \exp\left(\frac{r(x, y)}{\beta}\right), \\
+# Z(x) &= \sum_y \pi_{\text{ref}}(y \mid x) \exp\left(\frac{r(x, y)}{\beta}\right)
+# \end{aligned} \tag{4}$$
 #
 # The index says that every reward $r$ has a winner of its own. Where only one reward is at work, as in this chapter, we write $\pi^*$. Later
 # $\pi^*$ is the winner for the true reward $r^*$, the one behind people's choices. Two results come with it. The best value is $J_\beta(\pi^*) = \beta \log Z(x)$. And every other
@@ -183,13 +184,14 @@ def climb(start, ref_logp, reward, beta, rate, steps, optimizer=torch.optim.SGD)
 awful = torch.tensor([0.01, 0.01, 0.01, 0.01, 0.96], dtype=torch.float64).log()
 uniform = torch.zeros_like(ref).log_softmax(0)
 starts = {"from π_ref": ref, "from uniform": uniform, "from 'awful'": awful}
-runs = {}
+runs, ends = {}, {}
 for name, start in starts.items():
     runs[name], logp = climb(start, ref, reward, beta, rate=1.0, steps=500)
-    print(f"{name:13} superb {logp[0].exp():.4f}   good {logp[1].exp():.4f}", end="   ")
     (*_, J), (*_, distance) = runs[name]
-    print(f"J {J:.4f}   KL(π_θ‖π*) below 10^-9: {distance < 1e-9}")
+    ends[name] = logp[0].exp().item(), logp[1].exp().item(), J
     assert distance < 1e-9 and torch.allclose(logp.exp(), star, atol=1e-5)
+display(pd.DataFrame(ends, index=["superb", "good", "J"]).T.round(4))
+print("KL(π_θ‖π*) ends below 10^-9 from all three")
 plots.climbs(runs, beta * Z.log().item(), "five responses, β = 1")
 
 # %% [markdown]
@@ -306,14 +308,15 @@ pd.DataFrame({"Z(x)": log_Z.exp()} | columns, index=world.prompts).round(2)
 # moments are known exactly: $\mathbb{E}_{\text{ref}}[w] = Z$ at $\beta$, and $\mathbb{E}_{\text{ref}}[w^2]$ is the average of
 # $e^{2r/\beta}$, which is Z at $\beta/2$.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 draws = {}
 for b in (10.0, 1.0, 0.3, 0.1, 0.05):
     log_Z1, log_Z2 = (log_partition(x_ref, x_reward, scale) for scale in (b, b / 2))
     log_ratio = log_Z2 - 2 * log_Z1  # of E[w²] to E[w]²
     draws[b] = 100 * (log_ratio.exp().item() - 1)
-    print(f"β = {b:5.2f}: draws for an error of 10 % in Z ≈ {draws[b]:9.1f}")
 assert draws[10.0] < 2 and draws[1.0] < 150 and draws[0.05] > 14_641
+needed = {f"β = {b:g}": n for b, n in draws.items()}
+pd.DataFrame({"draws for an error of 10 % in Z": needed}).round(1)
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 assert len(str(50257**100)) == 471
@@ -325,7 +328,7 @@ assert len(str(50257**100)) == 471
 #
 # ## The two ends of β
 #
-# What happens at the ends follows from equation 4. Call the largest reward $r_{\max}$.
+# What happens at the ends follows from equation 4. Call the largest reward $r_{\max}.$
 #
 # 11. $\pi^*(y) = \frac{\pi_{\text{ref}}(y)\, e^{-(r_{\max} - r(y))/\beta}}{\sum_z \pi_{\text{ref}}(z)\, e^{-(r_{\max} - r(z))/\beta}}$: equation 4, numerator and denominator divided by $e^{r_{\max}/\beta}$.
 # 12. $\beta \to 0$: every factor $e^{-(r_{\max} - r(y))/\beta}$ goes to 0, except for the best responses, where it is 1, so $\pi^*$ becomes $\pi_{\text{ref}}$ *among the best responses*.
@@ -374,23 +377,23 @@ assert torch.allclose(shared[:2], ref[:2].exp() / ref[:2].exp().sum(), atol=1e-8
 
 # %%
 s = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)  # 1/β
-log_Z_s = (ref + s * reward).logsumexp(0)
-p = (ref + s * reward - log_Z_s).exp()
+tilted = ref + s * reward
+log_Z_s, p = tilted.logsumexp(0), tilted.softmax(0)
 earned = (p * reward).sum()
 strayed = s * earned - log_Z_s
-variance = (p * (reward - earned) ** 2).sum().item()
+variance = (p * (reward - earned) ** 2).sum()
 
 
 def slope(q):
-    return torch.autograd.grad(q, s, retain_graph=True)[0].item()  # dq/ds
+    return torch.autograd.grad(q, s, retain_graph=True)[0]  # dq/ds
 
 
-print(f"d log Z/ds  = {slope(log_Z_s):.4f}   E[r]   = {earned:.4f}")
-print(f"d E[r]/ds   = {slope(earned):.4f}   Var[r] = {variance:.4f}")
-print(f"d E[r]/d KL = {slope(earned) / slope(strayed):.4f}   β      = {1 / s:.4f}")
-assert abs(slope(log_Z_s) - earned) < 1e-10 and abs(slope(earned) - variance) < 1e-10
-assert abs(slope(earned) / slope(strayed) - 0.5) < 1e-10
+slopes = torch.stack([slope(log_Z_s), slope(earned), slope(earned) / slope(strayed)])
+values = torch.stack([earned, variance, 1 / s]).detach()
+assert torch.allclose(slopes, values, rtol=0, atol=1e-10)
 assert abs(strayed - kl_divergence(p.log(), ref)) < 1e-10
+names = ["d log Z/ds = E[r]", "d E[r]/ds = Var[r]", "d E[r]/d KL = β"]
+pd.DataFrame({"slope": slopes, "value": values}, index=names).round(4)
 
 
 # %% [markdown]
@@ -478,7 +481,8 @@ for prompt, its_ref, its_r in zip(world.prompts, ref_logp, world.rewards):
 hot, *_, cold = tables[x][4][tempered][1]
 winner = expected_reward(optimal_logp(x_ref, x_reward, 1.0), x_reward)
 print(f"expected reward: T = 3 ≈ {hot:.2f}, T = 1 ≈ {average[1]:.2f}", end=", ")
-print(f"T = 0.3 ≈ {cold:.2f}; π* at β = 1 ≈ {winner:.2f}")
+print(f"T = 0.3 ≈ {cold:.2f}")
+print(f"expected reward of π* at β = 1 ≈ {winner:.2f}")
 assert cold < average[1] < hot < winner - 0.5
 winner_at(1.0, x)
 
@@ -544,10 +548,12 @@ assert (one_Z - 1).abs().min() > 0.01
 # ## Exercises
 
 # %% [markdown]
-# ### Exercise ★ · my_log_partition
+# ### Exercise · my_log_partition
+#
+# Difficulty ★☆☆ · importance ●●● · 4 minutes
 #
 # Write $\log Z(x)$ for P prompts at once. `ref_logp` is $\log \pi_{\text{ref}}(y \mid x)$, shape (P, N): P prompts, N
-# responses each. `reward` has the same shape, `beta` is a number. Return shape (P,). (4 minutes)
+# responses each. `reward` has the same shape, `beta` is a number. Return shape (P,).
 
 # %%
 def my_log_partition(ref_logp, reward, beta):
@@ -561,10 +567,12 @@ check_log_partition(my_log_partition)
 
 
 # %% [markdown]
-# ### Exercise ★★ · my_optimal_logp
+# ### Exercise · my_optimal_logp
+#
+# Difficulty ★★☆ · importance ●●● · 4 minutes
 #
 # Write equation 4 in logarithms: $\log \pi^*(y \mid x)$. Arguments as before, all of shape (P, N). Return shape (P, N); every
-# row's exponentials sum to 1. (4 minutes)
+# row's exponentials sum to 1.
 
 # %%
 def my_optimal_logp(ref_logp, reward, beta):
@@ -578,13 +586,15 @@ check_optimal_logp(my_optimal_logp)
 
 
 # %% [markdown]
-# ### Exercise ★★★ · beta_for_kl
+# ### Exercise · beta_for_kl
+#
+# Difficulty ★★★ · importance ●○○ · 12 minutes
 #
 # Often it is not $\beta$ that is given but a budget: "stray by 0.5 nats, no more". Find the $\beta$ whose winner has
 # $\mathrm{KL}[\pi^* \Vert \pi_{\text{ref}}]$ = `target`. There is no formula, but line 18 says that the KL only grows
 # with $s = 1/\beta$, so it only falls as $\beta$ grows. So search by halving: keep `low, high = 1e-3, 1e3` around the answer, try
-# `middle = (low * high) ** 0.5`, and replace one of the two, sixty times. `ref_logp` and `reward` have shape (N,), `target` is
-# a number, and so is the result. `optimal_logp` and `kl_divergence` are there to be used. (12 minutes)
+# `middle = (low * high) ** 0.5`, and replace one of the two, sixty times; half a per cent is near enough. `ref_logp` and `reward` have shape (N,), `target` is
+# a number, and so is the result. `optimal_logp` and `kl_divergence` are there to be used.
 
 # %%
 def beta_for_kl(ref_logp, reward, target):

@@ -14,12 +14,12 @@
 #
 # | after this chapter you can | |
 # |---|---|
-# | turn the optimal policy around and read a reward off it (equation 5) | 7 min |
-# | show why two responses to one prompt need no $Z(x)$ (equation 6) | 9 min |
-# | say which rewards are the same reward to preferences and to π*, and prove it | 18 min |
-# | read the reward back off a trained GPT-2, and say what may not be compared | 10 min |
-# | *optional:* say what the sums of a policy's token log-ratios mean | 9 min |
-# | write equations 5 and 6 and Theorem 1 as functions | 20 min |
+# | turn the optimal policy around and read a reward off it (equation 5) | 7&nbsp;min |
+# | show why two responses to one prompt need no $Z(x)$ (equation 6) | 9&nbsp;min |
+# | say which rewards are the same reward to preferences and to π*, and prove it | 18&nbsp;min |
+# | read the reward back off a trained GPT-2, and say what may not be compared | 10&nbsp;min |
+# | *optional:* say what the sums of a policy's token log-ratios mean | 9&nbsp;min |
+# | write equations 5 and 6 and Theorem 1 as functions | 20&nbsp;min |
 #
 # You need chapter 01 (Bradley–Terry, equation 1) and chapter 04 (the optimal policy, equation 4). Symbols as there:
 # prompt $x$, response $y$, reward $r(x, y)$, true reward $r^*$, policy $\pi$, reference policy $\pi_{\text{ref}}$,
@@ -78,8 +78,10 @@ pd.DataFrame(columns).round(4)
 #
 # Let $\pi_r$ be the optimal policy for a reward $r$. Equation 4 says
 #
-# $$\pi_r(y \mid x) = \frac{1}{Z(x)}\, \pi_{\text{ref}}(y \mid x)\, e^{r(x, y)/\beta}, \qquad
-# Z(x) = \sum_{y} \pi_{\text{ref}}(y \mid x)\, e^{r(x, y)/\beta}. \tag{4}$$
+# $$\begin{aligned}
+# \pi_r(y \mid x) &= \frac{1}{Z(x)}\, \pi_{\text{ref}}(y \mid x)\, e^{r(x, y)/\beta}, \\
+# Z(x) &= \sum_{y} \pi_{\text{ref}}(y \mid x)\, e^{r(x, y)/\beta}.
+# \end{aligned} \tag{4}$$
 #
 # Solve it for $r$:
 #
@@ -99,9 +101,9 @@ for beta in (0.3, 1.0, 2.0):
     log_z = log_partition(ref_logp, world.rewards, beta)  # one number a prompt, (3,)
     implicit = beta * (star - ref_logp)
     error = (implicit + beta * log_z[:, None] - world.rewards).abs().max()  # equation 5
-    print(f"β = {beta}: {implicit.numel()} rewards back to 10^-10: {error < 1e-10}")
     assert error < 1e-10
     assert torch.allclose(implicit_reward(star, ref_logp, beta), implicit, atol=1e-10)
+print(f"β = 0.3, 1 and 2: {implicit.numel()} rewards back, to 10^-10")
 
 # %% [markdown]
 # Every reward comes back, provided we know $Z(x)$. Here we do, because this world can be listed.
@@ -113,8 +115,8 @@ for beta in (0.3, 1.0, 2.0):
 #
 # 1. $p^*(y_1 \succ y_2 \mid x) = \dfrac{e^{r^*(x, y_1)}}{e^{r^*(x, y_1)} + e^{r^*(x, y_2)}}$: equation 1.
 # 2. $= \dfrac{1}{1 + e^{\,r^*(x, y_2) - r^*(x, y_1)}}$: divide top and bottom by $e^{r^*(x, y_1)}$.
-# 3. $r^*(x, y_2) - r^*(x, y_1) = \beta \log \dfrac{\pi^*(y_2 \mid x)}{\pi_{\text{ref}}(y_2 \mid x)} + \beta \log Z(x) -
-#    \beta \log \dfrac{\pi^*(y_1 \mid x)}{\pi_{\text{ref}}(y_1 \mid x)} - \beta \log Z(x)$: equation 5, once for each
+# 3. $r^*(x, y_2) - r^*(x, y_1) = \beta \log \dfrac{\pi^*(y_2 \mid x)}{\pi_{\text{ref}}(y_2 \mid x)} + \beta \log Z(x)$
+#    $- \beta \log \dfrac{\pi^*(y_1 \mid x)}{\pi_{\text{ref}}(y_1 \mid x)} - \beta \log Z(x)$: equation 5, once for each
 #    response, with $\pi^*$ the optimal policy for $r^*$.
 # 4. $\beta \log Z(x) - \beta \log Z(x) = 0$: **both responses answer the same prompt, so it is the same $Z(x)$.**
 # 5. $p^*(y_1 \succ y_2 \mid x) = \dfrac{1}{1 + \exp\left(\beta \log \dfrac{\pi^*(y_2 \mid x)}{\pi_{\text{ref}}(y_2
@@ -137,9 +139,8 @@ for beta in (0.3, 1.0, 2.0):
     logps = star[x, y1], star[x, y2], ref_logp[x, y1], ref_logp[x, y2]
     package = policy_preference_probability(*logps, beta)
     assert torch.allclose(package, policies_p, atol=1e-10)
-    error = (policies_p - true_p).abs().max()
-    print(f"β = {beta}: equation 1 and equation 6 agree to 10^-10: {error < 1e-10}")
-    assert error < 1e-10
+    assert (policies_p - true_p).abs().max() < 1e-10
+print("β = 0.3, 1 and 2: equations 1 and 6 agree for every pair, to 10^-10")
 
 
 # %% [markdown]
@@ -190,7 +191,7 @@ assert change.abs().mean() > 0.1
 y0 = world.responses.index("dull dull dull dull")
 against_y0 = preference_probability(world.rewards, world.rewards[:, [y0]])  # (3, 14641)
 f = torch.logit(against_y0) - world.rewards
-print("r*(x, y) recovered for every y, up to f(x) =", f[:, 0])
+print("r*(x, y) back for every y, up to f(x):", f[:, 0].round(decimals=4).tolist())
 assert torch.allclose(f, f[:, :1].expand_as(f), atol=1e-10)
 
 # %% [markdown]
@@ -218,8 +219,8 @@ for _ in range(20):
     assert torch.allclose(moved, f[:, 0] / beta, atol=1e-10)  # step 1
     of_shifted = optimal_logp(ref_logp, world.rewards + f, beta)
     assert torch.allclose(of_shifted, star, atol=1e-10)  # step 3
-print("the last f(x):    ", f[:, 0])
-print("log Z(x) moved by:", moved)
+print("the last f(x):    ", f[:, 0].tolist())
+print("log Z(x) moved by:", moved.round(decimals=4).tolist())
 print("π* moved by 0 (to 10^-10), for each of 20 f and all 3 prompts")
 
 # %% [markdown]
@@ -248,19 +249,21 @@ print("π* moved by 0 (to 10^-10), for each of 20 f and all 3 prompts")
 # same four times, for every prompt and response; one is printed. Then we solve $\bar r = \beta
 # \log(\pi/\pi_{\text{ref}})$ for $\pi$: is it a distribution? And what is special about $\bar r$? Look at its $Z(x)$.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 r_bar = world.rewards - beta * log_z[:, None]
-for shift in (0.0, random_shift(3, 1), random_shift(3, 1), random_shift(3, 1)):
-    member = world.rewards + shift
+members = {"r*": world.rewards}
+members |= {f"r* + f, draw {i}": world.rewards + random_shift(3, 1) for i in (1, 2, 3)}
+rows = {}
+for name, member in members.items():
     other = member - beta * log_partition(ref_logp, member, beta)[:, None]
-    print(f"r(x, y_0) = {member[0, y0]:7.4f}   r̄(x, y_0) ≈ {other[0, y0]:.2f}")
+    rows[name] = {"r(x, y_0)": member[0, y0].item(), "r̄(x, y_0)": other[0, y0].item()}
     assert torch.allclose(other, r_bar, atol=1e-10)
 total = (ref_logp + r_bar / beta).exp().sum(dim=1)  # Σ_y π(y|x), (3,)
 log_z_of_r_bar = log_partition(ref_logp, r_bar, beta)
-for name, sums in (("Σ_y π(y|x)", total), ("Z(x) of r̄", log_z_of_r_bar.exp())):
-    print(f"{name:10} =", "  ".join(f"{value:.4f}" for value in sums))
 assert torch.allclose(total, torch.ones_like(total), atol=1e-10)
 assert torch.allclose(log_z_of_r_bar, torch.zeros_like(total), atol=1e-10)
+print("Σ_y π(y|x) and Z(x) of r̄ are 1, to 10^-10, for each of 3 prompts")
+pd.DataFrame(rows).T.round(4)
 
 # %% [markdown]
 # The same from all four, and π sums to 1. So $\bar r$ is the member of the class with $Z(x) = 1$ for every
@@ -473,7 +476,7 @@ for i, j in ((0, 0), (0, 1), (0, 2)):
 # $y_t$. Does one summand mean anything? For π* it does ([Rafailov et al. 2024](https://arxiv.org/abs/2404.12358)). Give
 # every beginning $y_{\leq t}$ a number, its **soft value**: high if the reference is likely to go on from there to a high reward:
 # $v(y_{\leq t}) = \beta \log \sum_c \pi_{\text{ref}}(c \mid x, y_{\leq t})\, e^{r(x, y_{\leq t}c)/\beta}$, the sum over
-# all continuations $c$. At the end nothing is left to say and $v = r$; before the first word $v = \beta \log Z(x)$.
+# all continuations $c$. At the end nothing is left to say and $v = r$; before the first word $v = \beta \log Z(x).$
 #
 # 1. $\pi^*(y_{\leq t} \mid x) = \sum_c \pi_{\text{ref}}(y_{\leq t}c \mid x)\, e^{r(x, y_{\leq t}c)/\beta}/Z(x)$: a
 #    beginning is as likely as all its continuations together; equation 4.
@@ -586,13 +589,12 @@ assert near["off by, all words equally"][4] > 2 * near["GPT-2 off by"][4]
 
 # %%
 banned = torch.tensor([0.5, 0.5, 0.0], dtype=torch.float64).log()  # the third: never
-optima = []
-for last in (100.0, -100.0):
-    r = torch.tensor([0.0, 1.0, last], dtype=torch.float64)
-    optima.append(optimal_logp(banned, r, beta=1.0))
-    print("r =", r, " π* =", optima[-1].exp())
-assert torch.equal(optima[0], optima[1])  # two classes, one optimal policy
-assert implicit_reward(optima[0], banned, 1.0)[2].isnan()
+one, other = (torch.tensor([0.0, 1.0, r], dtype=torch.float64) for r in (100, -100))
+star, star_of_other = (optimal_logp(banned, r, beta=1.0) for r in (one, other))
+assert torch.equal(star, star_of_other)  # two classes, one optimal policy
+assert implicit_reward(star, banned, 1.0)[2].isnan()
+rows = {"r": one, "its π*": star.exp(), "r'": other, "π* of r'": star_of_other.exp()}
+pd.DataFrame(rows, index=["first", "second", "banned"]).round(4)
 
 # %% [markdown]
 # ### Where others err, checked
@@ -625,11 +627,13 @@ table.round(2).rename_axis("β")
 # Replace the line that raises an error, run the cell, then run the check below it. The check tells you what it sees.
 
 # %% [markdown]
-# ### Exercise ★ · reward_of_policy
+# ### Exercise · reward_of_policy
+#
+# Difficulty ★☆☆ · importance ●●● · 5 minutes
 #
 # Write the implicit reward $\hat r(x, y) = \beta \log(\pi(y \mid x)/\pi_{\text{ref}}(y \mid x))$, the part of equation 5
 # that needs no $Z$. `logp` and `ref_logp` are log-probabilities of N responses to one prompt, shape (N,); `beta` is a
-# number. Return shape (N,). (5 minutes)
+# number. Return shape (N,).
 
 # %%
 def reward_of_policy(logp, ref_logp, beta):
@@ -643,10 +647,12 @@ check_reward_of_policy(reward_of_policy)
 
 
 # %% [markdown]
-# ### Exercise ★★ · preference_of_policy
+# ### Exercise · preference_of_policy
+#
+# Difficulty ★★☆ · importance ●●● · 5 minutes
 #
 # Write equation 6: the probability that response a is preferred to response b, from log-probabilities alone. The first
-# four arguments have shape (B,), one entry a pair; `beta` is a number. Return shape (B,). (5 minutes)
+# four arguments have shape (B,), one entry a pair; `beta` is a number. Return shape (B,).
 
 # %%
 def preference_of_policy(logp_a, logp_b, ref_logp_a, ref_logp_b, beta):
@@ -660,12 +666,14 @@ check_preference_of_policy(preference_of_policy)
 
 
 # %% [markdown]
-# ### Exercise ★★★ · canonical_reward
+# ### Exercise · canonical_reward
+#
+# Difficulty ★★★ · importance ●○○ · 10 minutes
 #
 # Theorem 1 as a function. Given some reward of a class, return the one member that has the form
 # $\beta \log(\pi/\pi_{\text{ref}})$. `reward` and `ref_logp` hold all N responses to each of P prompts, shape (P, N);
-# `beta` is a number. Return shape (P, N). Write the sum over responses yourself, in a way that survives rewards of
-# ±1000: `torch.logsumexp` does. (10 minutes)
+# `beta` is a number. Return shape (P, N). Write the sum over responses yourself, without `log_partition` or
+# `optimal_logp`, in a way that survives rewards of ±1000: `torch.logsumexp` does.
 
 # %%
 def canonical_reward(reward, ref_logp, beta):
@@ -694,13 +702,13 @@ quiz("05", 3)
 #
 # | symbol | in code | shape | equation |
 # |---|---|---|---|
-# | $p^*(y_1 \succ y_2 \mid x)$ | `preference_probability(reward_a, reward_b)` | (B,) | 1 |
+# | $p^*(y_1 \succ y_2)$ | `preference_probability(reward_a, reward_b)` | (B,) | 1 |
 # | $\pi_r$, $\pi^*$ | `optimal_logp(ref_logp, reward, beta)` | (P, N) | 4 |
 # | $\log Z(x)$ | `log_partition(ref_logp, reward, beta)` | (P,) | 4, 5 |
-# | $\hat r(x, y) = \beta \log(\pi/\pi_{\text{ref}})$ | `implicit_reward(logp, ref_logp, beta)` | (P, N) | 5 |
+# | $\hat r(x, y)$ | `implicit_reward(logp, ref_logp, beta)` | (P, N) | 5 |
 # | $p^*$ from policies | `policy_preference_probability(logp_a, logp_b, ref_logp_a, ref_logp_b, beta)` | (B,) | 6 |
 # | $f(x)$ | `random_shift(3, 1)` | (P, 1) | Lemmas 1, 2 |
-# | $\bar r = r - \beta \log Z$ | `r_bar` | (P, N) | Theorem 1 |
+# | $\bar r$ | `r_bar` | (P, N) | Theorem 1 |
 # | $v(y_{\leq t})$ | `value[t]` | (P, $V^t$), a vocabulary of $V$ | optional |
 #
 # Preferences and π* belong to a class of rewards, each class has one member that is a distribution in disguise, and

@@ -12,12 +12,12 @@
 #
 # | after this chapter you can | |
 # |---|---|
-# | derive the DPO loss from equations 1 and 5 | 9 min |
-# | take its gradient by hand, and say what its weight does and what happens without it | 14 min |
-# | tell a sum from a mean of token log-probabilities, and what a missing reference does | 9 min |
-# | read the whole of DPO training, line by line, and say which lines are DPO's own | 6 min |
-# | find a missing end, counted padding and a wrong template in a log | 6 min |
-# | write `dpo_loss`, its weight and the log-probabilities it needs yourself | 25 min |
+# | derive the DPO loss from equations 1 and 5 | 9&nbsp;min |
+# | take its gradient by hand, and say what its weight does and what happens without it | 14&nbsp;min |
+# | tell a sum from a mean of token log-probabilities, and what a missing reference does | 9&nbsp;min |
+# | read the whole of DPO training, line by line, and say which lines are DPO's own | 6&nbsp;min |
+# | find a missing end, counted padding and a wrong template in a log | 6&nbsp;min |
+# | write `dpo_loss`, its weight and the log-probabilities it needs yourself | 25&nbsp;min |
 #
 # You need chapters 01, 04 and 05, or their three results, which the derivation recalls. Symbols: prompt $x$, winner
 # $y_w$, loser $y_l$, policy $\pi_\theta$ with weights $\theta$, reference $\pi_{\text{ref}}$, price of straying $\beta$,
@@ -73,9 +73,9 @@ pd.DataFrame({"π_ref": ref.exp(), "r*": reward, "π*": star.exp()}).round(4)
 #    without end, of all pairs, and among all distributions, $\pi^*$ alone has the smallest loss: chapter 07 proves it.)*
 # 6. The likelihood of a pair is $\sigma(\cdot)$ of the difference; its negative logarithm, averaged over the pairs, is
 #
-# $$\mathcal{L}_{\text{DPO}}(\pi_\theta; \pi_{\text{ref}}) = -\,\mathbb{E}_{(x, y_w, y_l)}\left[\log \sigma\left(
-# \beta \log \frac{\pi_\theta(y_w \mid x)}{\pi_{\text{ref}}(y_w \mid x)}
-# - \beta \log \frac{\pi_\theta(y_l \mid x)}{\pi_{\text{ref}}(y_l \mid x)}\right)\right] \tag{7}$$
+# $$\begin{aligned}\mathcal{L}_{\text{DPO}}(\pi_\theta; \pi_{\text{ref}}) = -\,\mathbb{E}_{(x, y_w, y_l)}\biggl[\log \sigma\biggl(
+# &\beta \log \frac{\pi_\theta(y_w \mid x)}{\pi_{\text{ref}}(y_w \mid x)} \\
+# {} - {} &\beta \log \frac{\pi_\theta(y_l \mid x)}{\pi_{\text{ref}}(y_l \mid x)}\biggr)\biggr]\end{aligned} \tag{7}$$
 #
 # It is the reward-model loss (equation 2) with the reward replaced by the **implicit reward** $\hat r(x, y) = \beta \log
 # \frac{\pi_\theta(y \mid x)}{\pi_{\text{ref}}(y \mid x)}$. The policy *is* the reward model.
@@ -122,9 +122,9 @@ assert torch.allclose(loss, equation_2, atol=1e-10)
 #    reference does not depend on $\theta$.)*
 # 3. Chain rule:
 #
-# $$\nabla_\theta \mathcal{L}_{\text{DPO}} = -\,\mathbb{E}\left[\;\underbrace{\beta\,\sigma(\hat r(x, y_l) - \hat r(x,
-# y_w))}_{\text{weight}}\;\left(\underbrace{\nabla_\theta \log \pi_\theta(y_w \mid x)}_{\text{make likelier}} -
-# \underbrace{\nabla_\theta \log \pi_\theta(y_l \mid x)}_{\text{make less likely}}\right)\right]$$
+# $$\begin{aligned}\nabla_\theta \mathcal{L}_{\text{DPO}} = -\,\mathbb{E}\Bigl[\;\underbrace{\beta\,\sigma(\hat r(x, y_l) -
+# \hat r(x, y_w))}_{\text{weight}}\;\Bigl(&\underbrace{\nabla_\theta \log \pi_\theta(y_w \mid x)}_{\text{make likelier}} \\
+# {} - {} &\underbrace{\nabla_\theta \log \pi_\theta(y_l \mid x)}_{\text{make less likely}}\Bigr)\Bigr]\end{aligned}$$
 #
 # Three ways to the same gradient, for logits $\theta$ of the three responses ($\nabla_\theta \log \pi_\theta(i)$ is the
 # $i$-th unit vector minus $\pi_\theta$): by hand, by autograd, by finite differences. Look for three equal rows. The
@@ -654,9 +654,11 @@ assert m.grad.isnan()
 # Replace the line that raises an error, run the cell, then run the check below it.
 
 # %% [markdown]
-# ### Exercise ★★ · dpo_loss
+# ### Exercise · dpo_loss
 #
-# Equation 7, one value a pair, from four log-probabilities, each of shape (B,) for B pairs, and β. (5 minutes)
+# Difficulty ★★☆ · importance ●●● · 5 minutes
+#
+# Equation 7, one value a pair, from four log-probabilities, each of shape (B,) for B pairs, and β. It must carry gradients.
 
 # %%
 def my_dpo_loss(pi_w, pi_l, ref_w, ref_l, beta):
@@ -670,9 +672,11 @@ check_dpo_loss(my_dpo_loss)
 
 
 # %% [markdown]
-# ### Exercise ★★ · gradient_weight
+# ### Exercise · gradient_weight
 #
-# The weight in front of the bracket of the gradient, for each pair. (5 minutes)
+# Difficulty ★★☆ · importance ●●○ · 5 minutes
+#
+# The weight in front of the bracket of the gradient, for each pair.
 
 # %%
 def gradient_weight(pi_w, pi_l, ref_w, ref_l, beta):
@@ -686,11 +690,13 @@ check_gradient_weight(gradient_weight)
 
 
 # %% [markdown]
-# ### Exercise ★★★ · completion_logp
+# ### Exercise · completion_logp
+#
+# Difficulty ★★★ · importance ●●● · 15 minutes
 #
 # From logits of shape (B, T, V), with B rows, T tokens and a vocabulary of V, token ids (B, T) and a mask (B, T) that is
-# true on the response's tokens: the log-probability of each response. Remember what row $t$ of the logits predicts.
-# `scores`, above, holds one answer: write it without looking back. (15 minutes)
+# true on the response's tokens, neither on the prompt's nor on padding: the log-probability of each response. Remember what row $t$ of the logits predicts.
+# `scores`, above, holds one answer: write it without looking back. It must carry gradients.
 
 # %%
 def completion_logp(logits, input_ids, completion_mask):

@@ -11,11 +11,11 @@
 #
 # | after this chapter you can | |
 # |---|---|
-# | show why exact labels make π* the only minimum, and on which conditions RLHF shares it | 20 min |
-# | read the curves of a DPO run, by TRL's names | 10 min |
-# | say where finite data and hard labels end, and what β still does there | 10 min |
-# | judge where pairs come from, and what to do when they come from elsewhere | 15 min |
-# | tell on a real model why chosen responses become *less* likely, and what helps | 15 min |
+# | show why exact labels make π* the only minimum, and on which conditions RLHF shares it | 20&nbsp;min |
+# | read the curves of a DPO run, by TRL's names | 10&nbsp;min |
+# | say where finite data and hard labels end, and what β still does there | 10&nbsp;min |
+# | judge where pairs come from, and what to do when they come from elsewhere | 15&nbsp;min |
+# | tell on a real model why chosen responses become *less* likely, and what helps | 15&nbsp;min |
 #
 # You need chapter 00, and the results of 01, 02 and 04 to 06. Symbols as there: policy $\pi_\theta$, reference $\pi_{\text{ref}}$, true reward $r^*$, price of
 # straying $\beta$, winner $y_w$, loser $y_l$. $\hat r = \beta \log(\pi_\theta/\pi_{\text{ref}})$ is the policy's implicit
@@ -92,13 +92,15 @@ assert abs(goals["KL(π_ref‖π*)"].min() - 0.16) < 0.1
 # %%
 p = torch.tensor(0.8, dtype=torch.float64)
 best = torch.log(p / (1 - p))  # σ⁻¹(p)
+rows = {}
 for m in (0.0, best.item(), 4.0):
     margin = torch.tensor(m, dtype=torch.float64, requires_grad=True)
     loss = -p * torch.sigmoid(margin).log() - (1 - p) * torch.sigmoid(-margin).log()
     loss.backward()
     difference = torch.sigmoid(margin) - p
-    print(f"m = {m:.4f}   dloss/dm = {margin.grad:7.4f}   σ(m) − p = {difference:7.4f}")
     assert torch.isclose(margin.grad, difference)
+    rows[f"m = {m:.4f}"] = margin.grad.item(), difference.item()
+pd.DataFrame(rows, index=["dloss/dm", "σ(m) − p"]).T.round(4)
 
 
 # %%
@@ -752,9 +754,11 @@ widgets.LiveRun(
 #
 # ## Exercises
 #
-# ### Exercise ★ · soft_loss
+# ### Exercise · soft_loss
 #
-# The loss $\ell(m)$ of each pair from its margin and its soft label, both of shape (B,). (5 minutes)
+# Difficulty ★☆☆ · importance ●●○ · 5 minutes
+#
+# The loss $\ell(m)$ of each pair from its margin and its soft label, both of shape (B,). It must carry gradients.
 
 # %%
 def soft_loss(margin, p):
@@ -768,10 +772,12 @@ check_soft_loss(soft_loss)
 
 
 # %% [markdown]
-# ### Exercise ★★ · unseen_mass
+# ### Exercise · unseen_mass
 #
-# How much of π*'s probability lies on responses that `draws` independent draws from the proposal all miss, on average? From
-# $\log \pi^*$ and the proposal's probabilities, both (P, N). (10 minutes)
+# Difficulty ★★☆ · importance ●●○ · 10 minutes
+#
+# How much of π*'s probability lies on responses that `draws` independent draws from the proposal all miss, on average, exactly? From
+# $\log \pi^*$ and the proposal's probabilities, both (P, N).
 
 # %%
 def unseen_mass(optimum_logp, proposal, draws):
@@ -785,10 +791,12 @@ check_unseen_mass(unseen_mass)
 
 
 # %% [markdown]
-# ### Exercise ★★★ · shift_at_optimum
+# ### Exercise · shift_at_optimum
+#
+# Difficulty ★★★ · importance ●○○ · 10 minutes
 #
 # By how much does π* change the log-probability of every response? From $\log \pi_{\text{ref}}$ and reward of all N responses
-# to P prompts, both (P, N). (10 minutes)
+# to P prompts, both (P, N).
 
 # %%
 def shift_at_optimum(ref_logp, reward, beta):

@@ -14,11 +14,11 @@
 #
 # | after this chapter you can | |
 # |---|---|
-# | derive the policy gradient, and say what a baseline changes and what not | 12 min |
-# | derive PPO from it, and say what each of its parts is for | 17 min |
-# | name the four models of RLHF, and read PPO's log | 9 min |
-# | estimate a KL from samples, and name the traps | 12 min |
-# | write $R$, $k_3$, advantages and the clipped loss yourself | 30 min |
+# | derive the policy gradient, and say what a baseline changes and what not | 12&nbsp;min |
+# | derive PPO from it, and say what each of its parts is for | 17&nbsp;min |
+# | name the four models of RLHF, and read PPO's log | 9&nbsp;min |
+# | estimate a KL from samples, and name the traps | 12&nbsp;min |
+# | write $R$, $k_3$, advantages and the clipped loss yourself | 30&nbsp;min |
 #
 # You need chapters 02 (reward model), 03 (equation 3, both directions of KL) and 04 (its optimum).
 
@@ -31,10 +31,10 @@ import torch
 from dpo_book import *
 from dpo_book import plots, widgets
 from dpo_book.checks.ppo import (
-    check_advantages,
     check_clipped_loss,
     check_k3_estimate,
     check_penalized_reward,
+    check_token_advantages,
 )
 from dpo_book.quizzes import quiz
 from dpo_book.training import ppo
@@ -587,10 +587,11 @@ assert late["clip_fraction"] < 0.05 and 0.05 < early["clip_fraction"] < 0.5
 #
 # ## Exercises
 #
-# ### Exercise ★ · penalized_reward
+# ### Exercise · penalized_reward
+#
+# Difficulty ★☆☆ · importance ●●○ · 5 minutes
 #
 # $R(y)$ of every response. `reward`, `logp`, `ref_logp` have shape (B,), the log-probabilities are of whole responses.
-# (5 minutes)
 
 # %%
 def penalized_reward(reward, logp, ref_logp, beta):
@@ -604,10 +605,12 @@ check_penalized_reward(penalized_reward)
 
 
 # %% [markdown]
-# ### Exercise ★★ · k3_estimate
+# ### Exercise · k3_estimate
+#
+# Difficulty ★★☆ · importance ●●○ · 5 minutes
 #
 # $k_3$ for each of B samples drawn from $\pi$. `logp` and `ref_logp` are $\log \pi(y \mid x)$ and
-# $\log \pi_{\text{ref}}(y \mid x)$ of the samples, each of shape (B,). Return shape (B,). (5 minutes)
+# $\log \pi_{\text{ref}}(y \mid x)$ of the samples, each of shape (B,). Return shape (B,).
 
 # %%
 def k3_estimate(logp, ref_logp):
@@ -621,27 +624,31 @@ check_k3_estimate(k3_estimate)
 
 
 # %% [markdown]
-# ### Exercise ★★ · advantages
+# ### Exercise · token_advantages
+#
+# Difficulty ★★☆ · importance ●●○ · 10 minutes
 #
 # $A_t$ of steps 14 and 15. `rewards` has $R_t$, `values` has $V_t$, both (B, T): T tokens a response, and $V$ is 0 after
-# the last. Return shape (B, T). (10 minutes)
+# the last. Return shape (B, T).
 
 # %%
-def advantages(rewards, values, gae_lambda):
+def token_advantages(rewards, values, gae_lambda):
     """A_t of every token by GAE, from R_t and V_t: shape (B, T)."""
     # YOUR CODE HERE
     raise NotImplementedError()
 
 
 # %%
-check_advantages(advantages)
+check_token_advantages(token_advantages)
 
 
 # %% [markdown]
-# ### Exercise ★★★ · clipped_loss
+# ### Exercise · clipped_loss
+#
+# Difficulty ★★★ · importance ●●○ · 10 minutes
 #
 # Step 18 as a loss to be *minimised*, averaged over all tokens. `logp`, `old_logp` (log-probabilities of the tokens) and
-# `advantages` have shape (B, T); `clip` is $\epsilon$. (10 minutes)
+# `advantages` have shape (B, T); `clip` is $\epsilon$. It must carry gradients.
 
 # %%
 def clipped_loss(logp, old_logp, advantages, clip):

@@ -13,10 +13,10 @@
 #
 # | after this chapter you can | |
 # |---|---|
-# | say who had the advantage in a comparison of methods, and what was equal | 10 min |
-# | compare methods at one $\beta$ by $J$, at one KL by reward, and never by reward alone | 25 min |
-# | say how far best-of-n strays, and why the usual formula is a bound | 15 min |
-# | see over-optimisation: of a learned reward, and of DPO itself | 10 min |
+# | say who had the advantage in a comparison of methods, and what was equal | 10&nbsp;min |
+# | compare methods at one $\beta$ by $J$, at one KL by reward, and never by reward alone | 25&nbsp;min |
+# | say how far best-of-n strays, and why the usual formula is a bound | 15&nbsp;min |
+# | see over-optimisation: of a learned reward, and of DPO itself | 10&nbsp;min |
 #
 # You need chapters 03 to 05 ($J$, its optimum, $\beta \log Z$), 07 and 08. Symbols as there: policy $\pi_\theta$, reference
 # $\pi_{\text{ref}}$, true reward $r^*$, learned reward $r_\phi$, price of straying $\beta$.
@@ -176,8 +176,10 @@ for name, equal in stated.items():
 # **What is live.** The tables are stored; these two commands made them, in hours. A small version of verdicts runs live below.
 #
 # ```
-# python -m dpo_book frontier verdicts --seeds 5 --out notebooks/results
-# python -m dpo_book frontier tiny-reviews --seeds 3 --out notebooks/results
+# python -m dpo_book frontier verdicts --seeds 5 \
+#     --out notebooks/results
+# python -m dpo_book frontier tiny-reviews --seeds 3 \
+#     --out notebooks/results
 # ```
 #
 # ## The line that nobody crosses
@@ -213,8 +215,8 @@ assert abs(limit(kl) - reward) < 1e-9
 # ## The frontier
 #
 # Markers are means over seeds. Crosses run from the lowest seed to the highest; bands too, at the KLs that all seeds
-# reach. The right panel magnifies: how far below the optimum *of its own KL* each method ends. The numbers beside markers are
-# strengths, where there is room. Look for who is lowest on the right, near the reference and far from it.
+# reach. The lower panel magnifies: how far below the optimum *of its own KL* each method ends. The numbers beside markers are
+# strengths, where there is room. Look for who is lowest there, near the reference and far from it.
 
 # %%
 figures.reward_kl_frontier(full, optimum)
@@ -530,12 +532,15 @@ assert medians["ppo-gt"] < medians["dpo"] < medians["ppo"]
 # %%
 first = review_ends[review_ends["seed"] == 0]
 target = first[(first["method"] == "ppo-gt") & (first["strength"] == 0.3)]["kl"].item()
+rows = {}
 for method in ("sft", "dpo", "ppo", "ppo-gt", "best-of-n"):
     runs = first[first["method"] == method]
     run = runs.loc[(runs["kl"] - target).abs().idxmin()]
-    print(f"{method} {run['strength']:g}: KL {run['kl']:.2f}, E[r] {run['reward']:.2f}")
-    for prompt, response in json.loads(run["samples"])[:2]:
-        print(f"   {prompt} |{response}")
+    samples = dict(json.loads(run["samples"])[:2])
+    name = f"{method} {run['strength']:g}"
+    rows[name] = {"KL": run["kl"], "E[r]": run["reward"], **samples}
+with pd.option_context("display.max_colwidth", None):
+    display(pd.DataFrame.from_dict(rows, orient="index").round(2))
 
 # %% [markdown]
 # Two samples prove little.
@@ -595,10 +600,12 @@ widgets.slider_figure(after, share=share, world=where, prompt=prompt)
 #
 # ## Exercises
 #
-# ### Exercise ★ · shortfall
+# ### Exercise · shortfall
 #
-# Who is nearer to the optimum of its own $\beta$? The shortfall is $\beta \log Z - J$. `reward` and `kl` have shape (M, B): M methods at B values of $\beta$.
-# `beta` and `log_z` have shape (B,). (5 minutes)
+# Difficulty ★☆☆ · importance ●●● · 5 minutes
+#
+# Who is nearer to its own optimum? The shortfall is $\beta \log Z - J$. `reward` and `kl` have shape (M, B): M methods at B values of $\beta$.
+# `beta` and `log_z` have shape (B,).
 
 # %%
 def shortfall(reward, kl, beta, log_z):
@@ -612,10 +619,12 @@ check_shortfall(shortfall)
 
 
 # %% [markdown]
-# ### Exercise ★★ · reward_at_kl
+# ### Exercise · reward_at_kl
+#
+# Difficulty ★★☆ · importance ●○○ · 10 minutes
 #
 # Read a method's reward at given KLs, on the straight line between its two neighbouring runs. `kl` and `reward` have shape (M,), the runs in
-# any order; `at` has shape (K,) and lies between the smallest and the largest `kl`. (10 minutes)
+# any order; `at` has shape (K,) between the smallest and the largest `kl`.
 
 # %%
 def reward_at_kl(kl, reward, at):
@@ -629,10 +638,12 @@ check_reward_at_kl(reward_at_kl)
 
 
 # %% [markdown]
-# ### Exercise ★★ · best_of_n_kl
+# ### Exercise · best_of_n_kl
 #
-# KL[best-of-n ‖ π_ref] where single responses are likely, so that the formula is only a bound. `ref_logp` and `reward` have shape (N,), no
-# two rewards are equal. Step 1 has all that you need; do not call `best_of_n_logp`. (10 minutes)
+# Difficulty ★★☆ · importance ●○○ · 10 minutes
+#
+# KL[best-of-n ‖ π_ref] where single responses are likely: the formula is only a bound. `ref_logp` and `reward` have shape (N,), no
+# two rewards are equal. Step 1 has all you need; do not call `best_of_n_logp`.
 
 # %%
 def best_of_n_kl(ref_logp, reward, n):

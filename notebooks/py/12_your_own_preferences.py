@@ -12,11 +12,11 @@
 #
 # | after this chapter you can | |
 # |---|---|
-# | find what is wrong with a file before it is trained on | 15 min |
-# | say what a template, EOS and `max_length` make of a row | 10 min |
-# | decide whether SFT comes first, and choose β and learning rate by a rule | 10 min |
-# | read a log, stop in time, and keep length in check | 10 min |
-# | write those looks and that rule yourself, and diagnose three broken logs | 30 min |
+# | find what is wrong with a file before it is trained on | 15&nbsp;min |
+# | say what a template, EOS and `max_length` make of a row | 10&nbsp;min |
+# | decide whether SFT comes first, and choose β and learning rate by a rule | 10&nbsp;min |
+# | read a log, stop in time, and keep length in check | 10&nbsp;min |
+# | write those looks and that rule yourself, and diagnose three broken logs | 30&nbsp;min |
 #
 # You need chapters 06 (the loss) and 07 (its curves, and where pairs come from). Symbols as there.
 
@@ -98,19 +98,19 @@ print(json.dumps(rows[0], indent=1))
 
 # %%
 import warnings
+from textwrap import fill
 
 
 def told(function, *arguments, **settings):
     """Call it; print its warnings and refusal, without the temporary folder's name."""
-    result, where = None, str(path.parent / "_")[:-1]
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    result, where, said = None, str(path.parent / "_")[:-1], []
+    with warnings.catch_warnings(record=True, action="always") as caught:
         try:
             result = function(*arguments, **settings)
         except ValueError as error:
-            print(f"{type(error).__name__}: {error}".replace(where, ""))
-    for warning in caught:
-        print(str(warning.message).replace(where, ""))
+            said.append(f"{type(error).__name__}: {error}")
+    for message in [*said, *(str(warning.message) for warning in caught)]:
+        print(fill(message.replace(where, "")))
     return result
 
 
@@ -700,10 +700,13 @@ assert 0.6 < mean_of_last(healthy, "rewards/accuracies") < 0.85
 # ### The same from a terminal
 #
 # ```
-# python -m dpo_book sft --policy gpt2 --data train.jsonl --out start --max-length 512
-# python -m dpo_book dpo --policy start/model --data train.jsonl --out run_a --max-length 512 \
-#     --beta 0.1 --learning-rate 1e-6 --batch-size 64 --steps 300 --checkpoint-every 50
-# python -m dpo_book evaluate --policy run_a/model --reference start/model --data held_out.jsonl
+# python -m dpo_book sft --policy gpt2 --data train.jsonl \
+#     --out start --max-length 512
+# python -m dpo_book dpo --policy start/model --data train.jsonl \
+#     --out run_a --max-length 512 --beta 0.1 --batch-size 64 \
+#     --learning-rate 1e-6 --steps 300 --checkpoint-every 50
+# python -m dpo_book evaluate --policy run_a/model \
+#     --reference start/model --data held_out.jsonl
 # python -m dpo_book sample "The film was" --policy run_a/model
 # ```
 #
@@ -727,10 +730,12 @@ assert 0.6 < mean_of_last(healthy, "rewards/accuracies") < 0.85
 # %% [markdown]
 # ## Exercises
 #
-# ### Exercise ★ · longer_share
+# ### Exercise · longer_share
 #
-# How often is the chosen completion the longer one? From the tokens of chosen and rejected, both (B,). A pair of equal
-# lengths counts half. (5 minutes)
+# Difficulty ★☆☆ · importance ●●● · 5 minutes
+#
+# How often is the chosen completion the longer one? From the numbers of tokens of chosen and rejected, both (B,). A pair of equal
+# lengths counts half.
 
 # %%
 def longer_share(chosen, rejected):
@@ -744,9 +749,11 @@ check_longer_share(longer_share)
 
 
 # %% [markdown]
-# ### Exercise ★ · leaked_prompts
+# ### Exercise · leaked_prompts
 #
-# Which held-out rows have a prompt that training has, too? From two lists of prompts, one text a row. (5 minutes)
+# Difficulty ★☆☆ · importance ●●● · 5 minutes
+#
+# Which held-out rows have a prompt that training has, too? From two lists of prompts, one text a row.
 
 # %%
 def leaked_prompts(train, held_out):
@@ -760,10 +767,12 @@ check_leaked_prompts(leaked_prompts)
 
 
 # %% [markdown]
-# ### Exercise ★★ · choose
+# ### Exercise · choose
+#
+# Difficulty ★★☆ · importance ●●● · 10 minutes
 #
 # The rule of this page. From held-out loss, its standard error and KL of some runs, each (K,): of the runs whose loss is
-# at most the lowest plus *that* run's error, the one with the least KL. (10 minutes)
+# at most the lowest plus *that* run's error, the one with the least KL, counted from 0.
 
 # %%
 def choose(loss, error, kl):
@@ -776,10 +785,12 @@ def choose(loss, error, kl):
 check_choose(choose)
 
 # %% [markdown]
-# ### Exercise ★★★ · diagnosis
+# ### Exercise · diagnosis
+#
+# Difficulty ★★★ · importance ●●● · 15 minutes
 #
 # Three runs in the same world as the healthy one, each with one fault. They really ran, in the next cell. Find out which of
-# these causes each of them has, and return their numbers for A, B and C. (15 minutes)
+# these causes each of them has, and return their numbers for A, B and C.
 
 # %% tags=["nbval-ignore-output"]
 for number, cause in enumerate(CAUSES, start=1):

@@ -14,11 +14,11 @@
 #
 # | after this chapter you can | |
 # |---|---|
-# | go from `mini` to `gpt2` by one line, with a learning rate that fits | 10 min |
-# | say where time and memory go, and derive each of the savings | 20 min |
-# | check a fast implementation against a slow one, and against TRL; bring a run over from TRL and back | 10 min |
-# | train on batches and models that do not fit one machine | 15 min |
-# | estimate what a run will cost | 10 min |
+# | go from `mini` to `gpt2` by one line, with a learning rate that fits | 10&nbsp;min |
+# | say where time and memory go, and derive each of the savings | 20&nbsp;min |
+# | check a fast implementation against a slow one, and against TRL; bring a run over from TRL and back | 10&nbsp;min |
+# | train on batches and models that do not fit one machine | 15&nbsp;min |
+# | estimate what a run will cost | 10&nbsp;min |
 #
 # You need chapters 06 (the loss) and 07 (its curves). Symbols as there.
 #
@@ -87,9 +87,11 @@ assert abs(records[0]["loss"] - math.log(2)) < 1e-4 and records[-1]["loss"] < 0.
 # figures in a folder of its own, that is
 #
 # ```
-# python -m dpo_book sft --policy gpt2 --data my_pairs.jsonl --out start
-# python -m dpo_book dpo --policy start/model --data my_pairs.jsonl --out trained \
-#     --beta 0.1 --batch-size 16 --steps 6 --warmup-steps 0 --max-length 256
+# python -m dpo_book sft --policy gpt2 --data my_pairs.jsonl \
+#     --out start
+# python -m dpo_book dpo --policy start/model \
+#     --data my_pairs.jsonl --out trained --beta 0.1 \
+#     --batch-size 16 --steps 6 --warmup-steps 0 --max-length 256
 # ```
 #
 # The first command is new: DPO starts from a policy that already writes such texts (chapter 00), and a raw `gpt2` does
@@ -167,8 +169,7 @@ held = {
     "a copy of the weights, from an update to the next loss": weights,
     "logits of every token, eight TL;DR-like pairs": 4 * tokens * vocabulary,
 }
-for name, size in held.items():
-    print(f"{size / 1e6:8.0f} MB  {name}")
+(pd.DataFrame({"MB": held}) / 1e6).round().astype(int)
 
 # %% [markdown]
 # That answers the first question: the logits of eight pairs weigh three times the weights, and a textbook
@@ -370,10 +371,12 @@ def share_of_two_rows(prompt, completion):
     return one / operations(partial(score_rows, two_rows))
 
 
+shares = {}
 for lengths in ((400, 50), (16, 24), (4, 250)):
     share = share_of_two_rows(*lengths)
-    print("prompt {:3}, completions {:3}: {:.2f}".format(*lengths, share))
+    shares["prompt {}, completions {}".format(*lengths)] = share
     assert (share < 0.8) == (lengths[0] == 400) and (share > 1) == (lengths[0] == 4)
+pd.DataFrame({"share of two rows' operations": shares}).round(2)
 
 # %% [markdown]
 # ### Who had these ideas
@@ -440,8 +443,7 @@ assert (last["pairs_per_cpu_second"] > 1.5).all() and (last["peak_mb"] < 1 / 3).
 # %%
 ours = table[table["what"] == "dpo_book"]
 far = (losses["dpo_book"] - math.log(2)).abs().groupby(losses["case"], sort=False).max()
-print("the largest distance of a loss from ln 2")
-print(far.round(4).to_string(header=False))
+display(far.round(4).to_frame("largest distance of a loss from ln 2"))
 plots.loss_differences(losses, within=1e-5)
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
@@ -571,7 +573,7 @@ assert pd.read_csv(stored("bench-gpu-losses.csv"))["relative_difference"].max() 
 # | `num_train_epochs` (3), `max_steps` | `steps` (300) | epochs × pairs / batch |
 # | `warmup_steps` (0), `lr_scheduler_type` (linear) | `warmup_steps` (20), always a cosine | |
 # | `max_grad_norm` (1.0) | `max_grad_norm` (10.0) | |
-# | `max_length` (1024) | `tokenize_pairs(max_length=...)` (the context) | a prompt too long is an error here |
+# | `max_length` (1024) | `max_length` of `tokenize_pairs` (the context) | a prompt too long is an error here |
 # | `precompute_ref_log_probs` (off) | always | |
 # | `ref_model` (the start) | `--reference` (the start) | |
 # | `peft_config=LoraConfig(r=8)` | `--lora-rank 8`, `Lora(policy, rank=8)` | |
@@ -695,7 +697,7 @@ expected = adamw_step(W, gradient, gradient.norm())
 for what, norms in {"by the whole norm": [norm, norm], "each by its own": own}.items():
     updated = torch.cat(list(map(adamw_step, shards, parts, norms)))
     same = torch.allclose(updated, expected, atol=1e-6)
-    print(f"clipped {what:17}: the update of the whole: {same}")
+    print(f"clipped {what}: the update of the whole: {same}")
     assert same == (norms is not own)
 
 
@@ -758,11 +760,12 @@ assert abs(300 * 64 / pairs_of_hh - 1 / 8) < 0.01
 #
 # ## Exercises
 #
-# ### Exercise ★ · training_bytes
+# ### Exercise · training_bytes
+#
+# Difficulty ★☆☆ · importance ●●○ · 5 minutes
 #
 # How many bytes does a float32 training step with AdamW hold when the backward pass begins, in weights, gradients, moments,
-# and one whole table of logits for `tokens` scored tokens? Activations are left out, and the copy, which is gone by then.
-# (5 minutes)
+# and one whole table of logits for `tokens` scored tokens? Leave out activations, and the logits' copy.
 
 # %%
 def training_bytes(parameters, tokens, vocabulary):
@@ -776,10 +779,12 @@ check_training_bytes(training_bytes)
 
 
 # %% [markdown]
-# ### Exercise ★★ · same_run
+# ### Exercise · same_run
+#
+# Difficulty ★★☆ · importance ●●○ · 5 minutes
 #
 # A colleague trains with TRL: so many pairs, epochs, pairs a device, accumulation steps and devices. Which `batch_size`
-# and `steps` make it the same run here? An epoch's last batch may be a smaller one in TRL; count it as a step. (5 minutes)
+# and `steps` make it the same run here? An epoch's last batch may be smaller in TRL; it counts as a step.
 
 # %%
 def same_run(pairs, epochs, per_device, accumulation, devices):
@@ -793,10 +798,12 @@ check_same_run(same_run)
 
 
 # %% [markdown]
-# ### Exercise ★★★ · whole_gradient
+# ### Exercise · whole_gradient
+#
+# Difficulty ★★★ · importance ●○○ · 5 minutes
 #
 # K parts of a batch, on K machines, each sent the gradient of the *mean* loss of its own pairs, (K, D), and how many
-# pairs it had, (K,). What is the gradient of the mean loss of all? (5 minutes)
+# pairs it had, (K,). What is the gradient of the mean loss of all?
 
 # %%
 def whole_gradient(gradients, sizes):
@@ -826,9 +833,9 @@ quiz("13", 3)
 # | symbol | in code | shape | equation |
 # |---|---|---|---|
 # | $\log \pi(y \mid x)$ | `sequence_logp(model, batch)` | (B,) | – |
-# | $\log \pi(y_w \mid x), \log \pi(y_l \mid x)$, prompt once | `score = pair_scorer(model, pairs)`, then `score(part)` | (B,) each | 7 |
+# | $\log \pi(y_w \mid x)$, $\log \pi(y_l \mid x)$, prompt once | `score = pair_scorer(model, pairs)`, then `score(part)` | (B,) each | 7 |
 # | $\log \pi_{\text{ref}}$, once | `score_pairs(reference, pairs)` | (pairs,) each | 7 |
-# | $\partial \log p_y / \partial z = \mathbb{1}_y - p$ | in `head_logp`'s backward pass | (tokens, V), in parts | – |
+# | $\partial \log p_y / \partial z$ | in `head_logp`'s backward pass | (tokens, V), in parts | – |
 # | $n_k / B$ | `DPOConfig(micro_batch_size=...)` | number | – |
 #
 # The prompt once, logits where they are read, the reference once: the same loss in a fraction of time and memory. A

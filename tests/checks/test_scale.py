@@ -93,6 +93,8 @@ def test_both_log_the_metrics_that_the_page_names(page):
 
 
 def test_a_run_of_trl_s_has_as_many_updates_as_the_exercise_says():
-    for (pairs, epochs, per_device, accumulation, devices), answer in zip(RUNS, check_same_run.answers, strict=True):
+    for (pairs, epochs, per_device, accumulation, devices), answer in zip(
+        RUNS, check_same_run.right_answers, strict=True
+    ):
         batches = math.ceil(pairs / (per_device * devices))  # of every device's loader, as transformers counts them
         assert answer[1] == epochs * math.ceil(batches / accumulation)

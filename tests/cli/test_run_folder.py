@@ -239,7 +239,7 @@ def test_a_record_that_cannot_be_drawn_is_a_warning(tmp_path):
 
 def test_a_run_that_was_stopped_before_its_figures_has_them_at_the_next_start(book, arguments, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(Figure, "savefig", interrupt)
+        patch.setattr(Figure, "draw", interrupt)
         assert book(*arguments)[0] == 130
     assert (tmp_path / "run" / "model").exists() and not list((tmp_path / "run").glob("*.png*"))
     status, printed, _ = book(*arguments)

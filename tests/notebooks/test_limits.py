@@ -1,8 +1,11 @@
 """No chapter is longer than a chapter may be, and the minutes that it states are those that it takes to read."""
 
+import ast
+
 import pytest
 
-from tools.limits import SCRIPTS, length_of, too_long
+import dpo_book
+from tools.limits import EXERCISE, SCRIPTS, length_of, too_long
 
 CHAPTERS = sorted(SCRIPTS.glob("*.py"))
 
@@ -32,7 +35,7 @@ def text(source):
 
 def test_what_is_counted(chapter):
     guard = '# %% jupyter={"source_hidden": true} tags=["hide-input"]\nassert 1\nassert 2'
-    exercise = text("# ### Exercise ★ · add\n#\n# Two numbers. (5 minutes)")
+    exercise = text("# ### Exercise · add\n#\n# Difficulty ★☆☆ · importance ●●○ · 5 minutes\n#\n# Two numbers.")
     found = length_of(
         chapter(
             text("# One $a + b$ three.\n#\n# $$c\n# + d$$\n# 1. first step\n# 2. second step"),
@@ -43,7 +46,7 @@ def test_what_is_counted(chapter):
         )
     )
     assert found.cells == 4
-    in_the_first, in_the_table, in_the_exercise = 4, 8, 6  # a formula is one word; marks are none
+    in_the_first, in_the_table, in_the_exercise = 4, 8, 8  # a formula is one word; marks are none
     assert found.words == in_the_first + in_the_table + in_the_exercise
     assert (found.steps, found.code_lines, found.longest_cell, found.widest_line) == (2, 2, 2, 5)
     assert (found.exercises, found.stated) == (5, 7)
@@ -63,3 +66,30 @@ def test_what_is_counted(chapter):
 def test_what_is_too_long_is_named(chapter, cells, says):
     problems = too_long(length_of(chapter(text(TABLE.format(1)), *cells)))
     assert any(says in problem for problem in problems), problems
+
+
+@pytest.mark.parametrize("script", CHAPTERS, ids=lambda script: script.stem)
+def test_every_exercise_states_difficulty_importance_and_minutes(script):
+    text = script.read_text(encoding="utf-8").replace("\n# ", "\n").replace("\n#\n", "\n\n")
+    assert len(EXERCISE.findall(text)) == text.count("### Exercise ") == text.count("raise NotImplementedError()")
+
+
+@pytest.mark.parametrize("script", CHAPTERS, ids=lambda script: script.stem)
+def test_an_exercise_takes_no_name_that_the_page_uses(script):
+    """A page's variable would be gone once the exercise's cell has run."""
+    tree = ast.parse(script.read_text(encoding="utf-8"))
+    exercises = {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and unwritten(node)}
+    others = [node for node in tree.body if not (isinstance(node, ast.FunctionDef) and node.name in exercises)]
+    set_elsewhere = set()
+    for node in (part for statement in others for part in ast.walk(statement)):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            set_elsewhere.add(node.id)
+        elif isinstance(node, ast.FunctionDef):
+            set_elsewhere.add(node.name)
+        elif isinstance(node, ast.ImportFrom | ast.Import):
+            set_elsewhere |= {alias.asname or alias.name for alias in node.names}
+    assert exercises and not exercises & (set_elsewhere | set(dpo_book.__all__))
+
+
+def unwritten(function):
+    return any(isinstance(statement, ast.Raise) for statement in function.body)

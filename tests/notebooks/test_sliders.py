@@ -36,11 +36,11 @@ def corners(controls):
 
 def probe_slider_figure(figure):
     """At every corner there is a picture, and no control leaves it as it is at all of them."""
-    controls = figure.children[:-1]
+    controls = list(figure._sliders.values())
     pictures = {}
     for corner in corners(controls):
         assert figure.children[-1] is figure.image, f"{corner}: {figure.error.value}"
-        pictures[corner] = bytes(figure.image.value)
+        pictures[corner] = figure.image.png
     assert all(picture.startswith(b"\x89PNG") for picture in pictures.values())
     for i, control in enumerate(controls):
         low, high = ([pictures[corner] for corner in pictures if corner[i] == which] for which in (0, 1))
@@ -50,14 +50,14 @@ def probe_slider_figure(figure):
 def probe_live_run(live):
     """At every corner a run gives records and a picture, and can be stopped."""
     for corner in corners(list(live._sliders.values())):
-        live.image.value = b""
+        live.image.png = b""
         live.run.click()
         while live.thread.is_alive() and not live.records:
             time.sleep(0.01)
         live.stop.click()
         live.thread.join()
         assert live.status.value.startswith(("stopped", "done")), f"{corner}: {live.status.value}"
-        assert live.records and bytes(live.image.value).startswith(b"\x89PNG"), corner
+        assert live.records and live.image.png.startswith(b"\x89PNG"), corner
 
 
 def probe_quiz(quiz):

@@ -12,6 +12,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from dpo_book import plots
+from dpo_book.plots import style
 
 RECORDS = [
     {
@@ -223,6 +224,32 @@ def test_nothing_is_drawn_on_the_outermost_pixels(picture):
     pixels = np.asarray(Image.open(io.BytesIO(picture)).convert("L"))
     edges = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     assert (edges == 255).all()
+
+
+def test_a_picture_has_two_dots_a_pixel_of_the_page(figure, picture):
+    size = style.size_on_page(picture)
+    assert size == tuple(np.round(100 * figure.get_size_inches()).astype(int))
+    assert Image.open(io.BytesIO(picture)).size == (2 * size[0], 2 * size[1])
+    place = 'width="{}" height="{}" style="max-width: 100%; height: auto"'.format(*size)
+    assert place in plots.html_image(picture, "alt text")
+
+
+def test_a_picture_of_few_colours_looks_like_one_of_all(figure):
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=200)
+    picture = Image.open(buffer).convert("RGB")
+    few = style.in_few_colours(picture)
+    # Four bits a channel: shades are 16 apart. One pixel in ten thousand may share a shade with farther neighbours.
+    off = np.abs(np.asarray(few.convert("RGB"), int) - np.asarray(picture, int))
+    assert np.quantile(off, 0.9999) <= 16
+    assert len(few.getcolors()) <= 256
+
+
+def test_drawing_a_picture_leaves_the_readers_figure_as_it_was():
+    figure = Figure(figsize=(3, 2), dpi=72)
+    canvas = figure.canvas
+    plots.png(figure)
+    assert (figure.dpi, figure.canvas) == (72, canvas)
 
 
 def test_axes_are_named(figure):

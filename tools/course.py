@@ -1,0 +1,83 @@
+"""A course folder for nbgrader, ready to use: `python -m tools.course FOLDER [CHAPTER ...] [--sheets]`.
+
+FOLDER gets the course's nbgrader_config.py, and source/CHAPTER with the teacher's notebook of every chapter and what
+it reads: its quizzes, and stored results. nbgrader hands these files out with the notebook. With --sheets an
+assignment is no whole chapter but its exercises, which are marked in seconds: students read the chapter elsewhere.
+"""
+
+import argparse
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from nbformat import NotebookNode
+
+from tools.limits import EXERCISE
+from tools.record import NOTEBOOKS, write
+from tools.teacher import TEACHER, chapters, merge
+
+CONFIG = TEACHER / "nbgrader_config.py"
+
+
+class CourseError(ValueError):
+    """The course cannot be laid out; the message says why, and what would be right."""
+
+
+def sheet(name: str) -> NotebookNode:
+    """The teacher's notebook of a chapter's exercises alone: its title, its imports, and from the exercises on."""
+    notebook = merge(name)
+    kept = [notebook.cells[0]]
+    for cell in notebook.cells[1:]:
+        if exercise := EXERCISE.search(cell.source + "\n"):
+            cell.source = cell.source[exercise.start() :]
+            kept.append(cell)
+        elif "nbgrader" in cell.metadata:
+            kept.append(cell)
+    notebook.cells = kept
+    return notebook
+
+
+def lay_out(folder: Path, names: Sequence[str], make: Callable[[str], NotebookNode] = merge) -> None:
+    """Write the course's settings and the source of each chapter into ``folder``, which is made where it is missing.
+
+    make: the teacher's notebook of a name, whole chapters or ``sheet``. CourseError for a chapter that there is not,
+    or that the course has already.
+    """
+    unknown = [name for name in names if name not in chapters()]
+    if unknown:
+        raise CourseError(f"there is no chapter {unknown[0]!r}; choose from {', '.join(chapters())}")
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(CONFIG, folder / CONFIG.name)
+    for name in names:
+        _lay_out_chapter(folder / "source" / name, make(name), name)
+
+
+def _lay_out_chapter(folder: Path, chapter: NotebookNode, name: str) -> None:
+    notebook = folder / f"{name}.ipynb"
+    if notebook.exists():
+        raise CourseError(f"{notebook} is there already; move source/{name} away to have it written anew")
+    folder.mkdir(parents=True, exist_ok=True)
+    write(chapter, notebook)
+    if any("stored(" in cell.source for cell in chapter.cells):
+        shutil.copytree(NOTEBOOKS / "results", folder / "results", dirs_exist_ok=True)
+    quizzes = folder / "quizzes"
+    quizzes.mkdir(exist_ok=True)
+    shutil.copy(NOTEBOOKS / "quizzes" / f"{name[:2]}.toml", quizzes)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m tools.course", description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="the course's folder; it is made where it is missing")
+    parser.add_argument("chapters", nargs="*", metavar="chapter", help="such as 05_why_does_z_vanish; by default all")
+    parser.add_argument("--sheets", action="store_true", help="the exercises of each chapter without its pages")
+    chosen = parser.parse_args(arguments)
+    try:
+        lay_out(chosen.folder, chosen.chapters or chapters(), sheet if chosen.sheets else merge)
+    except (CourseError, OSError) as error:
+        sys.exit(f"error: {error}")
+    print(f"{chosen.folder} is a course of nbgrader's. There: nbgrader generate_assignment CHAPTER")
+
+
+if __name__ == "__main__":
+    main()
