@@ -125,7 +125,8 @@ class LiveRun(ipywidgets.VBox):
         self._stop = threading.Event()
         self.thread: threading.Thread | None = None
         self.records: list[Mapping[str, float]] = []
-        self.run = ipywidgets.Button(description="Run", icon="play", button_style="success")
+        dark_green = {"button_color": "#1b5e20", "text_color": "white"}  # button_style's green is too pale for white
+        self.run = ipywidgets.Button(description="Run", icon="play", style=dark_green)
         self.stop = ipywidgets.Button(description="Stop", icon="stop", disabled=True)
         self.progress = ipywidgets.IntProgress(min=0, max=1, layout=ipywidgets.Layout(width="200px"))
         self.status = Words("Choose, then press Run.")

@@ -6,6 +6,7 @@ assignment is no whole chapter but its exercises, which are marked in seconds: s
 """
 
 import argparse
+import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from tools.record import NOTEBOOKS, write
 from tools.teacher import TEACHER, chapters, merge
 
 CONFIG = TEACHER / "nbgrader_config.py"
+ABOUT_THE_PAGE = re.compile(r"^def (\w+)\(\):\n(?:.*\n)*?    ### BEGIN SOLUTION", re.MULTILINE)
 
 
 class CourseError(ValueError):
@@ -25,17 +27,32 @@ class CourseError(ValueError):
 
 
 def sheet(name: str) -> NotebookNode:
-    """The teacher's notebook of a chapter's exercises alone: its title, its imports, and from the exercises on."""
+    """The teacher's notebook of a chapter's exercises alone: its title, its imports, exercises and question.
+
+    An exercise without arguments is about what its page shows, and stays there.
+    """
     notebook = merge(name)
-    kept = [notebook.cells[0]]
+    kept, about_the_page = [notebook.cells[0]], set(ABOUT_THE_PAGE.findall("\n".join(map(_source, notebook.cells))))
     for cell in notebook.cells[1:]:
-        if exercise := EXERCISE.search(cell.source + "\n"):
+        exercise = EXERCISE.search(cell.source + "\n")
+        if exercise and exercise["name"] not in about_the_page:
             cell.source = cell.source[exercise.start() :]
             kept.append(cell)
-        elif "nbgrader" in cell.metadata:
+        elif cell.metadata.get("nbgrader", {}).get("grade_id", "").removeprefix("check_") not in {
+            "",
+            *about_the_page,
+        }:
             kept.append(cell)
     notebook.cells = kept
     return notebook
+
+
+def _source(cell: NotebookNode) -> str:
+    return cell.source
+
+
+def _grade_id(cell: NotebookNode) -> str:
+    return cell.metadata.get("nbgrader", {}).get("grade_id", "")
 
 
 def lay_out(folder: Path, names: Sequence[str], make: Callable[[str], NotebookNode] = merge) -> None:
@@ -48,7 +65,8 @@ def lay_out(folder: Path, names: Sequence[str], make: Callable[[str], NotebookNo
     if unknown:
         raise CourseError(f"there is no chapter {unknown[0]!r}; choose from {', '.join(chapters())}")
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(CONFIG, folder / CONFIG.name)
+    if not (folder / CONFIG.name).exists():  # the teacher's own settings stay
+        shutil.copy(CONFIG, folder / CONFIG.name)
     for name in names:
         _lay_out_chapter(folder / "source" / name, make(name), name)
 

@@ -166,5 +166,6 @@ check_completion_logp = Exercise(
     # Logits around 100, sums to −116, no token below 1e-13: clamps show, and `Categorical(probs=...)` still is right.
     far=[_rows(11, 5, (0, 1, 1, 1, 1, 1, 1, 1), (0, 0, 1, 1, 1, 1, 1, 0), offset=100.0, scale=9.5)],
     trains=["logits"],
-    own=[sequence_logp, "scores"],
+    own=[sequence_logp],
+    on_the_page=["scores"],
 )

@@ -40,7 +40,7 @@ class Diagnosis(Exercise):
         return Verdict(False, f"✗ {self.name}: {what}") if what else super().judge(student)
 
     def answer(self, student: Callable, arguments: tuple) -> Tensor:
-        value = call(student, self.parameters, arguments)
+        value = call(student, self.parameters, arguments, self.rules)
         if isinstance(value, Mapping):
             raise Fault("it returns a dict; a list is asked for, with the numbers of A, B and C in this order.")
         if _has_words(value):

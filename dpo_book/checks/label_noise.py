@@ -100,6 +100,6 @@ check_noisy_margin = Exercise(
     "Let the true margin go to infinity: where does yours stop? And what does a flip rate of one half leave?",
     # with so little noise that a clamp of p, or a small number added to it, shows
     far=[(vector(60.0, -8.0, 20.0), 0.1), (vector(20.0, -14.0, 30.0, -25.0), 1e-8)],
-    own=["with_flips"],
+    on_the_page=["with_flips"],
     tolerance=5e-4,  # a search that ends at 1e-4 is right, too; the answers above are 0.2 and larger
 )

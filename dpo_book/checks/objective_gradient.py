@@ -217,6 +217,6 @@ check_objective_gradient = Exercise(
     },
     "Take the KL's own derivative, −β, into R as well: R − β. The gradient is the same. Why?",
     far=[_far_table(), _far_prices(), _dear(), _far_from_normalised()],
-    own=["exact_gradient"],
+    on_the_page=["exact_gradient"],
     by_hand=True,
 )

@@ -198,5 +198,5 @@ check_k3_estimate = Exercise(
     },
     "Where π_ref is 1,000 times likelier than π, one sample gives 992 nats. What does that do to a mean of 100?",
     far=[(vector(-60.0, -10.0, -30.0, -400.0, -100.0), vector(-40.0, -35.0, -22.0, -100.0, -400.0))],
-    own=["estimators"],
+    on_the_page=["estimators"],
 )

@@ -116,7 +116,7 @@ print(f"β = 0.3, 1 and 2: {implicit.numel()} rewards back, to 10^-10")
 # 1. $p^*(y_1 \succ y_2 \mid x) = \dfrac{e^{r^*(x, y_1)}}{e^{r^*(x, y_1)} + e^{r^*(x, y_2)}}$: equation 1.
 # 2. $= \dfrac{1}{1 + e^{\,r^*(x, y_2) - r^*(x, y_1)}}$: divide top and bottom by $e^{r^*(x, y_1)}$.
 # 3. $r^*(x, y_2) - r^*(x, y_1) = \beta \log \dfrac{\pi^*(y_2 \mid x)}{\pi_{\text{ref}}(y_2 \mid x)} + \beta \log Z(x)$
-#    $- \beta \log \dfrac{\pi^*(y_1 \mid x)}{\pi_{\text{ref}}(y_1 \mid x)} - \beta \log Z(x)$: equation 5, once for each
+#    ${} - \beta \log \dfrac{\pi^*(y_1 \mid x)}{\pi_{\text{ref}}(y_1 \mid x)} - \beta \log Z(x)$: equation 5, once for each
 #    response, with $\pi^*$ the optimal policy for $r^*$.
 # 4. $\beta \log Z(x) - \beta \log Z(x) = 0$: **both responses answer the same prompt, so it is the same $Z(x)$.**
 # 5. $p^*(y_1 \succ y_2 \mid x) = \dfrac{1}{1 + \exp\left(\beta \log \dfrac{\pi^*(y_2 \mid x)}{\pi_{\text{ref}}(y_2

@@ -654,7 +654,7 @@ assert m.grad.isnan()
 # Replace the line that raises an error, run the cell, then run the check below it.
 
 # %% [markdown]
-# ### Exercise · dpo_loss
+# ### Exercise · my_dpo_loss
 #
 # Difficulty ★★☆ · importance ●●● · 5 minutes
 #

@@ -118,8 +118,9 @@ marking.mark("ranking_logp", ranking_logp, hidden_answer, hidden_trials)
 #
 # ### BEGIN SOLUTION
 # The likelihood grows without end as the difference grows, so the estimate is infinite. Ten wins are as well
-# explained by a large difference as by a larger one; the data do not say where to stop. More comparisons, others
-# that link both items to the rest, or a penalty on large rewards (a prior) make it finite.
+# explained by a large difference as by a larger one; the data do not say where to stop. Comparisons through which
+# the loser wins, be it by a chain over other items, or a penalty on large rewards (a prior), make it finite; ten
+# more wins would not.
 #
 # Marks:
 #

@@ -57,7 +57,9 @@ def hidden_answer(logp, ref_logp, reward, beta):
 
 
 def hidden_rewards(seed, prompts, responses, beta):
-    return *hidden_policies(seed, prompts, responses), *marking.normal(seed + 50, (prompts, responses)), beta
+    shape = (prompts, responses)
+    logits, ref_logits, reward = marking.normal(seed, shape, shape, shape)
+    return logits.log_softmax(-1), ref_logits.log_softmax(-1), reward, beta
 
 
 hidden_trials = [hidden_rewards(904, 2, 5, 0.4), hidden_rewards(905, 1, 9, 1.3), hidden_rewards(906, 6, 3, 3.0)]

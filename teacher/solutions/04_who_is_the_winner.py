@@ -57,6 +57,11 @@ def hidden_answer(ref_logp, reward, beta):
     return rows
 
 
+def hidden_prompts(seed, prompts, responses, beta):
+    ref_logits, reward = marking.normal(seed, (prompts, responses), (prompts, responses))
+    return ref_logits.log_softmax(-1), reward, beta
+
+
 hidden_trials = [hidden_prompts(904, 2, 5, 0.3), hidden_prompts(905, 1, 9, 1.4), hidden_prompts(906, 6, 3, 0.9)]
 marking.mark("optimal_logp", my_optimal_logp, hidden_answer, hidden_trials)
 ### END HIDDEN TESTS

@@ -19,15 +19,11 @@ def hidden_answer(logp, ref_logp, beta):
     return [beta * math.log(math.exp(p) / math.exp(q)) for p, q in zip(logp.tolist(), ref_logp.tolist())]
 
 
-def hidden_policies(seed, count, responses, beta):
-    return *marking.normal(seed, *[(responses,)] * count, offset=-5.0), beta
+def hidden_policy(seed, responses, beta):
+    return *marking.normal(seed, (responses,), (responses,), offset=-5.0), beta
 
 
-hidden_trials = [
-    hidden_policies(901, 2, 6, 0.2),
-    hidden_policies(902, 2, 1, 1.5),
-    hidden_policies(903, 2, 11, 3.0),
-]
+hidden_trials = [hidden_policy(901, 6, 0.2), hidden_policy(902, 1, 1.5), hidden_policy(903, 11, 3.0)]
 marking.mark("reward_of_policy", reward_of_policy, hidden_answer, hidden_trials)
 ### END HIDDEN TESTS
 
@@ -54,11 +50,11 @@ def hidden_answer(logp_a, logp_b, ref_logp_a, ref_logp_b, beta):
     return [1 / (1 + math.exp((b - ref_b) - (a - ref_a)) ** beta) for a, b, ref_a, ref_b in rows]
 
 
-hidden_trials = [
-    hidden_policies(904, 4, 6, 0.2),
-    hidden_policies(905, 4, 1, 1.5),
-    hidden_policies(906, 4, 9, 0.9),
-]
+def hidden_pairs(seed, count, beta):
+    return *marking.normal(seed, *[(count,)] * 4, offset=-5.0), beta
+
+
+hidden_trials = [hidden_pairs(904, 6, 0.2), hidden_pairs(905, 1, 1.5), hidden_pairs(906, 9, 0.9)]
 marking.mark("preference_of_policy", preference_of_policy, hidden_answer, hidden_trials)
 ### END HIDDEN TESTS
 

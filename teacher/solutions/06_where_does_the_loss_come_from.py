@@ -57,6 +57,10 @@ def hidden_answer(pi_w, pi_l, ref_w, ref_l, beta):
     return weights
 
 
+def hidden_pairs(seed, count, beta):
+    return *marking.normal(seed, *[(count,)] * 4, offset=-12.0), beta
+
+
 hidden_trials = [hidden_pairs(904, 4, 0.25), hidden_pairs(905, 1, 1.5), hidden_pairs(906, 11, 0.8)]
 marking.mark("gradient_weight", gradient_weight, hidden_answer, hidden_trials)
 ### END HIDDEN TESTS
@@ -101,7 +105,7 @@ def hidden_rows(seed, vocabulary, *mask):
 hidden_trials = [
     hidden_rows(907, 6, (0, 0, 1, 1, 0), (0, 1, 1, 1, 1), (0, 0, 0, 1, 1)),
     hidden_rows(908, 3, (0, 0, 0, 1)),
-    hidden_rows(909, 8, (0, 1, 1), (0, 0, 1)),
+    hidden_rows(909, 8, (0, 1), (0, 1), (0, 1)),
 ]
 marking.mark("completion_logp", completion_logp, hidden_answer, hidden_trials)
 ### END HIDDEN TESTS
@@ -116,8 +120,8 @@ marking.mark("completion_logp", completion_logp, hidden_answer, hidden_trials)
 # ### BEGIN SOLUTION
 # Without it every pair pulls as hard for ever, also one that is ranked right with a huge margin: the log-ratios
 # grow without end, and the chapter's run shows what becomes of the text. With it, a pair that is ranked right fades
-# out. A pair with a wrong label is ranked wrong by a good policy, so its weight grows to β: noise pulls hardest of
-# all.
+# out. A pair with a wrong label is ranked wrong by a good policy, so its weight is large, up to β where the margin
+# is very wrong: noise pulls hardest of all.
 #
 # Marks:
 #

@@ -95,7 +95,7 @@ def hidden_tokens(seed, responses, tokens, gae_lambda):
     return *marking.normal(seed, (responses, tokens), (responses, tokens)), gae_lambda
 
 
-hidden_trials = [hidden_tokens(907, 3, 5, 0.7), hidden_tokens(908, 1, 8, 0.9), hidden_tokens(909, 5, 2, 0.3)]
+hidden_trials = [hidden_tokens(907, 3, 5, 0.7), hidden_tokens(908, 1, 8, 0.9), hidden_tokens(909, 5, 70, 0.95)]
 marking.mark("token_advantages", token_advantages, hidden_answer, hidden_trials)
 ### END HIDDEN TESTS
 
@@ -149,8 +149,8 @@ marking.mark("clipped_loss", clipped_loss, hidden_answer, hidden_trials)
 # The plain gradient weighs every token by the whole return, which is mostly luck. A value model says what was to be
 # expected, so that only the surprise is left: less variance, at the price of a second model and of bias where its
 # guesses are wrong and λ < 1. Clipping lets one batch of samples serve several updates: where the ratio has moved
-# too far the gradient stops. Its price is that those tokens teach nothing more, and that the bound is on single
-# ratios, not on the KL.
+# too far in the direction that its advantage asks for, the gradient stops. Its price is that those tokens teach
+# nothing more, and that the bound is on single ratios, not on the KL.
 #
 # Marks:
 #

@@ -24,6 +24,7 @@ def hidden_answer(chosen, rejected):
 hidden_trials = [
     (torch.tensor([5, 5, 5, 5]), torch.tensor([5, 4, 6, 5])),
     (torch.tensor([31]), torch.tensor([30])),
+    (torch.tensor([4, 2, 8]), torch.tensor([4, 3, 1])),
     (torch.tensor([1, 2, 3, 4, 5, 6, 7, 8, 9]), torch.tensor([9, 8, 7, 6, 5, 4, 3, 2, 9])),
 ]
 marking.mark("longer_share", longer_share, hidden_answer, hidden_trials)
@@ -54,6 +55,7 @@ hidden_trials = [
     (["One", "Two", "Three"], ["Three", "Four", "One", "One"]),
     (["A long walk"], ["A long", "A long walk", "long walk"]),
     (["x", "y", "y", "z"], ["q"]),
+    (["A good film", "So so"], ["a good film", "A good", "So so ", "So so"]),
 ]
 marking.mark("leaked_prompts", leaked_prompts, hidden_answer, hidden_trials)
 ### END HIDDEN TESTS
@@ -92,6 +94,7 @@ hidden_trials = [
     hidden_sweep((0.66, 0.01, 0.3), (0.62, 0.02, 4.0), (0.635, 0.05, 2.0), (0.63, 0.01, 3.0)),
     hidden_sweep((0.5, 0.1, 6.0), (0.55, 0.01, 5.0), (0.59, 0.2, 1.0), (0.61, 0.3, 0.2), (0.7, 0.1, 0.1)),
     hidden_sweep((0.69, 0.001, 0.1), (0.68, 0.001, 2.0)),
+    hidden_sweep((0.5, 0.25, 3.0), (0.75, 0.125, 1.0), (0.875, 0.5, 0.5)),
 ]
 marking.mark("choose", choose, hidden_answer, hidden_trials)
 ### END HIDDEN TESTS

@@ -50,7 +50,7 @@ def hidden_answer(pairs, epochs, per_device, accumulation, devices):
     return [batch, steps]
 
 
-hidden_trials = [(100, 2, 3, 5, 1), (999, 1, 4, 2, 4), (64, 3, 8, 2, 4)]
+hidden_trials = [(100, 2, 3, 5, 1), (999, 1, 4, 2, 4), (64, 3, 8, 2, 4), (10, 3, 4, 1, 1)]
 marking.mark("same_run", same_run, hidden_answer, hidden_trials)
 ### END HIDDEN TESTS
 
@@ -81,7 +81,7 @@ def hidden_parts(seed, numbers, *sizes):
     return *marking.normal(seed, (len(sizes), numbers)), torch.tensor(sizes, dtype=torch.float64)
 
 
-hidden_trials = [hidden_parts(901, 5, 3, 9), hidden_parts(902, 2, 4, 4, 1, 7), hidden_parts(903, 7, 12)]
+hidden_trials = [hidden_parts(901, 5, 3, 9), hidden_parts(902, 2, 4, 4, 1, 7), hidden_parts(903, 1, 12, 5)]
 marking.mark("whole_gradient", whole_gradient, hidden_answer, hidden_trials)
 ### END HIDDEN TESTS
 

@@ -27,16 +27,16 @@ def read_answers():
     return answers
 
 
-def written(exercise, code):
+def written(exercise, code, name="answer"):
     """The function that a cell of a notebook would define, with the exercise's parameters and this body."""
-    lines = [f"def answer({', '.join(exercise.parameters)}):", *(f"    {line}" for line in code.strip().splitlines())]
+    lines = [f"def {name}({', '.join(exercise.parameters)}):", *(f"    {line}" for line in code.strip().splitlines())]
     source = "\n".join(lines) + "\n"
-    name = f"<cell {next(_cells)}>"
-    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+    cell = f"<cell {next(_cells)}>"
+    linecache.cache[cell] = (len(source), None, source.splitlines(keepends=True), cell)
     names = {}
     exec(IMPORTS, names)
-    exec(compile(source, name, "exec"), names)
-    return names["answer"]
+    exec(compile(source, cell, "exec"), names)
+    return names[name]
 
 
 EXERCISES = dpo_book.checks.exercises()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dpo_book.checks.judge import calling
+from dpo_book.checks.judge import watch
 from tests.checks.student import EXERCISES, read_answers, written
 
 ANSWERS = read_answers()
@@ -13,7 +13,7 @@ WRONG = [(name, answer) for name, answers in ANSWERS.items() for answer in answe
 @pytest.fixture(autouse=True)
 def little_time(monkeypatch):
     """Some of these answers never end. Of this thread's computing, so a busy machine stops no other."""
-    monkeypatch.setattr(calling, "SECONDS", 2)
+    monkeypatch.setattr(watch, "SECONDS", 2)
 
 
 def numbered(cases):

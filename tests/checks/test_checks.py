@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from dpo_book.checks.judge import calling, in_float32
+from dpo_book.checks.judge import in_float32, watch
 from dpo_book.checks.judge.verdict import Verdict
 from tests.checks.student import EXERCISES, written
 
@@ -24,12 +24,12 @@ def as_a_student_s(function):
     """The check's own function unseen: it is called where nobody watches."""
 
     def answer(*arguments):
-        watch = sys.gettrace()
+        tracer = sys.gettrace()
         sys.settrace(None)
         try:
             return function(*arguments)
         finally:
-            sys.settrace(watch)
+            sys.settrace(tracer)
 
     answer.__signature__ = inspect.signature(function)
     return answer
@@ -42,7 +42,7 @@ def test_the_right_solution_passes_and_leaves_a_thought(exercise):
 
 
 @every_exercise
-def test_a_right_solution_in_float32_passes_where_nothing_is_trained(exercise):
+def test_a_right_solution_in_float32_passes(exercise):
     def answer(*arguments):
         return exercise.solution(*in_float32(arguments))
 
@@ -129,7 +129,7 @@ def test_a_word_for_what_can_go_wrong_anywhere(code, says):
 
 
 def test_an_answer_that_does_not_end_is_stopped(monkeypatch):
-    monkeypatch.setattr(calling, "SECONDS", 0.5)
+    monkeypatch.setattr(watch, "SECONDS", 0.5)
     right, said = PAIR_LOSS.judge(written(PAIR_LOSS, "while True: pass"))
     assert not right and "did not end within 0.5 seconds and was stopped in line 2, `while True: pass`" in said
 
@@ -142,10 +142,28 @@ def test_what_is_no_function_is_refused(function):
     )
 
 
+def test_the_page_s_own_function_is_refused_and_a_helper_of_its_name_is_not():
+    noisy = EXERCISES["noisy_margin"]
+    code = "p = margin.sigmoid()\nreturn ((1 - noise) * p + noise * (1 - p)).logit()"
+    answer = written(noisy, "return with_flips(margin, noise)")
+    answer.__globals__["with_flips"] = written(noisy, code, name="with_flips")
+    right, said = noisy.judge(answer)
+    assert not right and "you called `with_flips`, the page's own answer" in said
+    inside = "\n    ".join(["def with_flips(m, e):", *code.replace("margin", "m").replace("noise", "e").splitlines()])
+    assert noisy.judge(written(noisy, f"{inside}\nreturn with_flips(margin, noise)")).right
+
+
+def test_an_error_of_torch_s_own_is_no_stub():
+    right, said = PAIR_LOSS.judge(written(PAIR_LOSS, "return torch.softmax(torch.tensor([1, 2]), 0)"))
+    assert not right and "your function stopped in line 2" in said and "NotImplementedError" in said
+
+
 def test_other_parameters_are_named():
     right, said = PAIR_LOSS.judge(lambda margin: margin)
     assert not right
-    assert "your function takes (margin), and it is called with (reward_chosen, reward_rejected)" in said
+    assert (
+        "your function takes (margin), and it is called with (reward_chosen, reward_rejected), in this order" in said
+    )
 
 
 def test_overflow_that_the_text_allows_is_forgiven_and_said():
@@ -159,7 +177,7 @@ def test_overflow_of_python_s_own_numbers_is_forgiven_too():
     far = dataclasses.replace(win, far=[(torch.tensor([1000.0]).double(), torch.tensor([999.0]).double())])
     code = "return [math.exp(a) / (math.exp(a) + math.exp(b)) for a, b in zip(reward_a, reward_b)]"
     right, said = far.judge(written(win, code))
-    assert right and "OverflowError: that is forgiven here" in said
+    assert right and "math range error. That is forgiven here" in said
 
 
 def test_where_the_right_slope_is_zero_none_is_asked_for():

@@ -26,13 +26,15 @@ def read(value: object, a_tuple_will_do: bool = False) -> Tensor:
     if isinstance(value, bool | numbers.Real):
         return torch.tensor(float(value), dtype=torch.float64)
     if isinstance(value, list | tuple):
-        return _of_list(value, a_tuple_will_do)
+        return _of_list(value)
     if hasattr(value, "__array__"):
         return _of_array(value)
     raise Fault(_of_something_else(value))
 
 
 def _of_tensor(value: Tensor) -> Tensor:
+    if value.layout is not torch.strided:
+        value = value.to_dense()
     if value.is_complex():
         raise Fault("it returns complex numbers; is there a root or a logarithm of something below zero?")
     if value.dtype in HALVES:
@@ -46,17 +48,17 @@ def _of_array(value: object) -> Tensor:
         return read(array.tolist())
     if not np.issubdtype(array.dtype, np.number) and array.dtype != bool:
         raise Fault(f"it returns an array of {array.dtype}, and numbers are asked for.")
-    return _of_tensor(torch.as_tensor(array.copy()))
+    return _of_tensor(torch.as_tensor(array.astype(np.float64)))
 
 
-def _of_list(values: Sequence, a_tuple_will_do: bool) -> Tensor:
+def _of_list(values: Sequence) -> Tensor:
     if not values:
         return torch.zeros(0, dtype=torch.float64)
     rows = []
     for value in values:
         if value is None or isinstance(value, str | dict):
             raise Fault(f"the list that it returns holds a {type(value).__name__}, and numbers are asked for.")
-        rows.append(read(value, a_tuple_will_do))
+        rows.append(read(value, a_tuple_will_do=True))
     shapes = {tuple(row.shape) for row in rows}
     if len(shapes) > 1:
         first, other = (str(shape) for shape in sorted(shapes, key=len)[:2])

@@ -11,12 +11,13 @@ from IPython.display import display
 from torch import Tensor
 
 from dpo_book.checks.judge.answers import Fault, read, same
-from dpo_book.checks.judge.calling import NotWritten, Overflow, call, require_function
-from dpo_book.checks.judge.explain import explain, in_trial, too_far
+from dpo_book.checks.judge.calling import NotWritten, OutOfRange, call, require_function
+from dpo_book.checks.judge.explain import explain, in_trial, sizes, too_far
 from dpo_book.checks.judge.lineup import Lineup
 from dpo_book.checks.judge.slopes import Slopes
 from dpo_book.checks.judge.trials import in_float64, is_float32
 from dpo_book.checks.judge.verdict import Verdict
+from dpo_book.checks.judge.watch import Rules
 
 FLOAT32 = 1e-4  # of a result in float32, whose numbers have seven digits, after some sums and exponentials
 
@@ -33,7 +34,7 @@ class Exercise:
     extreme: arguments that the exercise's text says an answer has to survive.
     trains: parameters by which training differentiates the answer; the answer's gradient has to be right, too.
     distributions: parameters whose exponentials sum to 1 over the last dimension, which no step of training changes.
-    own: functions of the book, or names of functions on the page, that are the answer.
+    own: functions of the book that are the answer. on_the_page: names of functions of the chapter that are.
     by_hand: the text forbids autograd.
     tolerance: relative; 1e-5 lets float32 inside an answer pass, and distinct formulas differ by far more.
     some_numbers: the answer is a few numbers, which a tuple holds as well as a list.
@@ -48,10 +49,15 @@ class Exercise:
     extreme: Sequence[tuple] = ()
     trains: Sequence[str] = ()
     distributions: Sequence[str] = ()
-    own: Sequence[Callable | str] = ()
+    own: Sequence[Callable] = ()
+    on_the_page: Sequence[str] = ()
     by_hand: bool = False
     tolerance: float = 1e-5
     some_numbers: bool = False
+
+    @cached_property
+    def rules(self) -> Rules:
+        return Rules(self.own, self.on_the_page, self.by_hand)
 
     @cached_property
     def parameters(self) -> tuple[str, ...]:
@@ -97,7 +103,7 @@ class Exercise:
 
     def answer(self, student: Callable, arguments: tuple) -> Tensor:
         """What ``student`` gives for arguments, which stay as they are. Fault where that is no value."""
-        value = call(student, self.parameters, copy.deepcopy(arguments), self.own, self.by_hand)
+        value = call(student, self.parameters, copy.deepcopy(arguments), self.rules)
         return read(value, self.some_numbers).detach()
 
     def tolerance_for(self, *values: object) -> float:
@@ -138,11 +144,16 @@ class Exercise:
         """A note on overflow that is forgiven. Fault where large arguments are cut off, or must not overflow."""
         note = ""
         for arguments in self.far:
+            right = self.right_answer(arguments)
             try:
-                given, right = self.answer(student, arguments), self.right_answer(arguments)
-            except Overflow:
-                note = " (For large numbers yours stops with an OverflowError: that is forgiven here.)"
+                given = self.answer(student, arguments)
+            except OutOfRange as error:
+                note = f" (For {sizes(self.parameters, arguments)} {error}. That is forgiven here.)"
                 continue
+            except Fault as fault:
+                raise Fault(
+                    f"right for ordinary numbers, but for {sizes(self.parameters, arguments)} {fault}"
+                ) from fault
             if given.shape == right.shape and not given.isfinite().all():
                 note = f" (For {too_far(self, arguments, given, right)}, by overflow: that is forgiven here.)"
                 given = given.where(given.isfinite(), right)

@@ -51,8 +51,13 @@ def too_far(exercise: "Exercise", arguments: tuple, given: Tensor, right: Tensor
     where, its, wanted = first_difference(given, right, exercise.tolerance_for(given, *arguments))
     its, wanted = told_apart(its, wanted)
     place = where.removeprefix("the value at ").removeprefix("it")
-    sizes = ", ".join(_largest(exercise.parameters, arguments))
-    return f"others ({sizes}) {'value ' + place if place else 'it'} should be {wanted}, yours is {its}"
+    value = f"value {place}" if place else "it"
+    return f"{sizes(exercise.parameters, arguments)} {value} should be {wanted}, yours is {its}"
+
+
+def sizes(names: Sequence[str], arguments: tuple) -> str:
+    """Words for arguments that are special by their size."""
+    return f"others ({', '.join(_largest(names, arguments))})"
 
 
 def _largest(names: Sequence[str], arguments: tuple) -> Iterator[str]:
@@ -60,7 +65,7 @@ def _largest(names: Sequence[str], arguments: tuple) -> Iterator[str]:
         if isinstance(value, Tensor) and value.is_floating_point():
             yield f"`{name}` up to {value.flatten()[value.abs().argmax()].item():g}"
         elif isinstance(value, int | float):
-            yield f"`{name}` = {value:g}"
+            yield f"`{name}` = {value}"
 
 
 def _so_far(number: int) -> str:

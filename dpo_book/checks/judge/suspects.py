@@ -162,18 +162,27 @@ OF_RESULTS = (
     Suspect("rows and columns are the other way round.", _transposed),
 )
 
+
+def _one(value: float) -> float:
+    return type(value)(1)
+
+
+def _nought(value: float) -> float:
+    return type(value)(0)
+
+
 OF_NUMBERS = (
-    Suspect("`{}` is missing, as if it were 1.", lambda value: type(value)(1)),
-    Suspect("`{}` is missing, as if it were 0.", lambda value: type(value)(0)),
-    Suspect("1 / `{0}` stands where `{0}` belongs, or the other way round.", lambda value: 1 / value),
-    Suspect("`{}` counts twice, as its square.", lambda value: value**2),
-    Suspect("the root of `{0}` stands where `{0}` belongs.", lambda value: value**0.5),
-    Suspect("`{}` has the wrong sign.", lambda value: -value),
-    Suspect("`{}` is doubled.", lambda value: 2 * value),
-    Suspect("`{}` is halved.", lambda value: value / 2),
-    Suspect("1 − `{0}` stands where `{0}` belongs.", lambda value: 1 - value),
-    Suspect("`{}` counts one too many.", lambda value: value + 1),
-    Suspect("`{}` counts one too few.", lambda value: value - 1),
+    Suspect("`{}` is missing, as if it were 1.", _one),
+    Suspect("`{}` is missing, as if it were 0.", _nought),
+    Suspect("1 / `{0}` stands where `{0}` belongs, or the other way round.", _inverse),
+    Suspect("`{}` counts twice, as its square.", _squared),
+    Suspect("the root of `{0}` stands where `{0}` belongs.", _root),
+    Suspect("`{}` has the wrong sign.", _negative),
+    Suspect("`{}` is doubled.", _doubled),
+    Suspect("`{}` is halved.", _halved),
+    Suspect("1 − `{0}` stands where `{0}` belongs.", _complement),
+    Suspect("`{}` counts one too many.", _one_more),
+    Suspect("`{}` counts one too few.", _one_less),
 )
 
 OF_TENSORS = (

@@ -43,7 +43,7 @@ def in_words(names: Sequence[str], arguments: tuple) -> str:
                 words.append(f"`{name}` of shape {shape}")
             shapes.add(shape)
         elif isinstance(value, int | float):
-            words.append(f"`{name}` = {value:g}")
+            words.append(f"`{name}` = {value}")
         else:
             words.append(f"`{name}` of {len(value)}")
     if is_float32(arguments):
