@@ -65,7 +65,7 @@ def test_every_name_of_trl_s_is_one_and_every_default_is_its_default(table):
 
 def test_every_name_of_ours_is_one_and_every_default_is_its_default(table):
     ours = defaults(DPOConfig)
-    options = inspect.signature(dpo).parameters
+    options = {**inspect.signature(dpo).parameters, **inspect.signature(tokenize_pairs).parameters}
     for name in names(" ".join(right for _, right in table)):
         option = name.removeprefix("--").replace("-", "_")
         assert option in ours or option in options or name in ("tokenize_pairs", "Pair", "Lora"), name
