@@ -7,7 +7,7 @@ import pytest
 from tests.browser import lab_page
 from tests.chapter_widgets import NOTEBOOKS, WIDGETS, cells_up_to, cells_with
 
-# Sliders are one class: three chapters stand for it here, beside 00, 06 (test_alt) and 07; test_sliders moves them all.
+# Sliders are one class: three chapters stand for it, beside 00, 06 (test_alt) and 07; test_sliders moves them all.
 FIRST_SLIDERS = {
     name: next(iter(WIDGETS[name])) for name in ("01_what_comparisons_tell", "05_why_does_z_vanish", "09_rlhf_or_dpo")
 }
