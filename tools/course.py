@@ -19,7 +19,7 @@ from tools.record import NOTEBOOKS, write
 from tools.teacher import TEACHER, chapters, merge
 
 CONFIG = TEACHER / "nbgrader_config.py"
-ABOUT_THE_PAGE = re.compile(r"^def (\w+)\(\):\n(?:.*\n)*?    ### BEGIN SOLUTION", re.MULTILINE)
+ABOUT_THE_PAGE = re.compile(r"def (\w+)\(\):\n.*### BEGIN SOLUTION", re.DOTALL)  # an answer that takes nothing
 
 
 class CourseError(ValueError):
@@ -32,26 +32,21 @@ def sheet(name: str) -> NotebookNode:
     An exercise without arguments is about what its page shows, and stays there.
     """
     notebook = merge(name)
-    kept, about_the_page = [notebook.cells[0]], set(ABOUT_THE_PAGE.findall("\n".join(map(_source, notebook.cells))))
+    about_the_page = {found[1] for cell in notebook.cells if (found := ABOUT_THE_PAGE.match(cell.source))}
+    kept = [notebook.cells[0]]
     for cell in notebook.cells[1:]:
         exercise = EXERCISE.search(cell.source + "\n")
-        if exercise and exercise["name"] not in about_the_page:
+        if exercise:
             cell.source = cell.source[exercise.start() :]
-            kept.append(cell)
-        elif cell.metadata.get("nbgrader", {}).get("grade_id", "").removeprefix("check_") not in {
-            "",
-            *about_the_page,
-        }:
+        subject = exercise["name"] if exercise else _grade_id(cell).removeprefix("check_")
+        if subject and subject not in about_the_page:
             kept.append(cell)
     notebook.cells = kept
     return notebook
 
 
-def _source(cell: NotebookNode) -> str:
-    return cell.source
-
-
 def _grade_id(cell: NotebookNode) -> str:
+    """nbgrader's name of a cell; "" for one that it does not know."""
     return cell.metadata.get("nbgrader", {}).get("grade_id", "")
 
 

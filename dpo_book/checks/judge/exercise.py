@@ -20,6 +20,7 @@ from dpo_book.checks.judge.verdict import Verdict
 from dpo_book.checks.judge.watch import Rules
 
 FLOAT32 = 1e-4  # of a result in float32, whose numbers have seven digits, after some sums and exponentials
+FAR_AWAY = "right for ordinary numbers, but for"
 
 
 @dataclass(frozen=True)
@@ -141,28 +142,37 @@ class Exercise:
                 raise Fault("it gives another value when it is called again: is something drawn at random?")
 
     def _reach(self, student: Callable) -> str:
-        """A note on overflow that is forgiven. Fault where large arguments are cut off, or must not overflow."""
+        """A note on overflow that is forgiven, or "". Fault where large arguments are cut off, or have to survive."""
         note = ""
         for arguments in self.far:
-            right = self.right_answer(arguments)
-            try:
-                given = self.answer(student, arguments)
-            except OutOfRange as error:
-                note = f" (For {sizes(self.parameters, arguments)} {error}. That is forgiven here.)"
-                continue
-            except Fault as fault:
-                raise Fault(
-                    f"right for ordinary numbers, but for {sizes(self.parameters, arguments)} {fault}"
-                ) from fault
-            if given.shape == right.shape and not given.isfinite().all():
-                note = f" (For {too_far(self, arguments, given, right)}, by overflow: that is forgiven here.)"
-                given = given.where(given.isfinite(), right)
-            if not same(given, right, self.tolerance_for(given, *arguments)):
-                cut = too_far(self, arguments, given, right)
-                raise Fault(f"right for ordinary numbers, but for {cut}. Is something clamped or rounded off?")
+            note = self._forgiven(student, arguments) or note
         for arguments in self.extreme:
-            given, right = self.answer(student, arguments), self.right_answer(arguments)
-            if not same(given, right, self.tolerance_for(given, *arguments)):
-                lost = too_far(self, arguments, given, right)
-                raise Fault(f"right for ordinary numbers, but for {lost}: the text asks that it survives them.")
+            given = self._answer_far_away(student, arguments)
+            self._require_far_away(given, arguments, ": the text asks that it survives them.")
         return note
+
+    def _forgiven(self, student: Callable, arguments: tuple) -> str:
+        """A note where a plain formula overflows. Fault where the answer is a number, and another one."""
+        try:
+            given = self._answer_far_away(student, arguments)
+        except OutOfRange as error:
+            return f" ({error}. That is forgiven here.)"
+        note, right = "", self.right_answer(arguments)
+        if given.shape == right.shape and not given.isfinite().all():
+            note = f" (For {too_far(self, arguments, given, right)}, by overflow: that is forgiven here.)"
+            given = given.where(given.isfinite(), right)
+        self._require_far_away(given, arguments, ". Is something clamped or rounded off?")
+        return note
+
+    def _answer_far_away(self, student: Callable, arguments: tuple) -> Tensor:
+        """The answer, where what keeps it from being one may come of the arguments' size."""
+        try:
+            return self.answer(student, arguments)
+        except Fault as fault:
+            kind = OutOfRange if isinstance(fault, OutOfRange) else Fault
+            raise kind(f"{FAR_AWAY} {sizes(self.parameters, arguments)} {fault}") from fault
+
+    def _require_far_away(self, given: Tensor, arguments: tuple, why: str) -> None:
+        right = self.right_answer(arguments)
+        if not same(given, right, self.tolerance_for(given, *arguments)):
+            raise Fault(f"{FAR_AWAY} {too_far(self, arguments, given, right)}{why}")
