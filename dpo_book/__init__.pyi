@@ -32,6 +32,31 @@ from .maths.objective import (
     optimal_logp as optimal_logp,
     policy_preference_probability as policy_preference_probability,
 )
+from .maths.relatives.anchors import (
+    apo_down_loss as apo_down_loss,
+    apo_zero_loss as apo_zero_loss,
+    chi_po_loss as chi_po_loss,
+    dpop_loss as dpop_loss,
+    kto_loss as kto_loss,
+    rpo_loss as rpo_loss,
+)
+from .maths.relatives.lengths import (
+    dpo_norm_loss as dpo_norm_loss,
+    orpo_loss as orpo_loss,
+    rdpo_loss as rdpo_loss,
+    simpo_loss as simpo_loss,
+)
+from .maths.relatives.margins import (
+    cdpo_loss as cdpo_loss,
+    hinge_loss as hinge_loss,
+    ipo_loss as ipo_loss,
+    robust_loss as robust_loss,
+)
+from .maths.relatives.pairs import (
+    PairLogps as PairLogps,
+    PairLoss as PairLoss,
+    expected_loss as expected_loss,
+)
 from .models.loading import (
     load_policy as load_policy,
 )

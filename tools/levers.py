@@ -11,10 +11,9 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
-from dpo_book import Pair, collate, copy_policy
+from dpo_book import Pair, collate, copy_policy, dpo_loss
 from dpo_book.data.batches import batches_by_length
 from dpo_book.data.pairs import pair_lengths
-from dpo_book.maths.dpo import unchecked_soft_dpo_loss
 from dpo_book.models.logprobs import (
     Batch,
     completion_columns,
@@ -117,7 +116,7 @@ def lever_steps(model: PreTrainedModel, pairs: list[Pair], batch_size: int, name
             with torch.no_grad():
                 reference_logps = score_by_reference(batch)
         chosen, rejected = score(batch)
-        losses, *_ = unchecked_soft_dpo_loss(chosen, rejected, *reference_logps, 0.1, torch.ones(batch_size))
+        losses, *_ = dpo_loss(chosen, rejected, *reference_logps, 0.1)
         losses.mean().backward()
         model.zero_grad()
         yield time.process_time() - start

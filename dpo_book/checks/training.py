@@ -9,7 +9,7 @@ from torch import Tensor
 from dpo_book.checks.judge import Exercise, in_float32, normal, vector
 from dpo_book.checks.proposals import check_unseen_mass
 from dpo_book.checks.shift import check_shift_at_optimum
-from dpo_book.maths.dpo import dpo_loss, soft_dpo_loss, unchecked_soft_dpo_loss
+from dpo_book.maths.dpo import dpo_loss, soft_dpo_loss
 
 __all__ = ["check_loss_of_ratios", "check_shift_at_optimum", "check_soft_loss", "check_unseen_mass"]
 
@@ -166,5 +166,5 @@ check_soft_loss = Exercise(
     # Hard labels among them, and margins at which `F.binary_cross_entropy` and log(1 − σ) are still right.
     far=[(vector(-95.0, 15.0, -9.0, -20.0, 15.0, 15.0, -20.0), vector(0.7, 0.2, 0.95, 1.0, 0.0, 1.0, 0.0))],
     trains=["margin"],
-    own=[soft_dpo_loss, unchecked_soft_dpo_loss],
+    own=[soft_dpo_loss],
 )

@@ -100,7 +100,7 @@ def dpo(
     reference: NameOrNone = None,
     lora_rank: int | None = None,
 ) -> None:
-    """Train a policy on preferences by DPO (eq. 7).
+    """Train a policy on preferences by DPO (eq. 7), or by a loss that came after it.
 
     Args:
         policy: hub id, folder or .gguf file; mini is a new small GPT-2, which has learned nothing yet.
@@ -108,8 +108,9 @@ def dpo(
         lora_rank: train an adapter of this rank instead of all weights (needs the package's extra lora).
     """
     require_lora(lora_rank)
-    if config.reference_free and reference is not None:
-        raise SettingError("--reference-free takes no --reference: leave one of them out")
+    if not config.reads_reference and reference is not None:
+        without = "--reference-free" if config.reference_free else f"--loss {config.loss}"
+        raise SettingError(f"{without} takes no --reference: leave one of them out")
     from dpo_book.cli.data import Data
 
     preferences = Data(data)
@@ -133,7 +134,7 @@ def dpo(
         if run.finished:
             return
         reference_logps = None
-        if not config.reference_free:
+        if config.reads_reference:
             with entering("the reference", reference or policy, ValueError):
                 reference_logps = compute_reference_logps(near, pairs, config, keep=True)
         del near  # its log-probabilities are all that training needs

@@ -65,30 +65,9 @@ def soft_dpo_loss(
     p · L(y_w, y_l) + (1 − p) · L(y_l, y_w): the cross-entropy between p and equation 6. At p = 1 it is
     equation 7. It is smallest where the implicit reward margin equals the log-odds of p, a finite margin.
     Arguments and returns otherwise as ``dpo_loss``; ValueError where p is outside [0, 1], for which it waits for the
-    device: ``unchecked_soft_dpo_loss`` does not.
+    device.
     """
     require_probabilities(chosen_probability=chosen_probability)
-    return unchecked_soft_dpo_loss(
-        policy_chosen_logps,
-        policy_rejected_logps,
-        reference_chosen_logps,
-        reference_rejected_logps,
-        beta,
-        chosen_probability,
-        reference_free,
-    )
-
-
-def unchecked_soft_dpo_loss(
-    policy_chosen_logps: Tensor,
-    policy_rejected_logps: Tensor,
-    reference_chosen_logps: Tensor | None,
-    reference_rejected_logps: Tensor | None,
-    beta: float,
-    chosen_probability: Tensor,
-    reference_free: bool = False,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """``soft_dpo_loss`` for a training's step: its probabilities were checked when the pairs came in."""
     require_one_shape(policy_chosen_logps=policy_chosen_logps, chosen_probability=chosen_probability)
     as_labelled, chosen_rewards, rejected_rewards = dpo_loss(
         policy_chosen_logps,
@@ -106,10 +85,10 @@ def unchecked_soft_dpo_loss(
         beta,
         reference_free,
     )
-    losses = _weighted(chosen_probability, as_labelled) + _weighted(1 - chosen_probability, the_other_way)
+    losses = weighted(chosen_probability, as_labelled) + weighted(1 - chosen_probability, the_other_way)
     return losses, chosen_rewards, rejected_rewards
 
 
-def _weighted(weight: Tensor, losses: Tensor) -> Tensor:
+def weighted(weight: Tensor, losses: Tensor) -> Tensor:
     """What has no weight adds nothing, also where it is infinite: 0 · inf would be NaN."""
     return weight * losses.where(weight != 0, 0.0)

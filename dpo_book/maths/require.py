@@ -1,6 +1,7 @@
 """What a setting has to be, checked in one place and said in one way. No torch: the command line reads it at once."""
 
 import math
+from collections.abc import Sequence
 from numbers import Real
 
 MOST = 10**9  # of anything that is counted: more never ends, or fits into no memory
@@ -47,6 +48,12 @@ def require_share(name: str, value: float) -> None:
     """ValueError unless ``value`` is a number from 0 to 1."""
     if not (_is_number(value) and 0 <= value <= 1):
         raise SettingError(f"{name} must be in [0, 1], got {value!r}")
+
+
+def require_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    """SettingError unless ``value`` is one of ``choices``."""
+    if value not in choices:
+        raise SettingError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
 
 
 def require_flag(name: str, value: bool) -> None:

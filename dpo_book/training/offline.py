@@ -5,6 +5,7 @@ they end. A method is a function from a batch to its loss; ``loop.py`` does the 
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -12,11 +13,13 @@ from transformers import PreTrainedModel
 
 from dpo_book.data.pairs import Pair, check_pairs, longer_lengths, pair_lengths
 from dpo_book.maths.bradley_terry import reward_model_loss
-from dpo_book.maths.dpo import unchecked_soft_dpo_loss
+from dpo_book.maths.relatives.named import LOSSES
+from dpo_book.maths.relatives.pairs import PairLogps, expected_loss
 from dpo_book.models.logprobs import Batch, collate
 from dpo_book.models.policy import context_of
 from dpo_book.models.reward_model import sequence_reward
 from dpo_book.models.scoring import pair_scorer, row_scorer
+from dpo_book.system.processes import this_process
 from dpo_book.training.checkpoints import Checkpoints
 from dpo_book.training.config import DPOConfig, RewardConfig, SFTConfig, UnlikelihoodConfig
 from dpo_book.training.loop import Record, rows_reached, train
@@ -105,15 +108,17 @@ def train_dpo(
     reference_logps: tuple[Tensor, Tensor] | None = None,
     checkpoints: Checkpoints | None = None,
 ) -> Iterator[Record]:
-    """DPO (eq. 7) on pairs with hard or soft labels. Trains ``policy`` in place, yields one record a step.
+    """DPO (eq. 7), or the relative that ``config.loss`` names, on pairs with hard or soft labels.
+
+    Trains ``policy`` in place, yields one record a step.
 
     The reference's log-probabilities of the pairs that the run comes by are computed once, before the first step,
     unless ``reference_logps`` holds them: (chosen, rejected), each (len(pairs),), as ``score_pairs`` returns.
-    With ``config.reference_free`` no reference is read and it may be None.
+    With ``config.reference_free``, or a loss without reference, none is read and it may be None.
 
     Records have TRL's names, each the batch's mean before the step's update: ``loss``, ``rewards/chosen``,
     ``rewards/rejected``, ``rewards/margins``, ``rewards/accuracies`` (a tie counts half), ``logps/chosen``,
-    ``logps/rejected``, and ``step``, ``grad_norm``, ``learning_rate``.
+    ``logps/rejected``, and ``step``, ``grad_norm``, ``learning_rate``. Rewards are what the loss takes for them.
 
     Raises ValueError before the first step if policy and reference are one object (the margin would stay
     zero), a pair does not fit the policy's context, or a log-probability of the reference that the run needs is not
@@ -122,30 +127,35 @@ def train_dpo(
     _check_policy_and_reference(policy, reference)
     check_pairs(pairs)
     _check_fits(policy, longer_lengths(pairs))
-    if config.reference_free:
+    if config.loss == "kto" and this_process()[1] > 1:
+        raise ValueError("loss kto compares with the mean of its whole batch: train it in one process")
+    if not config.reads_reference:
         reference_logps = (torch.zeros(len(pairs)), torch.zeros(len(pairs)))
     elif reference_logps is None and reference is None:
-        raise ValueError("train_dpo needs a reference, or its reference_logps, unless reference_free=True")
+        raise ValueError("train_dpo needs a reference, or its reference_logps, unless its loss reads none")
     elif reference_logps is None:
         reference_logps = compute_reference_logps(reference, pairs, config)
     if any(logps.shape != (len(pairs),) for logps in reference_logps):
         raise ValueError(f"reference_logps must hold one value for each of the {len(pairs)} pairs")
     _check_reference_logps(reference_logps, rows_reached(pair_lengths(pairs), config))
     reference_chosen, reference_rejected = (logps.to(policy.device) for logps in reference_logps)
+    chosen_tokens = torch.tensor([len(pair.chosen) for pair in pairs], device=policy.device)
+    rejected_tokens = torch.tensor([len(pair.rejected) for pair in pairs], device=policy.device)
     label = torch.tensor([pair.chosen_probability for pair in pairs], device=policy.device)
     score = pair_scorer(policy, pairs)
+    loss = partial(LOSSES[config.loss], **config.loss_settings)
 
     def loss_of(rows: list[int]) -> Measured:
         policy_chosen, policy_rejected = score([pairs[i] for i in rows])
-        losses, chosen_rewards, rejected_rewards = unchecked_soft_dpo_loss(
+        logps = PairLogps(
             policy_chosen,
             policy_rejected,
             reference_chosen[rows],
             reference_rejected[rows],
-            config.beta,
-            label[rows],
-            config.reference_free,
+            chosen_tokens[rows],
+            rejected_tokens[rows],
         )
+        losses, chosen_rewards, rejected_rewards = expected_loss(loss, logps, config.beta, label[rows])
         margins = chosen_rewards - rejected_rewards
         metrics = {
             "rewards/chosen": chosen_rewards.mean(),

@@ -57,6 +57,11 @@ LIGHT = {
     "dpo --policy gpt2 --data x.jsonl --out x --judge vader": 2,
     "dpo --policy gpt2 --data imdb --out x --max-length 3": 2,
     "dpo --policy gpt2 --data x.jsonl --out x --reference b --reference-free": 2,
+    "dpo --policy gpt2 --data x.jsonl --out x --loss sigmoid": 2,
+    "dpo --policy gpt2 --data x.jsonl --out x --loss ipo --label-smoothing 0.1": 2,
+    "dpo --policy gpt2 --data x.jsonl --out x --loss cdpo --label-smoothing 0.5": 2,
+    "dpo --policy gpt2 --data x.jsonl --out x --loss kto --micro-batch-size 2": 2,
+    "dpo --policy gpt2 --data x.jsonl --out x --loss orpo --reference b": 2,
     "sample --policy gpt2 One --temperature -1": 2,
     "sample --policy gpt2 One --file none.txt": 2,
 }

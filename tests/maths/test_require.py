@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from dpo_book import DPOConfig, PPOConfig, RewardConfig, SFTConfig, UnlikelihoodConfig
+from dpo_book.maths.relatives.settings import SETTING_NAMES
 from dpo_book.maths.require import (
     SettingError,
     require_count,
@@ -33,7 +34,13 @@ FIELDS = {
 }
 WRONG = [
     *((config, FIELDS) for config in (SFTConfig, RewardConfig)),
-    (DPOConfig, FIELDS | {"beta": POSITIVE, "reference_free": FLAGS}),
+    (
+        DPOConfig,
+        FIELDS
+        | {"beta": POSITIVE, "reference_free": FLAGS, "loss": ("sigmoid", "", None, 1)}
+        # Without the loss that takes them, any value is refused; with it, tests/maths/relatives.
+        | dict.fromkeys(SETTING_NAMES, (0.1,)),
+    ),
     (UnlikelihoodConfig, FIELDS | {"alpha": POSITIVE}),
     (
         PPOConfig,

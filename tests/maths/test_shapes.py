@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dpo_book.maths.bradley_terry import fit_rewards, preference_probability, reward_model_loss
-from dpo_book.maths.dpo import dpo_loss, soft_dpo_loss, unchecked_soft_dpo_loss
+from dpo_book.maths.dpo import dpo_loss, soft_dpo_loss
 from dpo_book.maths.estimates import estimate, share_interval
 from dpo_book.maths.exact import best_of_n_logp, expected_reward, kl_divergence, win_rate
 from dpo_book.maths.objective import (
@@ -31,7 +31,6 @@ OF_PAIRS = {
     "reward_model_loss": (reward_model_loss, 2),
     "dpo_loss": (lambda *logps: dpo_loss(*logps, 0.1)[0], 4),
     "soft_dpo_loss": (lambda *a: soft_dpo_loss(*a[:4], 0.1, a[4])[0], 5),
-    "unchecked_soft_dpo_loss": (lambda *a: unchecked_soft_dpo_loss(*a[:4], 0.1, a[4])[0], 5),
 }
 BROADCASTING = {
     "preference_probability": (preference_probability, 2),

@@ -49,7 +49,7 @@ def test_a_small_model_takes_more_than_a_large_one_by_one_rule(parameters, prefe
 @pytest.mark.parametrize("config", [*FROM_A_POLICY, *FROM_NOTHING])
 def test_a_rate_that_is_given_stays_and_nothing_else_changes(config):
     given = config(learning_rate=3e-5, steps=7)
-    assert given.resolved(100) is given
+    assert given.resolved(100) == given
     assert config(steps=7).resolved(100) == dataclasses.replace(given, learning_rate=1e-3)
     fields = [field.name for field in dataclasses.fields(config)]
     assert fields[0] == "learning_rate" and "large_model_rate" not in fields

@@ -1,5 +1,7 @@
 """DPO here and in TRL, each along its own path from text to loss: one model, the same pairs, the same numbers."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from datasets import Dataset
@@ -16,6 +18,9 @@ from dpo_book import (
     train_dpo,
     train_tokenizer,
 )
+from dpo_book.maths.relatives.anchors import kto_loss
+from dpo_book.maths.relatives.named import LOSSES
+from dpo_book.maths.relatives.pairs import PairLogps
 
 trl = pytest.importorskip("trl")
 pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing:FutureWarning")
@@ -175,3 +180,122 @@ def test_training_is_that_of_trl_step_by_step(make_trainer, policy, reference, p
             assert mine[name] == pytest.approx(trls[name], rel=RELATIVE), f"{name} at step {mine['step']}"
         assert_metrics_agree(mine, trls, DRIFT)
     assert ours[-1]["loss"] < ours[0]["loss"] / 2  # it did learn
+
+
+# ------------------------------------------------------------------ what came after DPO
+
+# TRL's name and settings of a loss, and ours.
+OF_TRAINER = {
+    "hinge": ({"loss_type": "hinge"}, {}),
+    "robust": ({"loss_type": "robust", "label_smoothing": 0.2}, {"label_smoothing": 0.2}),
+    "dpo_norm": ({"loss_type": "sigmoid_norm"}, {}),
+    "apo_zero": ({"loss_type": "apo_zero"}, {}),
+    "apo_down": ({"loss_type": "apo_down"}, {}),
+}
+
+
+def logps_of(policy, reference, pairs):
+    """What a loss reads, of all pairs in one batch; the policy's with gradient."""
+    batch = collate([pair.prompt for pair in pairs] * 2, [p.chosen for p in pairs] + [p.rejected for p in pairs])
+    chosen, rejected = sequence_logp(policy, batch).chunk(2)
+    with torch.no_grad():
+        ref_chosen, ref_rejected = sequence_logp(reference, batch).chunk(2)
+    chosen_tokens = torch.tensor([len(pair.chosen) for pair in pairs])
+    rejected_tokens = torch.tensor([len(pair.rejected) for pair in pairs])
+    return PairLogps(chosen, rejected, ref_chosen, ref_rejected, chosen_tokens, rejected_tokens)
+
+
+def assert_same_loss_and_gradient(ours, theirs, our_policy, their_policy):
+    assert ours.item() == pytest.approx(theirs.item(), rel=RELATIVE)
+    ours.backward()
+    theirs.backward()
+    found, expected = gradients(our_policy), gradients(their_policy)
+    for name in expected:
+        assert (found[name] - expected[name]).norm() <= RELATIVE * expected[name].norm(), name
+
+
+@pytest.mark.parametrize("name", OF_TRAINER)
+def test_a_loss_after_dpo_is_that_of_trl(make_trainer, policy, reference, pairs, name):
+    trl_settings, settings = OF_TRAINER[name]
+    ours, theirs = copy_policy(policy), copy_policy(policy)
+    trainer = make_trainer(theirs, copy_policy(reference), **trl_settings)
+    losses = LOSSES[name](logps_of(ours, reference, pairs), BETA, **settings).losses
+    trl_loss, _ = their_loss(trainer)
+    assert_same_loss_and_gradient(losses.mean(), trl_loss, ours, theirs)
+
+
+def test_trl_s_ipo_is_ours_of_log_ratios_a_token(make_trainer, policy, reference, pairs):
+    trainer = make_trainer(copy_policy(policy), copy_policy(reference), loss_type="ipo")
+    logps = logps_of(policy, reference, pairs)
+    chosen, rejected = logps.log_ratios()
+    zeros = torch.zeros(len(pairs))
+    a_token = PairLogps(chosen / logps.chosen_tokens, rejected / logps.rejected_tokens, zeros, zeros, *logps[4:])
+    trl_loss, _ = their_loss(trainer)
+    assert LOSSES["ipo"](a_token, BETA).losses.mean().item() == pytest.approx(trl_loss.item(), rel=RELATIVE)
+    assert LOSSES["ipo"](logps, BETA).losses.mean().item() != pytest.approx(trl_loss.item(), rel=0.01)
+
+
+def test_trl_s_label_smoothing_does_nothing_to_its_sigmoid_loss(make_trainer, policy, reference, pairs):
+    """So that ``cdpo`` has no counterpart there: should it get one, this test says so."""
+    trainer = make_trainer(copy_policy(policy), copy_policy(reference), loss_type="sigmoid", label_smoothing=0.2)
+    trl_loss, _ = their_loss(trainer)
+    logps = logps_of(policy, reference, pairs)
+    assert LOSSES["dpo"](logps, BETA).losses.mean().item() == pytest.approx(trl_loss.item(), rel=RELATIVE)
+    smoothed = LOSSES["cdpo"](logps, BETA, label_smoothing=0.2).losses.mean().item()
+    assert smoothed != pytest.approx(trl_loss.item(), rel=0.01)
+
+
+def test_trl_s_sum_of_dpo_and_sft_is_rpo_but_for_how_tokens_are_averaged(make_trainer, policy, reference, pairs):
+    both = {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 0.5]}
+    trainer = make_trainer(copy_policy(policy), copy_policy(reference), **both)
+    trl_loss, _ = their_loss(trainer)
+    logps = logps_of(policy, reference, pairs)
+    dpo = LOSSES["dpo"](logps, BETA).losses.mean()
+    over_all_tokens = -logps.policy_chosen.sum() / logps.chosen_tokens.sum()
+    assert (dpo + 0.5 * over_all_tokens).item() == pytest.approx(trl_loss.item(), rel=RELATIVE)
+    over_each_completion = -(logps.policy_chosen / logps.chosen_tokens).mean()
+    rpo = LOSSES["rpo"](logps, BETA, nll_weight=0.5).losses.mean()
+    assert rpo.item() == pytest.approx((dpo + 0.5 * over_each_completion).item(), rel=RELATIVE)
+
+
+def test_simpo_and_orpo_are_those_of_trl_s_trainers(policy, reference, pairs):
+    """Their functions of mean log-probabilities, called with the few settings that they read."""
+    cpo_trainer = pytest.importorskip("trl.experimental.cpo").CPOTrainer
+    orpo_trainer = pytest.importorskip("trl.experimental.orpo").ORPOTrainer
+    logps = logps_of(policy, reference, pairs)
+    chosen, rejected = logps.policy_chosen / logps.chosen_tokens, logps.policy_rejected / logps.rejected_tokens
+    here = SimpleNamespace(device=torch.device("cpu"))
+    simpo = SimpleNamespace(
+        beta=2.0, simpo_gamma=0.7, alpha=0.0, loss_type="simpo", label_smoothing=0.0, accelerator=here
+    )
+    for found, theirs in zip(
+        LOSSES["simpo"](logps, 2.0, target_margin=0.7), cpo_trainer.cpo_loss(simpo, chosen, rejected), strict=True
+    ):
+        torch.testing.assert_close(found, theirs, rtol=RELATIVE, atol=0)
+    orpo = SimpleNamespace(beta=0.3, accelerator=here)
+    log_odds_part, *rewards, _, _ = orpo_trainer.odds_ratio_loss(orpo, chosen, rejected)
+    losses, *our_rewards = LOSSES["orpo"](logps, 0.3)
+    torch.testing.assert_close(losses, -chosen - log_odds_part, rtol=RELATIVE, atol=0)  # theirs is added with a minus
+    torch.testing.assert_close(our_rewards, rewards, rtol=RELATIVE, atol=0)
+
+
+def test_kto_is_that_of_trl_at_its_z0(tokenizer, policy, reference, pairs, tmp_path):
+    rows = []
+    for prompt, chosen, rejected in ROWS:
+        rows += [{"prompt": prompt, "completion": chosen, "label": True}]
+        rows += [{"prompt": prompt, "completion": rejected, "label": False}]
+    args = trl.KTOConfig(
+        output_dir=str(tmp_path), beta=BETA, per_device_train_batch_size=len(rows), bf16=False, use_cpu=True,
+        report_to="none", disable_tqdm=True,
+    )  # fmt: skip
+    ours, theirs = copy_policy(policy), copy_policy(policy)
+    trainer = trl.KTOTrainer(
+        model=theirs, ref_model=copy_policy(reference), args=args, train_dataset=Dataset.from_list(rows),
+        processing_class=tokenizer,
+    )  # fmt: skip
+    trainer.model.train()
+    inputs = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
+    trl_loss = trainer.compute_loss(trainer.model, inputs)
+    z0 = torch.tensor(trainer._metrics["train"]["kl"][-1])
+    losses = kto_loss(logps_of(ours, reference, pairs), BETA, z0).losses
+    assert_same_loss_and_gradient(losses.mean(), trl_loss, ours, theirs)
