@@ -1,0 +1,174 @@
+"""DPO beside what came after it, at matched KL: `python -m tools.after_dpo`, three quarters of an hour on one core.
+
+One GPT-2, one set of comparisons a condition, and every loss at three strengths. Along each run the exact KL to the
+reference and the exact reward are measured every 20 steps, so that losses whose β mean different things are compared
+where they have strayed equally far. Finished runs stay in OUT/after-dpo.csv and are not run again; chapter 11 reads it.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from dpo_book import DPOConfig, Pair, copy_policy, expected_reward, kl_divergence, setup, train_dpo
+from dpo_book.cli.options import UserPath
+from dpo_book.system.devices import hardware
+from dpo_book.system.provenance import versions
+from dpo_book.worlds.references import verdicts_reference
+from dpo_book.worlds.verdicts import Verdicts, draw_comparisons, verdicts
+from tools import command_line
+from tools.resumable import Table, fill
+
+BATCH, STEPS, EVERY = 128, 200, 20
+LEARNING_RATE = 2e-3  # chapter 07's, for every loss: AdamW's steps do not grow with a loss's scale
+SEEDS = (0, 1, 2)
+FLIPPED = 0.2  # of the labels of "noisy"
+FEW = 500  # pairs of "few"
+CONDITIONS = ("fresh", "noisy", "sure", "few")
+# Three strengths of each loss, from mild to strong: they were chosen so that the runs of "fresh" pass 1 nat of KL,
+# the third of them early.
+BETAS = {
+    "dpo": (2.0, 1.0, 0.3),
+    "ipo": (0.5, 0.25, 0.1),
+    "cdpo": (2.0, 1.0, 0.3),
+    "robust": (2.0, 1.0, 0.3),
+    "hinge": (2.0, 1.0, 0.3),
+    "kto": (2.0, 1.0, 0.3),
+    "apo_zero": (2.0, 1.0, 0.3),
+    "dpop": (2.0, 1.0, 0.3),
+    "rpo": (2.0, 1.0, 0.3),
+    "chi_po": (2.0, 1.0, 0.3),
+    "simpo": (8.0, 4.0, 1.2),  # of nats a token, and a verdict has four
+    "orpo": (2.0, 5.0, 20.0),  # λ: here more is stronger
+}
+SETTINGS = {
+    "cdpo": {"label_smoothing": FLIPPED},
+    "robust": {"label_smoothing": FLIPPED},
+    "dpop": {"penalty": 1.0},
+    "rpo": {"nll_weight": 0.1},
+    "simpo": {"target_margin": 0.5},
+}
+
+
+class Trial(NamedTuple):
+    """One training run. seed: of the comparisons, their labels and their order."""
+
+    condition: str
+    loss: str
+    beta: float
+    seed: int
+
+
+def trials() -> list[Trial]:
+    """Every run of the table, seeds in turn, so that a table that was stopped has whole seeds."""
+    found = []
+    for seed in SEEDS:
+        for condition in CONDITIONS:
+            for loss, betas in BETAS.items():
+                found += [Trial(condition, loss, beta, seed) for beta in betas]
+    return found
+
+
+def comparisons(
+    world: Verdicts, ref_logp: Tensor, condition: str, seed: int
+) -> tuple[list[Pair], tuple[Tensor, Tensor]]:
+    """A condition's pairs, and the reference's log-probabilities of them.
+
+    "fresh": every pair new, labelled by one Bradley–Terry voter. "noisy": the same, and then 20 % of the labels are
+    turned round. "sure": the response with more reward is always chosen; equal ones are a coin. "few": 500 pairs of
+    "fresh", again and again.
+    """
+    size = FEW if condition == "few" else BATCH * STEPS
+    labels = "soft" if condition == "sure" else "hard"
+    pairs, (ref_chosen, ref_rejected) = draw_comparisons(world, ref_logp, size, labels, seed)
+    if condition == "sure":
+        pairs = [pair._replace(chosen_probability=_sure(pair.chosen_probability)) for pair in pairs]
+    if condition == "noisy":
+        flipped = torch.rand(size, generator=torch.Generator().manual_seed(1000 + seed)) < FLIPPED
+        pairs = [_turned(pair) if turn else pair for pair, turn in zip(pairs, flipped.tolist(), strict=True)]
+        ref_chosen, ref_rejected = (
+            torch.where(flipped, ref_rejected, ref_chosen),
+            torch.where(flipped, ref_chosen, ref_rejected),
+        )
+    return pairs, (ref_chosen, ref_rejected)
+
+
+def _sure(probability: float) -> float:
+    """Of the likelier response, 1; of two equal ones, still a half."""
+    return 1.0 if probability > 0.5 + 1e-9 else 0.5
+
+
+def _turned(pair: Pair) -> Pair:
+    return pair._replace(chosen=pair.rejected, rejected=pair.chosen)
+
+
+def measure(trial: Trial) -> Iterator[dict]:
+    """Run it: a row for every 20th step with exact KL to the reference and reward, nats, means over prompts."""
+    setup(trial.seed)
+    world, reference = verdicts(), verdicts_reference()
+    with torch.no_grad():
+        ref_logp = world.logp(reference).double()
+    pairs, ref_logps = comparisons(world, ref_logp, trial.condition, trial.seed)
+    policy = copy_policy(reference)
+    config = DPOConfig(
+        loss=trial.loss,
+        beta=trial.beta,
+        learning_rate=LEARNING_RATE,
+        batch_size=BATCH,
+        steps=STEPS,
+        seed=trial.seed,
+        **SETTINGS.get(trial.loss, {}),
+    )
+    for record in train_dpo(policy, reference, pairs, config, ref_logps):
+        if record["step"] % EVERY:
+            continue
+        with torch.no_grad():
+            logp = world.logp(policy).double()
+        yield trial._asdict() | {
+            "step": record["step"],
+            "kl_to_reference": kl_divergence(logp, ref_logp).mean().item(),
+            "reward": expected_reward(logp, world.rewards).mean().item(),
+            "date": datetime.now(UTC).date().isoformat(),
+            "hardware": hardware(),
+            "versions": versions(),
+        }
+
+
+def rows_of(*settings: str | float) -> list[dict]:
+    """``measure`` of the trial with these settings, as a list."""
+    return list(measure(Trial(*settings)))
+
+
+def table_in(folder: Path) -> Table:
+    """The trials that are finished: a row for each of their measurements."""
+    return Table(folder / "after-dpo.csv", Trial._fields, in_turn)
+
+
+def in_turn(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows in the order of ``trials``; what is no trial any longer is left out."""
+    place_of = {trial: place for place, trial in enumerate(trials())}
+    found = rows[list(Trial._fields)].itertuples(index=False, name=None)
+    rows = rows.assign(place=[place_of.get(trial) for trial in found])
+    rows = rows.dropna(subset="place").sort_values(["place", "step"])
+    return rows.drop(columns="place")
+
+
+def after_dpo(out: UserPath = Path("notebooks/results"), processes: int = 1) -> None:
+    """Run what OUT/after-dpo.csv does not hold yet, and print the rewards at the end of the runs.
+
+    Args:
+        out: folder of the results.
+        processes: how many runs at once, each on one thread.
+    """
+    table = table_in(out)
+    fill(table, trials(), rows_of, processes)
+    ends = table.read().query("step == @STEPS").groupby(["condition", "loss", "beta"], sort=False)
+    print(ends[["kl_to_reference", "reward"]].mean().round(2).to_string())
+
+
+if __name__ == "__main__":
+    command_line.run(after_dpo)
