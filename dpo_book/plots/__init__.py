@@ -3,6 +3,7 @@
 ``style`` holds what they share; each other file, the figures of one subject.
 """
 
+from dpo_book.plots.after import below_the_frontier, losses_by_margin
 from dpo_book.plots.comparisons import calibration, fitted_words, noisy_rewards, recovered_rewards, win_tables
 from dpo_book.plots.implicit import reward_read_back, shifted_rewards
 from dpo_book.plots.loss import loss_and_weight
@@ -29,6 +30,7 @@ __all__ = [
     "REFERENCE",
     "REJECTED",
     "ascents",
+    "below_the_frontier",
     "calibration",
     "climbs",
     "cut_pairs",
@@ -46,6 +48,7 @@ __all__ = [
     "log_probabilities",
     "loss_and_weight",
     "loss_differences",
+    "losses_by_margin",
     "noisy_labels",
     "noisy_rewards",
     "optimal_curve",
