@@ -54,6 +54,7 @@ def interval(measured: Estimate) -> Interval:
 def share_interval(share: float, n: int) -> Interval:
     """Of a share among n, by Wilson (1927): it stays within [0, 1], and does not shrink to nothing at 0 or n.
 
+    It solves (share − p)² = 1.96² p (1 − p) / n for p: the error is that of the true share, not of the measured one.
     ValueError unless the share is in [0, 1], and n a whole number of at least 1.
     """
     require_share("share", share)

@@ -35,6 +35,9 @@ def swap_test(shown_first: Tensor, shown_second: Tensor) -> SwapTest:
 
     Both (n,): what a gets, 1 for a win, 0 for a loss, 0.5 for a tie, with a shown first and with a shown second. The
     two verdicts of a comparison depend on each other, so a comparison counts as one outcome, the mean of both.
+
+    The win rate is what the judge would say without bias, to first order in δ; a strong bias pulls it towards 1/2.
+    Where no two verdicts fall on one place, nothing is known of δ: NaN, from −∞ to ∞.
     """
     require_verdicts(shown_first=shown_first, shown_second=shown_second)
     first, second = shown_first.cpu().double(), shown_second.cpu().double()

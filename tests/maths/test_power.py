@@ -59,8 +59,8 @@ def test_256_a_side_had_a_power_of_15_of_100():
 
 @pytest.mark.parametrize(("a", "b", "n"), [(0.57, 0.61, 256), (0.57, 0.61, 1500), (0.5, 0.6, 300), (0.5, 0.5, 256)])
 def test_power_is_that_of_all_possible_counts(a, b, n):
-    # Counts are whole numbers, so that the difference jumps by 1 / n. Half a jump is 0.04 standard errors at 300, which
-    # moves the power by up to 0.04 · 0.4 = 0.016.
+    # Counts are whole numbers, so that the difference jumps by 1 / n. Half a jump is 0.04 standard errors at 300,
+    # which moves the power by up to 0.04 · 0.4 = 0.016.
     assert power_of_difference(a, b, n) == pytest.approx(exact_power(a, b, n), abs=0.016)
 
 

@@ -84,8 +84,8 @@ def test_it_finds_a_bias_at_the_stated_power(bias_nats):
     first, second, _ = both_orders(bias_nats, trials=500)
     tests = [swap_test(*rows) for rows in zip(first, second, strict=True)]
     found = sum(abs(test.z) > 1.959964 for test in tests) / len(tests)
-    # Two standard errors of 500 trials are at most 0.045. Counts are whole numbers, so that z jumps by 0.1 or 0.2; half
-    # of that moves the power by up to 0.03.
+    # Two standard errors of 500 trials are at most 0.045. Counts are whole numbers, so that z jumps by 0.1 or 0.2;
+    # half of that moves the power by up to 0.03.
     assert found == pytest.approx(stated, abs=0.075)
     assert stated == pytest.approx(0.05, abs=1e-9) if bias_nats == 0 else 0.3 < stated < 0.9
 
