@@ -37,7 +37,7 @@ def swap_test(shown_first: Tensor, shown_second: Tensor) -> SwapTest:
     two verdicts of a comparison depend on each other, so a comparison counts as one outcome, the mean of both.
 
     The win rate is what the judge would say without bias, to first order in δ; a strong bias pulls it towards 1/2.
-    Where no two verdicts fall on one place, nothing is known of δ: NaN, from −∞ to ∞.
+    If no comparison has both verdicts on one place, nothing is known of δ: NaN, from −∞ to ∞.
     """
     require_verdicts(shown_first=shown_first, shown_second=shown_second)
     first, second = shown_first.cpu().double(), shown_second.cpu().double()
