@@ -11,19 +11,52 @@ from .data.preferences import (
     PreferenceError as PreferenceError,
     load_preferences as load_preferences,
 )
+from .maths.agreement import (
+    agreement as agreement,
+    best_agreement as best_agreement,
+    cohen_kappa as cohen_kappa,
+    expected_agreement as expected_agreement,
+)
 from .maths.bradley_terry import (
     fit_rewards as fit_rewards,
     preference_probability as preference_probability,
     reward_model_loss as reward_model_loss,
 )
+from .maths.coverage import (
+    exact_coverage as exact_coverage,
+    simulated_coverage as simulated_coverage,
+)
+from .maths.differences import (
+    paired_difference as paired_difference,
+    unpaired_difference as unpaired_difference,
+    variance_of_pairing as variance_of_pairing,
+)
 from .maths.dpo import (
     dpo_loss as dpo_loss,
     soft_dpo_loss as soft_dpo_loss,
+)
+from .maths.estimates import (
+    bootstrap_interval as bootstrap_interval,
+    bootstrap_share_interval as bootstrap_share_interval,
+    normal_share_interval as normal_share_interval,
+    share_interval as share_interval,
+    win_rate_interval as win_rate_interval,
 )
 from .maths.exact import (
     best_of_n_logp as best_of_n_logp,
     expected_reward as expected_reward,
     kl_divergence as kl_divergence,
+)
+from .maths.leaderboard import (
+    goodness_of_fit as goodness_of_fit,
+    leaderboard as leaderboard,
+)
+from .maths.length_bias import (
+    length_control as length_control,
+)
+from .maths.logistic import (
+    SeparationError as SeparationError,
+    logistic_regression as logistic_regression,
 )
 from .maths.objective import (
     implicit_reward as implicit_reward,
@@ -31,6 +64,11 @@ from .maths.objective import (
     log_partition as log_partition,
     optimal_logp as optimal_logp,
     policy_preference_probability as policy_preference_probability,
+)
+from .maths.power import (
+    comparisons_to_tell as comparisons_to_tell,
+    power_of_difference as power_of_difference,
+    z_of_difference as z_of_difference,
 )
 from .maths.relatives.anchors import (
     apo_down_loss as apo_down_loss,
@@ -56,6 +94,10 @@ from .maths.relatives.pairs import (
     PairLogps as PairLogps,
     PairLoss as PairLoss,
     expected_loss as expected_loss,
+)
+from .maths.swaps import (
+    swap_power as swap_power,
+    swap_test as swap_test,
 )
 from .models.loading import (
     load_policy as load_policy,

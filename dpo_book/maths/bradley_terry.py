@@ -68,9 +68,7 @@ def fit_rewards(wins: Tensor, tolerance: float = 1e-10, max_iterations: int = 10
     for _ in range(max_iterations):
         p = preference_probability(rewards[:, None], rewards[None, :])
         gradient = (games * p - wins).sum(dim=1)
-        weight = games * p * (1 - p)
-        hessian = torch.diag(weight.sum(dim=1)) - weight
-        step = torch.linalg.solve(hessian + ones, gradient)
+        step = torch.linalg.solve(reward_information(rewards, games) + ones, gradient)
         scale = 1.0
         while (trial := negative_log_likelihood(rewards - scale * step)) > loss and scale > 1e-8:
             scale /= 2
@@ -78,6 +76,17 @@ def fit_rewards(wins: Tensor, tolerance: float = 1e-10, max_iterations: int = 10
         if gradient.abs().max() <= tolerance * games.sum().clamp(min=1):
             break
     return rewards - rewards.mean()
+
+
+def reward_information(rewards: Tensor, games: Tensor) -> Tensor:
+    """The Hessian of the negative log-likelihood, (n, n): what the comparisons know of the rewards.
+
+    −games_ij p_ij (1 − p_ij) off the diagonal, with p_ij = σ(r_i − r_j); on it, what makes every row sum to zero: of
+    a shift of all rewards, nothing is known. rewards (n,), games (n, n) with zeros on the diagonal.
+    """
+    p = preference_probability(rewards[:, None], rewards[None, :])
+    weight = games * p * (1 - p)
+    return torch.diag(weight.sum(dim=1)) - weight
 
 
 def _check_strongly_connected(wins: Tensor) -> None:

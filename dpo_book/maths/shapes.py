@@ -72,5 +72,23 @@ def require_probabilities(**named: Tensor) -> None:
             raise ValueError(f"{name} must be in [0, 1], got {wrong.flatten()[0].item():g}")
 
 
+def require_outcomes(**named: Tensor) -> None:
+    """ValueError unless all are of one shape (n,), n at least 1, with values in [0, 1]: wins 1, losses 0."""
+    require_one_shape(**named)
+    for name, value in named.items():
+        if value.ndim != 1 or not len(value):
+            raise ValueError(f"{name} must be of shape (n,), one a comparison; got {tuple(value.shape)}")
+    require_probabilities(**named)
+
+
+def require_verdicts(**named: Tensor) -> None:
+    """``require_outcomes``, and ValueError unless every value is 1 (a win), 0 (a loss) or 0.5 (a tie)."""
+    require_outcomes(**named)
+    for name, value in named.items():
+        wrong = value[(value != 0) & (value != 0.5) & (value != 1)]
+        if len(wrong):
+            raise ValueError(f"{name} must be 1 (a win), 0 (a loss) or 0.5 (a tie), got {wrong[0].item():g}")
+
+
 def _told(shapes: dict[str, tuple[int, ...]]) -> str:
     return ", ".join(f"{name} {shape}" for name, shape in shapes.items())

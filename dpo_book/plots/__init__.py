@@ -6,6 +6,7 @@
 from dpo_book.plots.after import below_the_frontier, losses_by_margin
 from dpo_book.plots.comparisons import calibration, fitted_words, noisy_rewards, recovered_rewards, win_tables
 from dpo_book.plots.implicit import reward_read_back, shifted_rewards
+from dpo_book.plots.judging import interval_coverage, judged_win_rates, power_by_comparisons
 from dpo_book.plots.loss import loss_and_weight
 from dpo_book.plots.objective import ascents, gradient_estimates, kl_estimators, reward_against_kl, two_penalties
 from dpo_book.plots.optimum import climbs, optimal_curve
@@ -39,6 +40,8 @@ __all__ = [
     "gradient_estimates",
     "growth",
     "html_image",
+    "interval_coverage",
+    "judged_win_rates",
     "kl_estimators",
     "learned_rewards",
     "learning_curves",
@@ -54,6 +57,7 @@ __all__ = [
     "optimal_curve",
     "pipelines",
     "png",
+    "power_by_comparisons",
     "probability_mass",
     "promised_and_gained",
     "recovered_rewards",

@@ -144,7 +144,7 @@ def new_figure(height: float, panels: int, alt: str) -> tuple[Figure, list[Axes]
 def new_column(height: float, panels: int, alt: str) -> tuple[Figure, list[Axes]]:
     """The same with one panel below the other, each as wide as the figure: for what is crowded."""
     figure = Figure(figsize=(WIDTH, panels * height), layout="constrained", label=alt)
-    return figure, list(figure.subplots(panels))
+    return figure, list(figure.subplots(panels, squeeze=False).flatten())
 
 
 def exact_line(axes: Axes, value: float, label: str | None = None) -> None:

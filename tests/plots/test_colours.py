@@ -39,6 +39,12 @@ CROWDED = {
         ["a", "b"], [0.5, 0.5], [0.2, 0.8], ([0, 0.5], [0, 0.6]), (0.1, 0.2), 2.0,
         {"one": ([0.2], [0.1]), "two": ([0.3], [0.1])},
     ),
+    "interval_coverage": lambda: plots.interval_coverage(
+        [0.1, 0.5, 0.9], {f"n = {n}": dict.fromkeys(FOUR, (0.9, 0.95, 0.8)) for n in (20, 50, 256)}
+    ),
+    "power_by_comparisons": lambda: plots.power_by_comparisons(
+        [30, 300, 3000], dict.fromkeys(FOUR, (0.1, 0.4, 0.9)), {256: 0.3, 2373: 0.8}
+    ),
     "over_optimisation": lambda: on_the_way.over_optimisation(LONG_RUNS, of_ways.OPTIMUM),
 }  # fmt: skip
 FIGURES = {

@@ -77,10 +77,23 @@ LOSSES = pd.DataFrame(
     for step in (1, 2, 3)
 )
 
+JUDGES = {
+    "exact quality": ((0.57, 0.51, 0.63), (0.57, 0.51, 0.63)),
+    "prefers the first": ((0.7, 0.64, 0.75), (0.58, 0.54, 0.62)),
+}
+
 FIGURES = {
     "levers": lambda: plots.levers(BENCH),
     "growth": lambda: plots.growth(BENCH),
     "loss_differences": lambda: plots.loss_differences(LOSSES, within=1e-5),
+    "interval_coverage": lambda: plots.interval_coverage(
+        [0.5, 0.7, 0.9, 0.99],
+        {f"n = {n}": {"Wilson": [0.95, 0.96, 0.97, 0.91], "normal": [0.93, 0.9, 0.8, 0.3]} for n in (50, 256)},
+    ),
+    "power_by_comparisons": lambda: plots.power_by_comparisons(
+        [30, 256, 2373, 9000], {"unpaired": [0.06, 0.15, 0.8, 1.0]}, {256: 0.151, 2373: 0.8}
+    ),
+    "judged_win_rates": lambda: plots.judged_win_rates(JUDGES, 0.57),
     "pipelines": lambda: plots.pipelines(),
     "top_responses": lambda: plots.top_responses(RESPONSES, {"π_ref": P[::-1], "π_θ": P}, exact=P, title="t"),
     "reward_margins": lambda: plots.reward_margins(RECORDS, ceiling=0.9),
@@ -294,6 +307,9 @@ NAMED = {
     "promised_and_gained": lambda: plots.promised_and_gained({ODD: ([0, 1], [0, 1.0], [0, 0.9])}, ([0, 1], [0, 1.2])),
     "shifted_rewards": lambda: plots.shifted_rewards([ODD], [2], [5], [1], [[0.5]], [1.0], [1.0], ODD),
     "reward_read_back": lambda: plots.reward_read_back({ODD: ([0], [0.1], [1.0])}, {ODD: -0.7}),
+    "interval_coverage": lambda: plots.interval_coverage([0.1, 0.9], {ODD: {ODD: [0.9, 0.8]}}),
+    "power_by_comparisons": lambda: plots.power_by_comparisons([30, 300], {ODD: [0.1, 0.4]}, {100: 0.2}),
+    "judged_win_rates": lambda: plots.judged_win_rates({ODD: ((0.6, 0.5, 0.7), (0.5, 0.4, 0.6))}, 0.57),
     "levers": lambda: plots.levers(BENCH.replace({"mini, TL;DR-like": ODD, "textbook": ODD})),
     "loss_differences": lambda: plots.loss_differences(LOSSES.replace({"mini, short pairs": ODD}), within=1e-5),
 }
@@ -320,6 +336,15 @@ def test_exact_values_are_dashed_black_and_chosen_and_rejected_keep_their_colour
     assert (colours["chosen"], colours["rejected"], colours["margin"]) == (plots.CHOSEN, plots.REJECTED, plots.POLICY)
     (ceiling,) = (line for line in right.lines if line.get_linestyle() == "--")
     assert ceiling.get_color() == "black" and ceiling.get_ydata()[0] == 0.9
+
+
+def test_an_interval_of_a_judge_ends_where_it_was_measured():
+    axes = plots.judged_win_rates(JUDGES, 0.57).axes[0]
+    raw, corrected = axes.containers
+    (bars,) = raw[2]
+    ends = [bar[:, 0] for bar in bars.get_segments()]
+    assert np.ravel(ends) == pytest.approx([0.51, 0.63, 0.64, 0.75])
+    assert list(corrected[0].get_xdata()) == [0.57, 0.58]
 
 
 def test_top_responses_are_sorted_by_what_is_asked_for():
