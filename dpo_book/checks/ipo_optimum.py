@@ -108,7 +108,7 @@ check_ipo_optimum = Exercise(
         "π_ref and μ are both tilted: μ only says who the opponents are.": (
             lambda ref, p, mu, tau: (ref + mu.log() + p @ mu / tau).log_softmax(-1)
         ),
-        "log-odds are averaged, a tilt by the reward as at DPO's optimum: IPO tilts by the mean probability to win.": (
+        "log-odds are averaged, a tilt by the reward as at DPO's optimum: IPO tilts by the mean chance to win.": (
             _tilted_by(lambda p, mu, tau: p.logit() @ mu / tau)
         ),
         "the log-odds of p(y ≻ μ) are the tilt here: IPO tilts by the probability itself, which is bounded.": (
@@ -117,7 +117,7 @@ check_ipo_optimum = Exercise(
         "the logarithm of p(y ≻ μ) is the tilt here: IPO tilts by the probability itself.": (
             _tilted_by(lambda p, mu, tau: (p @ mu).log() / tau)
         ),
-        "logarithms of p are averaged: IPO tilts by the mean probability to win.": (
+        "logarithms of p are averaged: IPO tilts by the mean chance to win.": (
             _tilted_by(lambda p, mu, tau: p.log() @ mu / tau)
         ),
         "σ is taken of the chance to win, which is a probability already.": (
