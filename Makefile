@@ -24,7 +24,7 @@ lab:
 test:
 	@sh tools/bootstrap.sh lab,test
 	@$(python) -m tools.chromium
-	@$(python) -m pytest -n 2 --dist loadfile
+	@$(python) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 gpu:
 	@sh tools/bootstrap.sh lab,test

@@ -10,12 +10,35 @@ from dpo_book.cli import app
 from dpo_book.worlds.verdicts import verdicts
 
 
+# Files with a minute of work or more. Each is one process's; begun last, one would keep the other process waiting.
+LONGEST = (
+    ".ipynb",
+    "test_families.py",
+    "test_course.py",
+    "test_browser.py",
+    "test_reaches_optimum.py",
+    "test_frontier.py",
+    "test_sliders.py",
+    "test_accessible.py",
+    "test_processes.py",
+    "test_checkpoints.py",
+    "test_start.py",
+)
+
+
 def pytest_collection_modifyitems(items):
-    """What is marked ``gpu`` is skipped by name where there is no GPU."""
+    """The longest files first; and what is marked ``gpu`` is skipped by name where there is no GPU."""
+    items.sort(key=_turn)
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker("gpu"):
                 item.add_marker(pytest.mark.skip(reason="needs a CUDA GPU"))
+
+
+def _turn(item):
+    """The place of a test's file among the longest, or behind them all."""
+    turns = [turn for turn, name in enumerate(LONGEST) if item.path.name.endswith(name)]
+    return turns[0] if turns else len(LONGEST)
 
 
 @pytest.fixture
