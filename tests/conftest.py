@@ -9,7 +9,6 @@ from dpo_book import build_policy
 from dpo_book.cli import app
 from dpo_book.worlds.verdicts import verdicts
 
-
 # Files with a minute of work or more. Each is one process's; begun last, one would keep the other process waiting.
 LONGEST = (
     ".ipynb",
