@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from dpo_book.evaluation.endpoint import Endpoint
 from dpo_book.evaluation.judges import JudgeError
-from dpo_book.evaluation.retries import NoAnswer, Retries
+from dpo_book.evaluation.retries import NoAnswer, Retries, Stopped
 from dpo_book.evaluation.spending import Call, Spending
 from dpo_book.maths.require import require_extra
 
@@ -48,32 +48,35 @@ class Chat:
         """The model's reply to a message.
 
         LimitReached where a call could exceed the limits; JudgeError, in one line, where the endpoint does not answer
-        after all tries, or turns the request away for good.
+        after all tries, or turns the request away for good; Stopped where somebody else failed meanwhile.
         """
         most = (len(message.encode()) + AROUND, self._endpoint.max_tokens)  # a token is at least a byte
-        tries = self._retries.tries
-        for tried in range(1, tries + 1):
+        tried = 0
+        while True:
+            tried += 1
             try:
                 with self._spending.call(most) as call:
                     return self._send(message, call)
             except NoAnswer as no_answer:
-                if tried == tries:
-                    raise JudgeError(
-                        f"{self._endpoint.host} gave no answer in {tries} tries, the last time because of "
-                        f"{no_answer}. Every answer is kept: ask again to go on"
-                    ) from None
-                self._wait(tried, no_answer.asked_for)
-        raise AssertionError("the last try returns or raises")
+                trouble = no_answer
+            self._before_another_try(tried, trouble)
 
-    def _wait(self, tried: int, asked_for: float | None) -> None:
+    def _before_another_try(self, tried: int, trouble: NoAnswer) -> None:
+        """Wait as long as it takes; JudgeError if there is no other try, Stopped if somebody else failed."""
+        host, asked_for = self._endpoint.host, trouble.asked_for
+        if tried == self._retries.tries:
+            raise JudgeError(
+                f"{host} gave no answer in {tried} tries, the last time because of {trouble}. Every answer is kept: "
+                "ask again to go on"
+            )
         if asked_for is not None and asked_for > self._retries.longest_asked:
             raise JudgeError(
-                f"{self._endpoint.host} asks for {asked_for:.0f} s of waiting. Every answer is kept: ask again then"
+                f"{host} asks for {asked_for:.0f} s of waiting. Every answer is kept: ask again then to go on"
             )
         seconds = self._retries.wait_after(tried) if asked_for is None else asked_for
         self._retries.sleep(self._stopping, seconds)
         if self._stopping.is_set():
-            raise JudgeError("stopped before the next try")
+            raise Stopped
 
     def _send(self, message: str, call: Call) -> Reply:
         """One try. NoAnswer where another one may do."""
@@ -84,14 +87,16 @@ class Chat:
             response = self._client.chat.completions.with_raw_response.create(
                 model=self._endpoint.model, messages=[{"role": "user", "content": message}], extra_body=settings
             )
-        except self._openai.APIStatusError as error:
+        except self._openai.APIError as error:
+            failure = error  # told outside, for an error raised in here shows this one, the server's echo and all
+        else:
+            return self._reply(response.content, call)
+        if isinstance(failure, self._openai.APIStatusError):
             call.used(0, 0)
-            return self._turned_away(error)
-        except self._openai.APITimeoutError:
-            raise NoAnswer(f"silence for {self._endpoint.timeout} seconds") from None
-        except self._openai.APIConnectionError as error:
-            raise NoAnswer(f"a connection that failed ({self._one_line(error.__cause__ or error)})") from None
-        return self._reply(response.content, call)
+            return self._turned_away(failure)
+        if isinstance(failure, self._openai.APITimeoutError):
+            raise NoAnswer(f"silence for {self._endpoint.timeout} seconds")
+        raise NoAnswer(f"a connection that failed ({self._one_line(failure.__cause__ or failure)})")
 
     def _reply(self, content: bytes, call: Call) -> Reply:
         """A chat completion's text or refusal; NoAnswer for what is no chat completion."""

@@ -11,7 +11,7 @@ from dpo_book.evaluation.chat import Chat
 from dpo_book.evaluation.endpoint import Endpoint
 from dpo_book.evaluation.instructions import Instruction, message, read_answer
 from dpo_book.evaluation.judges import Answer, Shown
-from dpo_book.evaluation.retries import Retries
+from dpo_book.evaluation.retries import Retries, Stopped
 from dpo_book.evaluation.spending import Limits, Spending
 from dpo_book.evaluation.verdicts_file import VerdictsFile, key_of, open_verdicts, record_of
 from dpo_book.maths.require import require_count
@@ -75,20 +75,29 @@ class EndpointJudge:
         """Every question until it has its answer. At the first error nothing new is begun; what runs is kept."""
         stopping = threading.Event()
         chat = Chat(self.endpoint, self.retries, self._spending(verdicts), stopping)
+
+        def ask(shown: Shown) -> None:
+            try:
+                self._ask(shown, chat, verdicts, stopping)
+            except Stopped:
+                pass  # whoever failed tells why
+            except BaseException:
+                stopping.set()
+                raise
+
         with closing(chat), _pool(self.workers, stopping) as pool:
-            asked = [pool.submit(self._ask, one, chat, verdicts) for one in questions]
-            for one in as_completed(asked):
-                one.result()
+            for asked in as_completed([pool.submit(ask, one) for one in questions]):
+                asked.result()
 
     def _spending(self, verdicts: VerdictsFile) -> Spending:
         paid = verdicts.of_model(self.endpoint.model)
         cost = sum(self.limits.price(record.input_tokens, record.output_tokens) for record in paid)
         return Spending(self.limits, len(paid), cost)
 
-    def _ask(self, shown: Shown, chat: Chat, verdicts: VerdictsFile) -> None:
+    def _ask(self, shown: Shown, chat: Chat, verdicts: VerdictsFile, stopping: threading.Event) -> None:
         """Whoever asks writes the answer down before asking anything else: a kill loses what is under way alone."""
         key = key_of(self.endpoint.model, self.instruction, shown)
-        while self._is_open(key, verdicts):
+        while self._is_open(key, verdicts) and not stopping.is_set():
             reply = chat.ask(message(self.instruction, shown))
             answer = Answer("refused", reply.refusal) if reply.refusal else read_answer(reply.text)
             tokens = (reply.input_tokens, reply.output_tokens)

@@ -77,7 +77,7 @@ class SyntheticJudge:
     """A judge that prefers by Bradley–Terry (eq. 1), with biases: p(first) = σ(Δq/noise + position + length · Δw).
 
     Δq, Δw: how much more quality, and how many more words, the first text has than the second. noise: how much
-    quality makes one nat, so a larger one means more chance. position_bias: nats in favour of whatever is shown first.
+    quality makes one nat, so a larger one means more chance. position_bias: nats in favour of what is shown first.
     length_bias: nats in favour of the longer text, for each word more. Below zero they favour the second and the
     shorter. It knows no ties.
 

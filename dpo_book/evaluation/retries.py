@@ -51,6 +51,10 @@ class Retries:
         return None if date is None else max(0.0, email.utils.mktime_tz(date) - self.clock())
 
 
+class Stopped(Exception):
+    """Another one of several who ask has failed: nothing new is begun."""
+
+
 class NoAnswer(Exception):
     """A try without an answer, after which another one may do; asked_for: the seconds that the server wants."""
 

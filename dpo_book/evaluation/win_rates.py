@@ -4,10 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple, get_args
 
-import torch
-
 from dpo_book.evaluation.judges import BothOrders, Outcome, Verdict
-from dpo_book.maths.estimates import Interval, estimate, interval, share_interval
+from dpo_book.maths.estimates import Interval, share_interval
 
 OUTCOMES = get_args(Outcome)
 SCORES = {"a": 1.0, "tie": 0.5, "b": 0.0}  # the other outcomes have none
@@ -48,18 +46,17 @@ def judged_win_rate(verdicts: Sequence[Verdict]) -> Interval:
 def win_rate_in_both_orders(both: Sequence[BothOrders]) -> Interval:
     """The same where each comparison was asked in both orders: the mean of its two scores counts once.
 
-    The two verdicts are about the same texts, so they are no two samples; the interval is the normal one over
-    comparisons. Those that are not decided both times are left out; ValueError if less than two are.
+    The two verdicts are about the same texts, so they are no two samples: the interval is that of as many verdicts as
+    there are comparisons, if anything too wide. Comparisons that are not decided both times are left out; ValueError
+    if all are.
     """
     scores = []
     for verdicts in both:
         if all(verdict.outcome in SCORES for verdict in verdicts):
             scores.append(sum(SCORES[verdict.outcome] for verdict in verdicts) / 2)
-    if len(scores) < 2:
-        raise ValueError(
-            f"{len(scores)} of {len(both)} comparisons are decided in both orders: 2 are needed at least"
-        )
-    return interval(estimate(torch.tensor(scores, dtype=torch.float64)))
+    if not scores:
+        raise ValueError(f"none of the {len(both)} comparisons is decided in both orders: there is no win rate")
+    return share_interval(sum(scores) / len(scores), len(scores))
 
 
 def swap_test(both: Sequence[BothOrders]) -> SwapTest:
