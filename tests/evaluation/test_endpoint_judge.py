@@ -501,6 +501,15 @@ def test_what_is_under_way_is_waited_for_and_not_given_up(make):
     assert len(server.requests) == 12
 
 
+def test_a_request_that_is_turned_away_is_free_and_one_that_breaks_off_is_not(make):
+    """With room for one call at its most: a server that was cut off may have worked, and charge for it."""
+    with serving(by_turns(*[lambda handler: handler.fail(500)] * 3)) as server:
+        assert make(server, endpoint={"max_tokens": 20}, limits=cents(13))(QUESTIONS[:1])[0].place == "first"
+    with serving(by_turns(lambda handler: handler.cut())) as server:
+        error_of(make(server, endpoint={"max_tokens": 20}, limits=cents(13)), QUESTIONS[1:2], LimitReached)
+    assert len(server.requests) == 1
+
+
 @pytest.mark.parametrize(
     ("limits", "message"),
     [
