@@ -11,6 +11,25 @@ from .data.preferences import (
     PreferenceError as PreferenceError,
     load_preferences as load_preferences,
 )
+from .evaluation.judges import (
+    Comparison as Comparison,
+    in_both_orders as in_both_orders,
+    in_random_order as in_random_order,
+)
+from .evaluation.quality_judges import (
+    SyntheticJudge as SyntheticJudge,
+    exact_judge as exact_judge,
+)
+from .evaluation.reward_judge import (
+    reward_model_judge as reward_model_judge,
+)
+from .evaluation.verdicts_file import (
+    recorded_judge as recorded_judge,
+)
+from .evaluation.win_rates import (
+    judged_win_rate as judged_win_rate,
+    scores_in_both_orders as scores_in_both_orders,
+)
 from .maths.agreement import (
     agreement as agreement,
     best_agreement as best_agreement,

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 from tyro.constructors import PrimitiveConstructorSpec
 
-from dpo_book.maths.require import SettingError, require_count
+from dpo_book.maths.require import SettingError, require_count, require_extra
 from dpo_book.system.files import user_path
 
 T = TypeVar("T")
@@ -141,9 +140,3 @@ def require_lora(rank: int | None) -> None:
     if rank is not None:
         require_count("lora_rank", rank)
         require_extra("peft", "lora", "--lora-rank")
-
-
-def require_extra(package: str, extra: str, option: str) -> None:
-    """SettingError, before anything is read or written, where the package that an option needs is not installed."""
-    if find_spec(package) is None:
-        raise SettingError(f'{option} needs an extra package: pip install "dpo-book[{extra}]"')

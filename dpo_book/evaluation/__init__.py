@@ -1,1 +1,1 @@
-"""How good is a policy? Measures from samples and from preferences that nobody trained on."""
+"""How good is a policy? Measures from samples, from preferences that nobody trained on, and by judges of pairs."""

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from importlib.util import find_spec
 from numbers import Real
 
 MOST = 10**9  # of anything that is counted: more never ends, or fits into no memory
@@ -44,6 +45,12 @@ def require_positive(name: str, value: float) -> None:
         raise SettingError(f"{name} must be a finite number above 0, got {value!r}")
 
 
+def require_finite(name: str, value: float) -> None:
+    """ValueError unless ``value`` is a finite number."""
+    if not (_is_number(value) and _is_finite(value)):
+        raise SettingError(f"{name} must be a finite number, got {value!r}")
+
+
 def require_share(name: str, value: float) -> None:
     """ValueError unless ``value`` is a number from 0 to 1."""
     if not (_is_number(value) and 0 <= value <= 1):
@@ -66,6 +73,12 @@ def require_temperature(value: float) -> None:
     """ValueError unless ``value`` is a finite number of at least 0, where 0 takes the likeliest token."""
     if not (_is_number(value) and _is_finite(value) and value >= 0):
         raise SettingError(f"temperature must be a finite number of at least 0, got {value!r}")
+
+
+def require_extra(package: str, extra: str, option: str) -> None:
+    """SettingError, before anything is read or written, where the package that an option needs is not installed."""
+    if find_spec(package) is None:
+        raise SettingError(f'{option} needs an extra package: pip install "dpo-book[{extra}]"')
 
 
 def _is_number(value: object) -> bool:

@@ -11,6 +11,7 @@ from dpo_book.maths.relatives.settings import SETTING_NAMES
 from dpo_book.maths.require import (
     SettingError,
     require_count,
+    require_finite,
     require_flag,
     require_positive,
     require_seed,
@@ -66,6 +67,7 @@ def test_every_field_of_a_configuration_is_checked(config, fields):
     [
         (require_count, (1, 10**9), COUNTS),
         (require_positive, (1, 1e-300, np.float32(0.5), Fraction(1, 3)), POSITIVE),
+        (require_finite, (0, -1.5, np.float32(0.5)), (math.nan, math.inf, "0.5", None, True, HUGE)),
         (require_share, (0, 1, 0.5), (-1e-9, 1 + 1e-9, math.nan, "0.5", None, HUGE)),
         (require_seed, (0, 2**32 - 1), SEEDS),
         (require_flag, (True, False), FLAGS),

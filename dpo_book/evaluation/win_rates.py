@@ -1,0 +1,48 @@
+"""From a judge's verdicts to numbers: what could be counted, and how often a won. ``maths/swaps`` goes on."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import get_args
+
+import torch
+from torch import Tensor
+
+from dpo_book.evaluation.judges import BothOrders, Outcome, Verdict
+from dpo_book.maths.estimates import Interval, win_rate_interval
+
+OUTCOMES = get_args(Outcome)
+SCORES = {"a": 1.0, "tie": 0.5, "b": 0.0}  # the other outcomes have none
+
+
+def tally(verdicts: Sequence[Verdict]) -> dict[Outcome, int]:
+    """How many verdicts have each outcome, also those that none has."""
+    counted = Counter(verdict.outcome for verdict in verdicts)
+    return {outcome: counted[outcome] for outcome in OUTCOMES}
+
+
+def judged_win_rate(verdicts: Sequence[Verdict]) -> Interval:
+    """The share of comparisons that a won, a tie half, with its 95 % interval; one verdict a comparison.
+
+    Of those that were decided: "unparsable" and "refused" are left out, so look at ``tally`` too. ValueError if none
+    was decided.
+    """
+    scores = [SCORES[verdict.outcome] for verdict in verdicts if verdict.outcome in SCORES]
+    _check_decided(scores, f"none of the {len(verdicts)} verdicts names a text or a tie")
+    return win_rate_interval(torch.tensor(scores, dtype=torch.float64))
+
+
+def scores_in_both_orders(both: Sequence[BothOrders]) -> tuple[Tensor, Tensor]:
+    """What a got, 1 for a win and 0.5 for a tie, shown first and shown second: (n,) each, for ``swap_test``.
+
+    Comparisons that are not decided both times are left out; ValueError if all are.
+    """
+    decided = [pair for pair in both if all(verdict.outcome in SCORES for verdict in pair)]
+    _check_decided(decided, f"none of the {len(both)} comparisons is decided in both orders")
+    shown_first = [SCORES[verdict.outcome] for verdict, _ in decided]
+    shown_second = [SCORES[verdict.outcome] for _, verdict in decided]
+    return torch.tensor(shown_first, dtype=torch.float64), torch.tensor(shown_second, dtype=torch.float64)
+
+
+def _check_decided(found: Sequence, otherwise: str) -> None:
+    if not found:
+        raise ValueError(f"{otherwise}: there is no win rate")
