@@ -323,7 +323,7 @@ optimum_at(1.0)
 # %%
 widgets.slider_figure(
     optimum_at,
-    beta=ipywidgets.FloatLogSlider(
+    beta=widgets.FloatLogSlider(
         value=1.0, min=-1.3, max=1, step=0.05, description="β", readout_format=".2f"
     ),
     prompt=ipywidgets.Dropdown(options=world.prompts, description="prompt"),

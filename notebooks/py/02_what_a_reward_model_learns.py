@@ -26,7 +26,6 @@
 # chapter 04 derives it.
 
 # %%
-import ipywidgets
 import pandas as pd
 import torch
 
@@ -425,8 +424,8 @@ plots.noisy_labels(noise=0.1, margin=4.0)
 # %%
 widgets.slider_figure(
     plots.noisy_labels,
-    noise=ipywidgets.FloatSlider(value=0.1, min=0, max=0.5, step=0.01, description="ε"),
-    margin=ipywidgets.FloatSlider(
+    noise=widgets.FloatSlider(value=0.1, min=0, max=0.5, step=0.01, description="ε"),
+    margin=widgets.FloatSlider(
         value=4.0, min=-5, max=5, step=0.25, description="margin"
     ),
 )

@@ -496,7 +496,7 @@ winner_at(1.0, x)
 # %%
 widgets.slider_figure(
     winner_at,
-    beta=ipywidgets.FloatLogSlider(
+    beta=widgets.FloatLogSlider(
         value=1.0, min=-1.3, max=1, step=0.05, description="β"
     ),
     of=ipywidgets.Dropdown(options=list(tables), description="responses"),

@@ -23,7 +23,6 @@
 # You need chapters 02 (reward model), 03 (equation 3, both directions of KL) and 04 (its optimum).
 
 # %%
-import ipywidgets
 import numpy as np
 import pandas as pd
 import torch
@@ -150,7 +149,7 @@ estimated(300)
 
 # %%
 counts = [30, 100, 300, 1000, 3000, 10_000, 30_000]
-samples = ipywidgets.SelectionSlider(options=counts, value=300, description="samples")
+samples = widgets.SelectionSlider(options=counts, value=300, description="samples")
 widgets.slider_figure(estimated, n=samples)
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
