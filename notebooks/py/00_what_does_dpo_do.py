@@ -366,7 +366,7 @@ assert first["grad_norm"] > 0.1
 #
 # ## Try it
 #
-# `experiment` repeats the chapter with other settings, and leaves what stands above alone. As an example, $\beta = 0.5$.
+# `experiment` repeats the chapter with other settings, and leaves what stands above alone. As an example, β = 0.5.
 
 # %%
 def experiment(beta=1.0, swap=False, size=steps * batch_size):

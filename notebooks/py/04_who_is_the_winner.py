@@ -468,7 +468,7 @@ assert torch.allclose(plain_softmax, (reward / b).softmax(0), atol=1e-12)
 
 # %% [markdown]
 # But for other rewards, lowering the temperature of the reference is *not* lowering $\beta$. Here is the ending again,
-# with all 14,641 responses under the curve. The light dots are $\pi_{\text{ref}}^{1/T}$, normalised, at temperatures $T$
+# with all 14,641 responses under the curve. The green dots are $\pi_{\text{ref}}^{1/T}$, normalised, at temperatures $T$
 # from 3 to 0.3 of the whole response. Look at where they go.
 
 # %%
