@@ -33,7 +33,7 @@ function render({ model, el }) {
   const slider = document.createElement("input");
   const readout = document.createElement("output");
   slider.type = "range";
-  readout.ariaLive = "off"; // the slider's own text is read aloud already
+  readout.setAttribute("aria-live", "off"); // the slider's own text is read aloud already
   label.append(name, slider);
   el.append(label, readout);
   el.classList.add("dpo-slider");
@@ -44,7 +44,8 @@ function render({ model, el }) {
     name.textContent = model.get("description");
     Object.assign(slider, { min: scale.min, max: scale.max, step: scale.step, disabled: model.get("disabled") });
     slider.value = scale.back(stands);
-    slider.ariaValueText = readout.textContent = scale.words(stands);
+    readout.textContent = scale.words(stands);
+    slider.setAttribute("aria-valuetext", readout.textContent);
     readout.hidden = !model.get("readout");
   }
 
