@@ -8,7 +8,7 @@ as_root := $(if $(filter 0,$(shell id -u)),--allow-root)
 help:
 	@echo "make lab       open the first chapter in JupyterLab"
 	@echo "make test      run every test and every notebook"
-	@echo "make marks     hand in two chapters as five students and have nbgrader mark them, ten minutes"
+	@echo "make marks     hand in two chapters as five students and have nbgrader mark them, ten to fifteen minutes"
 	@echo "make outputs   run the notebooks and record their outputs (one: make outputs NB=00_what_does_dpo_do)"
 	@echo "make lint      check the style of the code"
 	@echo "make optimum   how near DPO comes to the exact optimum: make optimum BETA=0.7 STEPS=1500"

@@ -106,10 +106,7 @@ WIDE = """(added) => [...document.querySelectorAll(added)]
     .map(part => [part.scrollWidth - part.clientWidth, part.textContent.trim().slice(0, 200)])
     .filter(([pixels]) => pixels > 1)
     .map(([pixels, text]) => `${pixels} pixels too wide: ${text}`)"""
-# What no notebook can mend. JupyterLab tells a link in a text by its colour alone. ipywidgets writes a slider's label
-# beside it and gives its handle no name; no trait of a slider changes that.
-JUPYTERLABS = "link-in-text-block"
-IPYWIDGETS = ("aria-input-field-name", 'class="noUi-handle ')
+JUPYTERLABS = "link-in-text-block"  # what no notebook can mend: links in a text are told by their colour alone
 IDLE = "() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'idle'"
 
 
@@ -174,12 +171,7 @@ class LabPage:
         found = Axe().run(self.page, context, {"resultTypes": ["violations"], "rules": rules}).response
         self.page.set_viewport_size(size)
         worst = [rule for rule in found["violations"] if rule["impact"] in ("serious", "critical")]
-        elements = [(rule["id"], rule["help"], node["html"]) for rule in worst for node in rule["nodes"]]
-        return [
-            f"{rule}: {help}\n    {html}"
-            for rule, help, html in elements
-            if not (rule == IPYWIDGETS[0] and IPYWIDGETS[1] in html)
-        ]
+        return [f"{rule['id']}: {rule['help']}\n    {node['html']}" for rule in worst for node in rule["nodes"]]
 
     def wait_for(self, condition: str, timeout: float = PATIENCE) -> None:
         """Wait until a JavaScript function gives true; a dialog in the way is shown in the error."""
@@ -198,11 +190,13 @@ class LabPage:
         """The first picture of a widget below a cell."""
         return self.cell(index).locator(".widget-html img").first
 
+    def slider(self, index: int, number: int = 0) -> Locator:
+        """A slider below a cell, as what reads a page aloud finds it."""
+        return self.cell(index).get_by_role("slider").nth(number)
+
     def press(self, index: int, key: str, slider: int = 0) -> None:
         """Press a key ("ArrowRight", "End", ...) on a slider below a cell."""
-        handle = self.cell(index).locator(".noUi-handle").nth(slider)
-        handle.focus()
-        handle.press(key)
+        self.slider(index, slider).press(key)
 
     def button(self, index: int, label: str) -> Locator:
         """A widgets.Button below a cell."""

@@ -323,7 +323,7 @@ optimum_at(1.0)
 # %%
 widgets.slider_figure(
     optimum_at,
-    beta=ipywidgets.FloatLogSlider(
+    beta=widgets.FloatLogSlider(
         value=1.0, min=-1.3, max=1, step=0.05, description="β", readout_format=".2f"
     ),
     prompt=ipywidgets.Dropdown(options=world.prompts, description="prompt"),
@@ -366,7 +366,7 @@ assert first["grad_norm"] > 0.1
 #
 # ## Try it
 #
-# `experiment` repeats the chapter with other settings, and leaves what stands above alone. As an example, $\beta = 0.5$.
+# `experiment` repeats the chapter with other settings, and leaves what stands above alone. As an example, β = 0.5.
 
 # %%
 def experiment(beta=1.0, swap=False, size=steps * batch_size):

@@ -22,7 +22,6 @@
 # %%
 import itertools
 
-import ipywidgets
 import pandas as pd
 import torch
 
@@ -510,10 +509,10 @@ recovered_at(1000, 1.0)
 # %%
 widgets.slider_figure(
     recovered_at,
-    comparisons=ipywidgets.SelectionSlider(
+    comparisons=widgets.SelectionSlider(
         options=counts, value=1000, description="number"
     ),
-    noise=ipywidgets.SelectionSlider(options=noises, value=1.0, description="noise s"),
+    noise=widgets.SelectionSlider(options=noises, value=1.0, description="noise s"),
 )
 
 # %%

@@ -26,7 +26,6 @@
 # chapter 04 derives it.
 
 # %%
-import ipywidgets
 import pandas as pd
 import torch
 
@@ -74,7 +73,7 @@ table.round(4)
 # 1. $P(z) = \sigma(m)^z\, (1 - \sigma(m))^{1 - z}$. *(one throw of a coin, Bernoulli; its probability is equation 1)*
 # 2. $\log P(z) = z \log \sigma(m) + (1 - z) \log \sigma(-m)$. *(logarithm; $1 - \sigma(m) = \sigma(-m)$)*
 # 3. $-\sum_i \left[z_i \log \sigma(m_i) + (1 - z_i) \log \sigma(-m_i)\right]$ is to be small. *(maximum likelihood: independent pairs multiply, their logarithms add)*
-# 4. For each pair only one of the two terms is there, and it is $-\log \sigma(r_\phi(x, y_w) - r_\phi(x, y_l))$. *($z = 1$: $y_w = y_1$; $z = 0$: $y_w = y_2$, and the sign of $m$ turns)*
+# 4. For each pair only one of the two terms is there, and it is $-\log \sigma(r_\phi(x, y_w) - r_\phi(x, y_l))$. *($y_w = y_1$ if $z = 1$; $y_w = y_2$ if $z = 0,$ and the sign of $m$ turns)*
 # 5. Divide by the number of pairs: *(a constant factor moves no minimum)*
 #
 # $$\mathcal{L}_R(r_\phi) = -\mathbb{E}\left[\log \sigma\left(r_\phi(x, y_w) - r_\phi(x, y_l)\right)\right] \tag{2}$$
@@ -425,8 +424,8 @@ plots.noisy_labels(noise=0.1, margin=4.0)
 # %%
 widgets.slider_figure(
     plots.noisy_labels,
-    noise=ipywidgets.FloatSlider(value=0.1, min=0, max=0.5, step=0.01, description="ε"),
-    margin=ipywidgets.FloatSlider(
+    noise=widgets.FloatSlider(value=0.1, min=0, max=0.5, step=0.01, description="ε"),
+    margin=widgets.FloatSlider(
         value=4.0, min=-5, max=5, step=0.25, description="margin"
     ),
 )

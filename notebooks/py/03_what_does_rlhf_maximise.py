@@ -26,7 +26,6 @@
 # %%
 import math
 
-import ipywidgets
 import pandas as pd
 import torch
 
@@ -301,7 +300,7 @@ pd.DataFrame(columns | {"slope there": slope[k]}).round(3)
 # Where does the maximum go when nats get cheap? When they get dear?
 
 # %%
-price = ipywidgets.FloatLogSlider(
+price = widgets.FloatLogSlider(
     value=0.5, base=10, min=-1.3, max=0.7, step=0.05, description="β"
 )
 widgets.slider_figure(pull, beta=price)
@@ -517,7 +516,7 @@ def penalties(beta):
 penalties(0.5)
 
 # %%
-price = ipywidgets.FloatLogSlider(
+price = widgets.FloatLogSlider(
     value=0.5, base=10, min=-1, max=0.5, step=0.05, description="β"
 )
 widgets.slider_figure(penalties, beta=price)

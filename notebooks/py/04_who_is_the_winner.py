@@ -468,7 +468,7 @@ assert torch.allclose(plain_softmax, (reward / b).softmax(0), atol=1e-12)
 
 # %% [markdown]
 # But for other rewards, lowering the temperature of the reference is *not* lowering $\beta$. Here is the ending again,
-# with all 14,641 responses under the curve. The light dots are $\pi_{\text{ref}}^{1/T}$, normalised, at temperatures $T$
+# with all 14,641 responses under the curve. The green dots are $\pi_{\text{ref}}^{1/T}$, normalised, at temperatures $T$
 # from 3 to 0.3 of the whole response. Look at where they go.
 
 # %%
@@ -496,7 +496,7 @@ winner_at(1.0, x)
 # %%
 widgets.slider_figure(
     winner_at,
-    beta=ipywidgets.FloatLogSlider(
+    beta=widgets.FloatLogSlider(
         value=1.0, min=-1.3, max=1, step=0.05, description="β"
     ),
     of=ipywidgets.Dropdown(options=list(tables), description="responses"),

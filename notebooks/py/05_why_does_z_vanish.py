@@ -29,7 +29,6 @@
 # %%
 import math
 
-import ipywidgets
 import pandas as pd
 import torch
 
@@ -308,8 +307,8 @@ shifted_by(2.0, 1.0)
 betas = {"base": 10, "min": -0.7, "max": 0.7, "step": 0.05}
 widgets.slider_figure(
     shifted_by,
-    f=ipywidgets.FloatSlider(value=2, min=-3, max=3, step=0.1, description="f(x)"),
-    beta=ipywidgets.FloatLogSlider(value=1, **betas, description="β"),
+    f=widgets.FloatSlider(value=2, min=-3, max=3, step=0.1, description="f(x)"),
+    beta=widgets.FloatLogSlider(value=1, **betas, description="β"),
 )
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]

@@ -29,7 +29,6 @@
 import math
 from itertools import product
 
-import ipywidgets
 import pandas as pd
 import torch
 import torch.nn.functional as F
@@ -175,8 +174,8 @@ betas = {"base": 10, "min": -1, "max": 0.7, "step": 0.05}
 differences = {"min": -20, "max": 20, "step": 0.5}
 widgets.slider_figure(
     plots.loss_and_weight,
-    beta=ipywidgets.FloatLogSlider(value=0.5, **betas, description="β"),
-    difference=ipywidgets.FloatSlider(value=2.0, **differences, description="m/β"),
+    beta=widgets.FloatLogSlider(value=0.5, **betas, description="β"),
+    difference=widgets.FloatSlider(value=2.0, **differences, description="m/β"),
 )
 
 # %% [markdown]

@@ -24,7 +24,6 @@
 # %%
 import pandas as pd
 import torch
-from ipywidgets import FloatLogSlider, IntSlider
 
 from dpo_book import *
 from dpo_book import plots, widgets
@@ -32,6 +31,7 @@ from dpo_book.checks.training import *
 from dpo_book.maths.exact import expected_reward
 from dpo_book.notebook import stored
 from dpo_book.quizzes import quiz
+from dpo_book.widgets import FloatLogSlider, IntSlider
 from dpo_book.worlds.references import verdicts_reference
 from dpo_book.worlds.verdicts import draw_comparisons, mixed_proposal, verdicts
 

@@ -23,7 +23,6 @@
 # You need chapters 02 (reward model), 03 (equation 3, both directions of KL) and 04 (its optimum).
 
 # %%
-import ipywidgets
 import numpy as np
 import pandas as pd
 import torch
@@ -150,7 +149,7 @@ estimated(300)
 
 # %%
 counts = [30, 100, 300, 1000, 3000, 10_000, 30_000]
-samples = ipywidgets.SelectionSlider(options=counts, value=300, description="samples")
+samples = widgets.SelectionSlider(options=counts, value=300, description="samples")
 widgets.slider_figure(estimated, n=samples)
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
@@ -259,7 +258,7 @@ assert spread["values exact, λ = 0.95"] > spread["one number, b = J"]
 # Sampling is slow, so PPO makes several updates on one batch. After the first, the batch is from an *old* policy.
 #
 # 16. $\nabla \log \pi_\theta(y_t) = \nabla \rho_t$ where $\rho_t = \pi_\theta(y_t \mid y_{<t}) / \pi_{\text{old}}(y_t \mid y_{<t})$ is 1: $\nabla \rho = \rho \nabla \log \pi_\theta$. So $\rho_t A_t$ has the right gradient where $\theta$ is still old.
-# 17. A step further away $\rho_t$ corrects for the token having been drawn by the old policy. It does not correct $y_{<t}$ and $A_t$, which are old too. That is an approximation, good only while the $\rho$ are near 1.
+# 17. A step further away $\rho_t$ corrects for the token having been drawn by the old policy. It does not correct $y_{<t}$ and $A_t,$ which are old too. That is an approximation, good only while the $\rho$ are near 1.
 # 18. So the objective stops paying beyond $1 \pm \epsilon$: $\min\left(\rho_t A_t,\ \mathrm{clip}(\rho_t, 1 - \epsilon, 1 + \epsilon)\, A_t\right)$. That is PPO's equation 7 ([Schulman et al. 2017](https://arxiv.org/abs/1707.06347)). The min keeps the gradient alive where the policy moved the *wrong* way.
 #
 # Look at which of the five gradients are zero.

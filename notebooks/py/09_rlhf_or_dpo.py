@@ -564,11 +564,11 @@ def after(share, world, prompt=1):
 
 
 # %%
-share = ipywidgets.FloatLogSlider(value=2**-2.5, base=2, min=-6, max=0, step=0.25)
+share = widgets.FloatLogSlider(value=2**-2.5, base=2, min=-6, max=0, step=0.25)
 share.description, share.readout_format = "budget", ".2f"
 worlds = list(tables)
 where = ipywidgets.Dropdown(options=worlds, value=worlds[1], description="world")
-prompt = ipywidgets.IntSlider(value=1, min=1, max=3, description="prompt")
+prompt = widgets.IntSlider(value=1, min=1, max=3, description="prompt")
 widgets.slider_figure(after, share=share, world=where, prompt=prompt)
 
 

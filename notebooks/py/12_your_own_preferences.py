@@ -266,8 +266,6 @@ assert abs(loss.item() - math.log(2)) < 1e-6 and steepest < 1e-7
 # %%
 from functools import partial
 
-import ipywidgets
-
 
 def fate(pair, max_length):
     """What a cut makes of a pair. 64 tokens have room for all."""
@@ -282,7 +280,7 @@ def fate(pair, max_length):
 pairs = tokenize_pairs(clean, tokenizer, max_length=64)
 fates = {n: pd.Series([fate(pair, n) for pair in pairs]) for n in range(2, 41)}
 shares = pd.DataFrame({n: f.value_counts(normalize=True) for n, f in fates.items()})
-cut = ipywidgets.IntSlider(value=14, min=2, max=40, description="max_length")
+cut = widgets.IntSlider(value=14, min=2, max=40, description="max_length")
 widgets.slider_figure(partial(plots.cut_pairs, shares.T.fillna(0)), max_length=cut)
 
 # %% [markdown]

@@ -2,15 +2,58 @@
 
 import re
 
+import nbformat
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser import lab_page
 from tests.chapter_widgets import NOTEBOOKS, WIDGETS, cells_up_to, cells_with
+from tests.patience import PATIENCE
 
-# Sliders are one class: three chapters stand for it, beside 00, 06 (test_alt) and 07; test_sliders moves them all.
-FIRST_SLIDERS = {
-    name: next(iter(WIDGETS[name])) for name in ("01_what_comparisons_tell", "05_why_does_z_vanish", "09_rlhf_or_dpo")
-}
+# Two chapters stand for those with sliders, beside 00, 06 (test_alt) and 07; test_sliders moves the sliders of all.
+FIRST_SLIDERS = {name: next(iter(WIDGETS[name])) for name in ("01_what_comparisons_tell", "09_rlhf_or_dpo")}
+ONE_OF_EACH = """\
+from ipywidgets import VBox
+from dpo_book.widgets import FloatLogSlider, FloatSlider, IntSlider, SelectionSlider
+linear = FloatSlider(value=0.3, min=0, max=1, step=0.1, description="ε")
+whole = IntSlider(300, min=20, max=2000, step=20, description="steps")
+power = FloatLogSlider(value=2e-3, min=-4.5, max=-1.5, step=0.1, description="rate")
+one_of = SelectionSlider(options=[30, 100, 300], value=100, description="samples")
+VBox([linear, whole, power, one_of])"""
+
+
+@pytest.fixture
+def one_of_each(tmp_path):
+    """A notebook with a slider of each kind, and the first of them once more."""
+    cells = [nbformat.v4.new_code_cell(source) for source in (ONE_OF_EACH, "linear")]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+    nbformat.write(notebook, tmp_path / "sliders.ipynb")
+    return tmp_path / "sliders.ipynb"
+
+
+def test_every_kind_of_slider_has_its_name_and_says_where_it_stands(one_of_each):
+    with lab_page(one_of_each) as lab:
+        lab.run_all()
+        slider = lambda name, cell=0: lab.cell(cell).get_by_role("slider", name=name, exact=True)
+
+        def expect_to_stand(*texts):
+            for name, text in zip(("ε", "steps", "rate", "samples"), texts, strict=True):
+                expect(slider(name)).to_have_attribute("aria-valuetext", text, timeout=1000 * PATIENCE)
+            expect(lab.cell(0).locator("output")).to_have_text(texts)
+
+        expect_to_stand("0.30", "300", "0.00200", "100")
+        slider("ε").press("ArrowRight")
+        slider("steps").press("ArrowDown")  # not to the next cell, as elsewhere in JupyterLab
+        slider("rate").press("Home")  # not to the notebook's top
+        slider("samples").press("End")
+        expect_to_stand("0.40", "280", "0.0000316", "300")
+        expect(slider("ε", cell=1)).to_have_value("0.4")  # shown twice, it is one slider
+        lab.execute("assert (round(linear.value, 9), whole.value, one_of.value) == (0.4, 280, 300)")
+        lab.execute("assert abs(power.value - 10**-4.5) < 1e-12")
+        lab.execute("linear.max = 0.2; power.value = 1e-2; one_of.index = 0")
+        expect_to_stand("0.20", "280", "0.0100", "30")
+        assert lab.console_errors == lab.violations(colours=True) == []
 
 
 def test_the_beta_slider_of_chapter_00_redraws_on_a_key_press():

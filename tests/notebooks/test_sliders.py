@@ -4,13 +4,12 @@ import inspect
 import time
 from itertools import product
 
-import ipywidgets
 import jupytext
 import nbformat
 import pytest
 
 from dpo_book import plots
-from dpo_book.widgets import slider_figure
+from dpo_book.widgets import IntSlider, slider_figure
 from tests.chapter_widgets import NOTEBOOKS, SETUP, WIDGETS, cells_up_to, cells_with
 
 # What a probe cell in the chapter's kernel does with the widget that the cell above it shows:
@@ -129,13 +128,13 @@ def bars(height):
 
 
 def test_a_figure_that_fails_at_an_end_is_found():
-    figure = slider_figure(bars, height=ipywidgets.IntSlider(value=2, min=0, max=4))
+    figure = slider_figure(bars, height=IntSlider(value=2, min=0, max=4))
     with pytest.raises(AssertionError, match="ZeroDivisionError"):
         probe_slider_figure(figure)
 
 
 def test_a_slider_that_moves_nothing_is_found():
-    sliders = (ipywidgets.IntSlider(value=2, min=1, max=4, description=name) for name in ("height", "idle"))
+    sliders = (IntSlider(value=2, min=1, max=4, description=name) for name in ("height", "idle"))
     figure = slider_figure(lambda height, idle: bars(height), **{s.description: s for s in sliders})
     with pytest.raises(AssertionError, match="idle moves nothing"):
         probe_slider_figure(figure)

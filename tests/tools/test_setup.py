@@ -21,7 +21,8 @@ from tests.patience import PATIENCE
 from tools.kernel_env import KERNEL_ENV
 
 ROOT = Path(__file__).parents[2]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = PYPROJECT["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 ASKED = [Requirement(line) for group in [PROJECT["dependencies"], *EXTRAS.values()] for line in group]
 PINS = [Requirement(line) for line in (ROOT / "constraints.txt").read_text().splitlines() if line[0] != "#"]
@@ -80,6 +81,14 @@ def test_conda_environment_installs_this_package_the_same_way():
 def test_extras_that_make_installs_exist():
     asked = re.findall(r"bootstrap\.sh (\S+)", (ROOT / "Makefile").read_text())
     assert set(",".join(asked).split(",")) <= set(EXTRAS)
+
+
+def test_files_of_the_package_that_are_not_python_are_installed_too():
+    package = ROOT / "dpo_book"
+    patterns = PYPROJECT["tool"]["setuptools"]["package-data"]["dpo_book"]
+    installed = {path for pattern in patterns for path in package.glob(pattern)}
+    files = {path for path in package.rglob("*") if path.is_file()}
+    assert installed == {path for path in files if path.suffix not in (".py", ".pyc")}
 
 
 def test_notebooks_are_paired_where_jupyterlab_looks():
