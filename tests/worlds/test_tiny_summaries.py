@@ -110,13 +110,13 @@ def test_texts_of_the_corpus_are_of_the_grammar_and_of_all_qualities(world, text
     assert all(world.grammatical(x + y) for x, y in texts)
     qualities = torch.tensor([world.reward(x, y) for x, y in texts])
     assert qualities.min() == -3 and qualities.max() == 3
-    assert 0.2 < qualities.mean() < 0.6 and 1.7 < qualities.std() < 2.1
+    assert 0 < qualities.mean() < 0.6 and 1.5 < qualities.std() < 1.9
     for text in (POST, BEST, POST + " Hm.", POST[1:] + BEST, CUE + BEST, ""):
         assert not world.grammatical(text)
 
 
 def test_writers_differ_in_what_they_do(world):
-    """Over 400 posts: careful ones keep most, hasty ones little, chatty ones add words, careless ones invent."""
+    """Means over 400 posts; a text that states no fact at all keeps none."""
     rng = random.Random(0)
     of = {name: [] for name in WRITERS}
     for prompt in world.prompts + tuple(x for x, _ in world.corpus(144, seed=5)):
@@ -126,9 +126,9 @@ def test_writers_differ_in_what_they_do(world):
     for name, accounts in of.items():
         counts = torch.tensor([account or Account(0, 4, 0, 0, 0) for account in accounts], dtype=torch.float64)
         mean[name] = Account(*counts.mean(dim=0).tolist())
-    assert mean["careful"].kept > 3.6 > 3 > mean["careless"].kept and mean["hasty"].kept < 2.2
-    assert mean["chatty"].needless > 10 > 5 > mean["careful"].needless
-    assert mean["careless"].invented > 0.6 > 0.3 > mean["careful"].invented
+    assert mean["careful"].kept > 2.9 > 2.7 > mean["careless"].kept > 2.1 > mean["hasty"].kept
+    assert mean["chatty"].needless > 10 > 3 > mean["careful"].needless
+    assert mean["careless"].invented > 0.3 > 0.2 > mean["careful"].invented
 
 
 def test_the_reference_summary_is_decent_and_not_perfect(world, texts):
@@ -137,7 +137,7 @@ def test_the_reference_summary_is_decent_and_not_perfect(world, texts):
     assert all(world.summaries.read(text) for text in written)
     qualities = torch.tensor([world.reward(x, y) for x, y in zip(world.prompts, written, strict=True)])
     corpus = torch.tensor([world.reward(x, y) for x, y in texts])
-    assert corpus.mean() + 0.5 < qualities.mean() < 2.2 and (qualities == 3).float().mean() < 0.5
+    assert corpus.mean() + 0.4 < qualities.mean() < 1.8 and (qualities == 3).float().mean() < 0.3
 
 
 def test_a_text_has_a_token_a_word_and_the_same_ones_in_two_parts_as_whole(world, texts):
@@ -150,8 +150,8 @@ def test_a_text_has_a_token_a_word_and_the_same_ones_in_two_parts_as_whole(world
 
 
 def test_responses_fit(world, texts):
-    lengths = [len(y) for _, y in world.tokenize(texts)]
-    assert sum(length > world.max_new_tokens for length in lengths) < 0.001 * len(lengths)
+    lengths = [len(y) for _, y in world.tokenize(texts[:1000])]
+    assert sum(length > world.max_new_tokens for length in lengths) <= 1
 
 
 def test_prompts_to_evaluate_on_are_in_no_corpus(world, texts):
