@@ -53,20 +53,21 @@ def tiny_reviews_reference(seed: int = 0) -> GPT2LMHeadModel:
 
 
 def tiny_summaries_reference(seed: int = 0) -> GPT2LMHeadModel:
-    """π_ref of the world of summaries: a micro GPT-2 that summarises posts as people of all kinds do. Two minutes of
-    a thread's work the first time, then kept.
+    """π_ref of the world of summaries: a micro GPT-2 that summarises posts as people of all kinds do.
 
-    ``seed`` fixes its initial weights, its corpus and the order in which it reads it.
+    Two minutes of one thread's work the first time, then kept. ``seed`` fixes its initial weights, its corpus and the
+    order in which it reads it.
     """
-    corpus = [CORPUS_SIZE, forum.PHRASES, forum.WRITERS, forum.VOCAB_SIZE, forum.TOKENIZER_SIZE]
+    slots = [forum.IMPORTANT, forum.OPTIONAL, forum.OVERLOOKED, forum.REMARKS]
+    corpus = [CORPUS_SIZE, forum.PHRASES, slots, forum.WRITERS, forum.VOCAB_SIZE, forum.TOKENIZER_SIZE]
     return _imitator("tiny-summaries-reference", tiny_summaries, "micro", corpus, SUMMARIES_SFT, seed)
 
 
 def tiny_dialogues_reference(seed: int = 0) -> GPT2LMHeadModel:
-    """π_ref of the world of dialogues: a micro GPT-2 that answers as people of all kinds do. Two minutes of a
-    thread's work the first time, then kept.
+    """π_ref of the world of dialogues: a micro GPT-2 that answers as people of all kinds do.
 
-    ``seed`` fixes its initial weights, its corpus and the order in which it reads it.
+    A minute and a half of one thread's work the first time, then kept. ``seed`` fixes its initial weights, its
+    corpus and the order in which it reads it.
     """
     tables = [town.TASKS, town.TROUBLES, town.TOWN, town.MISCHIEF]
     corpus = [CORPUS_SIZE, town.PHRASES, tables, answers.WRITERS, answers.VOCAB_SIZE, answers.TOKENIZER_SIZE]

@@ -102,7 +102,7 @@ WRITERS = {
     "careless": Writer(keeps=0.8, notices=0.3, garbles=0.2, remarks=0.3, wordy=0.5, talks=0.1),
 }
 # Who writes the reference summary of a post: better than the corpus, and not perfect.
-REFEREES = ("careful", "careful", "hasty", "chatty")
+REFERENCE_WRITERS = ("careful", "careful", "careful", "chatty")
 
 
 class Account(NamedTuple):
@@ -168,7 +168,7 @@ class TinySummaries(OpenText):
     def reference_summary(self, prompt: str) -> str:
         """What one writer, the same at every call, made of the post: better than most of a corpus, not the best."""
         rng = random.Random(f"reference {prompt}")
-        return self._summary(self.facts_of(prompt), rng.choice(REFEREES), rng)
+        return self._summary(self.facts_of(prompt), rng.choice(REFERENCE_WRITERS), rng)
 
     def grammatical(self, text: str) -> bool:
         """Whether the text is a post of this world, its cue, and sentences that a summary can have."""

@@ -4,8 +4,11 @@ import hashlib
 import json
 
 import pytest
+import torch
 
+from dpo_book.training.config import SFTConfig
 from dpo_book.worlds import references
+from dpo_book.worlds.tiny_summaries import tiny_summaries
 
 # Digests of what the references of these worlds depend on, as they were before the grammar had a file of its own.
 KEPT = {
@@ -47,6 +50,18 @@ def test_every_reference_depends_on_its_world_and_seed(asked):
     assert [name for name, _ in asked] == ["tiny-summaries-reference"] * 2 + ["tiny-dialogues-reference"] * 2
     assert len({depends_on for _, depends_on in asked}) == 4
     assert "my <person> <deed> my <thing>." in asked[0][1] and "boil the water" in asked[2][1]
+
+
+def test_a_reference_is_trained_once_and_speaks_its_world_s_words(monkeypatch, tmp_path):
+    monkeypatch.setenv("DPO_BOOK_CACHE", str(tmp_path))
+    monkeypatch.setattr(references, "CORPUS_SIZE", 16)
+    monkeypatch.setattr(references, "SUMMARIES_SFT", SFTConfig(steps=1, batch_size=16))
+    first = references.tiny_summaries_reference()
+    monkeypatch.setattr(references, "train_sft", None)  # which it would need to train another
+    again = references.tiny_summaries_reference()
+    assert first.config.vocab_size == len(tiny_summaries().tokenizer) and first.config.n_layer == 2
+    for one, other in zip(first.parameters(), again.parameters(), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_every_text_is_read_once():
