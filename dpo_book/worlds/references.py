@@ -13,14 +13,25 @@ from dpo_book.system.cache import cached
 from dpo_book.system.devices import find_device
 from dpo_book.training.config import SFTConfig
 from dpo_book.training.offline import train_sft
-from dpo_book.worlds import tiny_reviews as grammar, verdicts as source
-from dpo_book.worlds.tiny_reviews import TinyReviews, tiny_reviews
+from dpo_book.worlds import (
+    tiny_dialogues as answers,
+    tiny_reviews as grammar,
+    tiny_summaries as forum,
+    town,
+    verdicts as source,
+)
+from dpo_book.worlds.open_text import OpenText
+from dpo_book.worlds.tiny_dialogues import tiny_dialogues
+from dpo_book.worlds.tiny_reviews import tiny_reviews
+from dpo_book.worlds.tiny_summaries import tiny_summaries
 from dpo_book.worlds.verdicts import Verdicts, verdicts
 
 CORPUS_SIZE = 20_000
 SFT = SFTConfig(learning_rate=3e-3, batch_size=256, steps=300)
 REVIEWS_CORPUS_SIZE = 32_000
 REVIEWS_SFT = SFTConfig(learning_rate=2e-3, batch_size=16, steps=2000)  # every review once
+SUMMARIES_SFT = SFTConfig(learning_rate=2e-3, batch_size=16, steps=1250)  # every post once
+DIALOGUES_SFT = SFTConfig(learning_rate=2e-3, batch_size=16, steps=1250)  # every request once
 
 
 def verdicts_reference(seed: int = 0) -> GPT2LMHeadModel:
@@ -41,8 +52,30 @@ def tiny_reviews_reference(seed: int = 0) -> GPT2LMHeadModel:
     return _imitator("tiny-reviews-reference", tiny_reviews, "mini", corpus, REVIEWS_SFT, seed)
 
 
+def tiny_summaries_reference(seed: int = 0) -> GPT2LMHeadModel:
+    """π_ref of the world of summaries: a micro GPT-2 that summarises posts as people of all kinds do.
+
+    Two minutes of one thread's work the first time, then kept. ``seed`` fixes its initial weights, its corpus and the
+    order in which it reads it.
+    """
+    slots = [forum.IMPORTANT, forum.OPTIONAL, forum.OVERLOOKED, forum.REMARKS]
+    corpus = [CORPUS_SIZE, forum.PHRASES, slots, forum.WRITERS, forum.VOCAB_SIZE, forum.TOKENIZER_SIZE]
+    return _imitator("tiny-summaries-reference", tiny_summaries, "micro", corpus, SUMMARIES_SFT, seed)
+
+
+def tiny_dialogues_reference(seed: int = 0) -> GPT2LMHeadModel:
+    """π_ref of the world of dialogues: a micro GPT-2 that answers as people of all kinds do.
+
+    A minute and a half of one thread's work the first time, then kept. ``seed`` fixes its initial weights, its
+    corpus and the order in which it reads it.
+    """
+    tables = [town.TASKS, town.TROUBLES, town.TOWN, town.MISCHIEF]
+    corpus = [CORPUS_SIZE, town.PHRASES, tables, answers.WRITERS, answers.VOCAB_SIZE, answers.TOKENIZER_SIZE]
+    return _imitator("tiny-dialogues-reference", tiny_dialogues, "micro", corpus, DIALOGUES_SFT, seed)
+
+
 def _imitator(
-    name: str, world: Callable[[], Verdicts | TinyReviews], size: str, corpus: list, sft: SFTConfig, seed: int
+    name: str, world: Callable[[], Verdicts | OpenText], size: str, corpus: list, sft: SFTConfig, seed: int
 ) -> GPT2LMHeadModel:
     """A policy that imitates a world's corpus, kept as ``name``. corpus: its size, and what it depends on.
 

@@ -6,25 +6,21 @@ from samples. The true reward is still known, and so is whether a text is still 
 
 import random
 import re
-from collections.abc import Iterable, Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 
-import torch
-from torch import Tensor
 from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
 from dpo_book.maths.require import require_count
 from dpo_book.models.policy import train_tokenizer
+from dpo_book.worlds.grammar import Grammar, Symbol, spell, unspell
+from dpo_book.worlds.open_text import OpenText
 
 VOCAB_SIZE = 1200  # enough for every word of the grammar to be one token
 TOKENIZER_SIZE = 4_000  # reviews that the tokenizer learns from
 PROMPTS = 256
 
-# One rule a line (lines that start with spaces go on). A rule is a choice, "this | that", each as likely as the
-# next; <name> stands for what the rule of that name makes. A stance, + or -, is handed down from rule to rule, and
-# <~name> turns it around: in "although <~clause>, <clause>" the critic concedes and then says what counts.
-# <name story one> also hands down that the talk is of one thing of the kind "story". Of several rules with one
-# name, the first is followed whose other words have all been handed down.
+# Rules as in grammar.py. The stance, + or -, is the critic's: in "although <~clause>, <clause>" the critic concedes
+# and then says what counts.
 GRAMMAR = """
 review: <contrast> | <contrast> | <contrast> <verdict> | <short> <short> | <short> <contrast> | <~short> <short> |
     <~short> <contrast> | <short> <short> <verdict> | <~short> <short> <verdict> | <fact> <contrast> |
@@ -129,83 +125,20 @@ how: in black and white | in ten days | with a small crew | in one single take
 """
 
 
-def _spell(text: str) -> str:
-    """Capitals, and "an" before a vowel: what the rules leave to the pen."""
-    text = re.sub(r"\ba(?= [aeiou])", "an", text)
-    return re.sub(r"(?:^|(?<=[.!] ))[a-z]|\bi\b", _capital, text)
-
-
-def _capital(letter: re.Match) -> str:
-    return letter[0].upper()
-
-
-def _unspell(text: str) -> str:
-    return re.sub(r"\ban(?= [aeiou])", "a", text.lower())
-
-
-# A rule still to be followed: its name, and what was handed down to it.
-Symbol = tuple[str, frozenset[str]]
-
+RULES = Grammar(GRAMMAR)
 REVIEWS: list[Symbol] = [("review", frozenset(stance)) for stance in "+-"]
-# The rules: name, what has to have been handed down, choices.
-RULES = [
-    (head.split()[0], set(head.split()[1:]), _unspell(choices).strip().split(" | "))
-    for head, colon, choices in (line.partition(":") for line in re.sub(r"\n +", " ", GRAMMAR).splitlines())
-    if colon
-]
-
-
-@cache
-def _choices(symbol: Symbol) -> list[list[str | Symbol]]:
-    """What a rule can become: every choice as a list of words and of rules still to be followed."""
-    name, context = symbol
-
-    def parse(place: int, piece: str) -> str | Symbol:
-        if place % 2 == 0:  # outside of the brackets
-            return piece
-        next_name, *features = piece.split()
-        turned = context ^ {"+", "-"} if piece[0] == "~" else context
-        return next_name.removeprefix("~"), turned | set(features)
-
-    choices = next(choices for rule, needs, choices in RULES if rule == name and needs <= context)
-    return [[parse(i, piece) for i, piece in enumerate(re.split("[<>]", c)) if piece] for c in choices]
-
-
-def _follow(symbol: Symbol, rng: random.Random) -> str:
-    parts = rng.choice(_choices(symbol))
-    return "".join(part if isinstance(part, str) else _follow(part, rng) for part in parts)
-
-
-def _can_make(symbol: Symbol, text: str) -> bool:
-    """Whether some way of following the rule makes exactly this text."""
-
-    @cache
-    def ends(symbol: Symbol, start: int) -> set[int]:
-        """Where a text made by the rule may end, if it starts at ``start``."""
-        found = set()
-        for parts in _choices(symbol):
-            reached = {start}
-            for part in parts:
-                if isinstance(part, str):
-                    reached = {i + len(part) for i in reached if text.startswith(part, i)}
-                else:
-                    reached = {end for i in reached for end in ends(part, i)}
-            found |= reached
-        return found
-
-    return len(text) in ends(symbol, 0)
 
 
 def _review(rng: random.Random) -> str:
     """One review. Nobody says a word of substance twice: such a draft is thrown away."""
     while True:
-        text = _follow(rng.choice(REVIEWS), rng)
+        text = RULES.follow(rng.choice(REVIEWS), rng)
         words = re.findall(r"\w{4,}", text)
         if len(words) == len(set(words)):
-            return _spell(text)
+            return spell(text)
 
 
-class TinyReviews:
+class TinyReviews(OpenText):
     """Reviews of one to three short sentences, and VADER's opinion of each.
 
     tokenizer: byte-level BPE learned from reviews. prompts: the first words of 256 reviews, to evaluate on, drawn
@@ -225,34 +158,13 @@ class TinyReviews:
         """r*(x, y) in nats, between −2 and 2: twice the compound score that VADER's analyser gives the review."""
         return 2 * self._polarity(prompt + response)["compound"]
 
-    def rewards_of(self, prompts: Sequence[list[int]], completions: Sequence[list[int]]) -> Tensor:
-        """r*(x, y) of token ids: (B,) float32."""
-        texts = (self.tokenizer.batch_decode(list(ids), skip_special_tokens=True) for ids in (prompts, completions))
-        return torch.tensor([self.reward(x, y) for x, y in zip(*texts, strict=True)])
-
     def grammatical(self, text: str) -> bool:
         """Whether the rules can make this text, capitals and full stops included. Words may come twice."""
-        plain = _unspell(text)
-        return _spell(plain) == text and any(_can_make(review, plain) for review in REVIEWS)
-
-    def corpus(self, size: int, seed: int = 0) -> list[tuple[str, str]]:
-        """``size`` reviews to imitate as (prompt, response) texts: prompt + response is the review."""
-        return self._draw(size, f"corpus {seed}")
-
-    def draw_prompts(self, size: int, seed: int = 0) -> list[list[int]]:
-        """Token ids of ``size`` prompts, to be continued or compared, drawn with seeds that no corpus has."""
-        return self.tokenizer([x for x, _ in self._draw(size, f"draw_prompts {seed}")]).input_ids
-
-    def tokenize(self, texts: Iterable[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
-        """(prompt, response) texts as token ids, EOS after the response: the form that ``train_sft`` reads."""
-        prompts, responses = zip(*texts, strict=True)
-        prompt_ids = self.tokenizer(list(prompts)).input_ids
-        response_ids = self.tokenizer(list(responses)).input_ids
-        end = self.tokenizer.eos_token_id
-        return [(x, [*y, end]) for x, y in zip(prompt_ids, response_ids, strict=True)]
+        plain = unspell(text)
+        return spell(plain) == text and any(RULES.can_make(review, plain) for review in REVIEWS)
 
     def _draw(self, size: int, stream: str) -> list[tuple[str, str]]:
-        """Reviews in two: before a space that leaves 2 to 8 tokens, and at most half of the review, to the prompt."""
+        """Reviews in two, prompt + response: parted before a space, after 2 to 8 tokens and at most half of it."""
         require_count("size", size)
         rng = random.Random(stream)
         reviews, shares = zip(*[(_review(rng), rng.random()) for _ in range(size)], strict=True)

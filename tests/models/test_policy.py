@@ -63,7 +63,9 @@ def same_weights(one, other):
 # ------------------------------------------------------------------ building
 
 
-@pytest.mark.parametrize(("size", "vocabulary", "parameters"), [("nano", 300, 0.12e6), ("mini", 2048, 1.09e6)])
+@pytest.mark.parametrize(
+    ("size", "vocabulary", "parameters"), [("nano", 300, 0.12e6), ("micro", 600, 0.51e6), ("mini", 2048, 1.09e6)]
+)
 def test_sizes_are_what_they_say(size, vocabulary, parameters):
     policy = build_policy(size, word_tokenizer(vocabulary))
     assert policy.num_parameters() == pytest.approx(parameters, rel=0.01)
@@ -71,7 +73,7 @@ def test_sizes_are_what_they_say(size, vocabulary, parameters):
 
 
 def test_an_unknown_size_is_refused(tokenizer):
-    with pytest.raises(ValueError, match="no policy of size 'huge'; choose one of nano, mini"):
+    with pytest.raises(ValueError, match="no policy of size 'huge'; choose one of nano, micro, mini"):
         build_policy("huge", tokenizer)
 
 
