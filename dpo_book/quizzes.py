@@ -11,6 +11,7 @@ from pathlib import Path
 import ipywidgets
 
 from dpo_book.notebook import book_file
+from dpo_book.widgets import Choices
 
 
 class QuizError(ValueError):
@@ -67,12 +68,6 @@ def _question(table: Mapping) -> "Quiz":
 
 
 HOW_TO_ANSWER = "Run the cell in JupyterLab to choose an answer and see why it is right or not."
-# ipywidgets gives every answer one line, and cuts what is longer. In its page a circle stands behind its answer.
-STYLE = """<style>
-.dpo-quiz .widget-html-content, .dpo-quiz .widget-radio-box label { height: auto; line-height: 1.4; }
-.dpo-quiz .widget-radio-box label { display: flex; flex-direction: row-reverse; justify-content: flex-end; }
-.dpo-quiz .widget-radio-box input { flex: none; }
-</style>"""
 
 
 class Quiz(ipywidgets.VBox):
@@ -86,13 +81,10 @@ class Quiz(ipywidgets.VBox):
         if right not in answers:
             raise ValueError(f"the right answer {right!r} is not among the answers")
         self._question, self._answers, self._right = question, answers, right
-        self.choice = ipywidgets.RadioButtons(
-            options=list(answers), value=None, layout=ipywidgets.Layout(width="auto")
-        )
+        self.choice = Choices(description=question, options=list(answers), value=None)
         self.verdict = ipywidgets.HTML()
         self.choice.observe(self._explain, names="value")
-        super().__init__([ipywidgets.HTML(f"{STYLE}<b>{escape(question)}</b>"), self.choice, self.verdict])
-        self.add_class("dpo-quiz")
+        super().__init__([self.choice, self.verdict])
 
     def _explain(self, _change: object) -> None:
         if self.choice.value is not None:

@@ -1,13 +1,15 @@
-"""Sliders, figures that they redraw, and training that one can watch and stop. Thin: the figures are ``plots``' own.
+"""Sliders, choices, figures that sliders redraw, and training that one can watch and stop.
 
-Every widget also has HTML for a page without a kernel.
+Thin: the figures are ``plots``' own. Every widget also has HTML for a page without a kernel.
 """
 
+from dpo_book.widgets.choices import Choices
 from dpo_book.widgets.figures import SliderFigure, slider_figure
 from dpo_book.widgets.live import LiveRun
 from dpo_book.widgets.sliders import FloatLogSlider, FloatSlider, IntSlider, SelectionSlider
 
 __all__ = [
+    "Choices",
     "FloatLogSlider",
     "FloatSlider",
     "IntSlider",

@@ -20,19 +20,23 @@ whole = IntSlider(300, min=20, max=2000, step=20, description="steps")
 power = FloatLogSlider(value=2e-3, min=-4.5, max=-1.5, step=0.1, description="rate")
 one_of = SelectionSlider(options=[30, 100, 300], value=100, description="samples")
 VBox([linear, whole, power, one_of])"""
+QUESTION = """\
+from dpo_book.quizzes import Quiz
+question = Quiz("Is 1 < 2?", {"yes": "One is less.", "no": "Count again."}, right="yes")
+question"""
 
 
 @pytest.fixture
 def one_of_each(tmp_path):
-    """A notebook with a slider of each kind, and the first of them once more."""
-    cells = [nbformat.v4.new_code_cell(source) for source in (ONE_OF_EACH, "linear")]
+    """A notebook with a slider of each kind, the first of them once more, and a question."""
+    cells = [nbformat.v4.new_code_cell(source) for source in (ONE_OF_EACH, "linear", QUESTION)]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
     nbformat.write(notebook, tmp_path / "sliders.ipynb")
     return tmp_path / "sliders.ipynb"
 
 
-def test_every_kind_of_slider_has_its_name_and_says_where_it_stands(one_of_each):
+def test_every_kind_of_slider_and_a_question_have_names_and_take_the_keyboard(one_of_each):
     with lab_page(one_of_each) as lab:
         lab.run_all()
         slider = lambda name, cell=0: lab.cell(cell).get_by_role("slider", name=name, exact=True)
@@ -53,6 +57,14 @@ def test_every_kind_of_slider_has_its_name_and_says_where_it_stands(one_of_each)
         lab.execute("assert abs(power.value - 10**-4.5) < 1e-12")
         lab.execute("linear.max = 0.2; power.value = 1e-2; one_of.index = 0")
         expect_to_stand("0.20", "280", "0.0100", "30")
+
+        answers = lab.cell(2).get_by_role("group", name="Is 1 < 2?")
+        answers.get_by_role("radio", name="yes").press("ArrowDown")  # not to the next cell either
+        expect(answers.get_by_role("radio", name="no")).to_be_checked()
+        expect(lab.cell(2)).to_contain_text("Not so. Count again.", timeout=1000 * PATIENCE)
+        answers.get_by_role("radio", name="no").press("ArrowUp")
+        expect(lab.cell(2)).to_contain_text("Right. One is less.", timeout=1000 * PATIENCE)
+        lab.execute("assert question.choice.value == 'yes'")
         assert lab.console_errors == lab.violations(colours=True) == []
 
 
