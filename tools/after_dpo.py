@@ -1,7 +1,7 @@
 """DPO beside what came after it, at matched KL: `python -m tools.after_dpo`, an hour on one core.
 
-One GPT-2, one set of comparisons a condition, and every loss at three strengths and two rates. Along each run the
-exact KL to the reference and the exact reward are measured every 20 steps, so that losses whose β mean different
+One GPT-2, one set of comparisons a condition, and twelve losses at three strengths and two rates each. Along a run
+the exact KL to the reference and the exact reward are measured every 20 steps, so that losses whose β mean different
 things are compared where they have strayed equally far. Finished runs stay in OUT/after-dpo.csv and are not run
 again. Chapter 11 reads it.
 """

@@ -32,7 +32,10 @@ class Table:
         """What the file holds: no row where there is none."""
         if not self.path.exists():
             return pd.DataFrame(columns=list(self.key))
-        return pd.read_csv(self.path)
+        rows = pd.read_csv(self.path)
+        if lacking := [name for name in self.key if name not in rows]:
+            raise ValueError(f"{self.path} lacks the column {lacking[0]}: it is of an older kind, so move it away")
+        return rows
 
     def missing(self, wanted: Iterable[tuple]) -> list[tuple]:
         """Those of the wanted runs that the file does not hold, each once, in their order."""

@@ -112,7 +112,8 @@ class Chat:
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             raise NoAnswer(f"an answer that is no chat completion ({self._one_line(content)})") from None
         usage = body.get("usage")
-        counted = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")] if usage else []
+        known = isinstance(usage, dict)
+        counted = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")] if known else []
         if counted and all(type(count) is int and count >= 0 for count in counted):
             call.used(*counted)
         return Reply(self._without_key(text), self._without_key(refusal), *call.tokens)

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dpo_book.evaluation.chat import Chat
@@ -12,7 +12,7 @@ from dpo_book.evaluation.endpoint import Endpoint
 from dpo_book.evaluation.instructions import Instruction, message, read_answer
 from dpo_book.evaluation.judges import Answer, Shown
 from dpo_book.evaluation.retries import Retries, Stopped
-from dpo_book.evaluation.spending import Limits, Spending
+from dpo_book.evaluation.spending import Limits, Spending, Unanswered
 from dpo_book.evaluation.verdicts_file import VerdictsFile, key_of, open_verdicts, record_of
 from dpo_book.maths.require import require_count
 
@@ -42,7 +42,8 @@ class EndpointJudge:
     without one clear verdict is "unparsable" and asked for again, ``times`` in all; a refusal is "refused". The same
     question in a list twice is asked once.
 
-    JudgeError, in one line, when it cannot go on; LimitReached, one of them, at the limits.
+    The model's name stands for all of the endpoint in the file: another server, temperature or length of answers
+    wants a file of its own. JudgeError, in one line, when it cannot go on; LimitReached, one of them, at the limits.
     """
 
     endpoint: Endpoint
@@ -52,6 +53,7 @@ class EndpointJudge:
     retries: Retries = PATIENT
     times: int = 2
     workers: int = 4
+    _unanswered: Unanswered = field(default_factory=Unanswered, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         require_count("times", self.times)
@@ -74,7 +76,9 @@ class EndpointJudge:
     def _ask_all(self, questions: Sequence[Shown], verdicts: VerdictsFile) -> None:
         """Every question until it has its answer. At the first error nothing new is begun; what runs is kept."""
         stopping = threading.Event()
-        chat = Chat(self.endpoint, self.retries, self._spending(verdicts), stopping)
+        calls, cost = self._paid(verdicts)
+        spending = Spending(self.limits, calls + self._unanswered.calls, cost + self._unanswered.cost)
+        chat = Chat(self.endpoint, self.retries, spending, stopping)
 
         def ask(shown: Shown) -> None:
             try:
@@ -85,14 +89,17 @@ class EndpointJudge:
                 stopping.set()
                 raise
 
-        with closing(chat), _pool(self.workers, stopping) as pool:
-            for asked in as_completed([pool.submit(ask, one) for one in questions]):
-                asked.result()
+        try:
+            with closing(chat), _pool(self.workers, stopping) as pool:
+                for asked in as_completed([pool.submit(ask, one) for one in questions]):
+                    asked.result()
+        finally:
+            self._unanswered.add(spending, *self._paid(verdicts))
 
-    def _spending(self, verdicts: VerdictsFile) -> Spending:
+    def _paid(self, verdicts: VerdictsFile) -> tuple[int, float]:
+        """How many answers of the model the file holds, and what they cost."""
         paid = verdicts.of_model(self.endpoint.model)
-        cost = sum(self.limits.price(record.input_tokens, record.output_tokens) for record in paid)
-        return Spending(self.limits, len(paid), cost)
+        return len(paid), sum(self.limits.price(record.input_tokens, record.output_tokens) for record in paid)
 
     def _ask(self, shown: Shown, chat: Chat, verdicts: VerdictsFile, stopping: threading.Event) -> None:
         """Whoever asks writes the answer down before asking anything else: a kill loses what is under way alone."""

@@ -70,7 +70,7 @@ def ask(judge: Judge, comparisons: Sequence[Comparison], a_first: Sequence[bool]
     shown = []
     for comparison, order in zip(comparisons, a_first, strict=True):
         shown.append(_shown(comparison, order))
-    answers = judge(shown)
+    answers = list(judge(shown))
     if len(answers) != len(shown):
         raise JudgeError(f"the judge was shown {len(shown)} comparisons and gave {len(answers)} answers")
     verdicts = []

@@ -57,7 +57,10 @@ def _rated(qualities: Qualities, shown: Sequence[Shown]) -> list[tuple[float, fl
     if not wanted:
         return []
     prompts, texts = zip(*wanted, strict=True)
-    for (prompt, text), value in zip(wanted, qualities(prompts, texts), strict=True):
+    values = list(qualities(prompts, texts))
+    if len(values) != len(texts):
+        raise JudgeError(f"{len(texts)} texts were to be rated and {len(values)} qualities came")
+    for (prompt, text), value in zip(wanted, values, strict=True):
         wanted[prompt, text] = _finite(value, text)
     return [(wanted[prompt, first], wanted[prompt, second]) for prompt, first, second in shown]
 

@@ -48,7 +48,10 @@ class Retries:
             return max(0.0, float(retry_after))
         except ValueError:
             date = email.utils.parsedate_tz(retry_after)
-        return None if date is None else max(0.0, email.utils.mktime_tz(date) - self.clock())
+        try:
+            return None if date is None else max(0.0, email.utils.mktime_tz(date) - self.clock())
+        except (ValueError, OverflowError):  # a date that no calendar has
+            return None
 
 
 class Stopped(Exception):

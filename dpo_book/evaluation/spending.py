@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from dpo_book.evaluation.judges import JudgeError
-from dpo_book.maths.require import SettingError, require_count, require_finite, require_positive
+from dpo_book.maths.require import SettingError, require_at_least_zero, require_count, require_positive
 
 MILLION = 1_000_000  # tokens, of which prices speak
 
@@ -17,7 +17,7 @@ class LimitReached(JudgeError):
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a judge may spend: on all answers that its file holds of its model, and on this process's calls.
+    """What a judge may spend: on all answers that its file holds of its model, and on its own tries without answer.
 
     calls: requests, repeated ones too. cost: in the currency of the prices, which are for a million tokens of the
     message (input_price) and of the answer (output_price); None sets no limit, and asks for no prices.
@@ -31,9 +31,7 @@ class Limits:
     def __post_init__(self) -> None:
         require_count("calls", self.calls)
         for name in ("input_price", "output_price"):
-            require_finite(name, getattr(self, name))
-            if getattr(self, name) < 0:
-                raise SettingError(f"{name} must be at least 0, got {getattr(self, name)!r}")
+            require_at_least_zero(name, getattr(self, name))
         if self.cost is not None:
             require_positive("cost", self.cost)
             if self.input_price == self.output_price == 0:
@@ -63,6 +61,11 @@ class Spending:
         self._calls, self._cost = calls, cost
         self._reserved: list[float] = []  # the most that each call under way may cost
         self._changed = threading.Condition()
+
+    @property
+    def spent(self) -> tuple[int, float]:
+        """Calls, and their cost."""
+        return self._calls, self._cost
 
     @contextmanager
     def call(self, most: tuple[int, int]) -> Iterator[Call]:
@@ -102,3 +105,15 @@ class Spending:
     def _too_dear(self, price: float) -> bool:
         limit = self._limits.cost
         return limit is not None and self._cost + sum(self._reserved) + price > limit
+
+
+class Unanswered:
+    """Calls and cost of tries that no file of answers knows of: those that got none."""
+
+    def __init__(self) -> None:
+        self.calls, self.cost = 0, 0.0
+
+    def add(self, spending: Spending, answered: int, paid: float) -> None:
+        """What was spent in all, less what is answered and paid in the file."""
+        calls, cost = spending.spent
+        self.calls, self.cost = calls - answered, cost - paid

@@ -101,12 +101,13 @@ class VerdictsFile:
 
 
 @contextmanager
-def open_verdicts(path: Path) -> Iterator[VerdictsFile]:
+def open_verdicts(path: Path | str) -> Iterator[VerdictsFile]:
     """The file of verdicts, for this process alone, new if there is none.
 
     Of a last line that a killed run did not finish nothing is kept. JudgeError, and nothing is touched, for a file
     that is damaged elsewhere, that cannot be read or written, or that another process has.
     """
+    path = Path(path)
     lock = _locked(path)
     try:
         yield VerdictsFile(path, *_mended(path))
@@ -114,11 +115,12 @@ def open_verdicts(path: Path) -> Iterator[VerdictsFile]:
         lock.release()
 
 
-def recorded_judge(path: Path, model: str, instruction: Instruction) -> Judge:
+def recorded_judge(path: Path | str, model: str, instruction: Instruction) -> Judge:
     """The answers that ``model`` gave to ``instruction``, as ``path`` has them: no network, no key, nothing written.
 
     JudgeError for a comparison that it was not asked about in that order, or a file that is damaged or not there.
     """
+    path = Path(path)
     verdicts = VerdictsFile(path, _records(path, _whole_lines(path, _content(path))))
 
     def judge(shown: Sequence[Shown]) -> list[Answer]:

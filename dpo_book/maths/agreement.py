@@ -24,7 +24,8 @@ def cohen_kappa(verdicts: Tensor, other_verdicts: Tensor) -> Estimate:
 
     κ = (p_o − p_e) / (1 − p_e), p_o being the share of equal verdicts and p_e = Σ_v p(v) q(v) what two judges with
     these frequencies of verdicts share by chance. The standard error follows every comparison's part in κ to first
-    order (the delta method). ValueError if both judges always say one and the same thing.
+    order (the delta method). ValueError for fewer than two comparisons, and where a judge
+    always says the same: then κ is 0 whatever the other says, and no error tells how sure that is.
     """
     require_verdicts(verdicts=verdicts, other_verdicts=other_verdicts)
     said = (verdicts.cpu().double()[:, None] == VERDICTS).double()  # (n, 3), one 1 a row
@@ -32,8 +33,8 @@ def cohen_kappa(verdicts: Tensor, other_verdicts: Tensor) -> Estimate:
     p, q = said.mean(dim=0), other_said.mean(dim=0)
     same = (said * other_said).sum(dim=1)  # (n,)
     observed, by_chance = same.mean(), p @ q
-    if by_chance == 1:
-        raise ValueError("both judges say one and the same thing everywhere: chance agrees as often, κ is 0 / 0")
+    if len(verdicts) < 2 or p.max() == 1 or q.max() == 1:
+        raise ValueError("κ needs two comparisons or more, and judges who do not say the same thing everywhere")
     kappa = (observed - by_chance) / (1 - by_chance)
     part_in_chance = said @ q + other_said @ p - 2 * by_chance
     part = ((same - observed) - (1 - kappa) * part_in_chance) / (1 - by_chance)

@@ -92,7 +92,8 @@ def _wilson(mean: float, variance: float, n: int) -> Interval:
     shrunk = 1 + Z95**2 / n
     middle = (mean + Z95**2 / (2 * n)) / shrunk
     half = Z95 * math.sqrt(variance / n + Z95**2 / (4 * n**2)) / shrunk
-    return Interval(mean, max(0.0, middle - half), min(1.0, middle + half))
+    low, high = max(0.0, middle - half), min(1.0, middle + half)
+    return Interval(mean, min(mean, low), max(mean, high))  # at 0 and 1 rounding would leave the mean outside
 
 
 def bootstrap_interval(values: Tensor, resamples: int = 1000, seed: int = 0) -> Interval:

@@ -39,7 +39,9 @@ def leaderboard(wins: Tensor) -> Leaderboard:
     """
     rewards = fit_rewards(wins)
     information = reward_information(rewards, _games(wins))
-    return Leaderboard(rewards, torch.linalg.pinv(information, hermitian=True))
+    information = (information + information.T) / 2  # p (1 − p) rounds otherwise than (1 − p) p
+    shift = torch.full_like(information, 1 / len(wins))  # of all rewards at once: comparisons do not see it
+    return Leaderboard(rewards, torch.linalg.inv(information + shift) - shift)
 
 
 class GoodnessOfFit(NamedTuple):

@@ -17,7 +17,10 @@ ROUNDING = 1e-12  # of a sum of losses
 
 
 class SeparationError(ValueError):
-    """The outcomes can be told from the features without a mistake, so that no finite coefficients fit best."""
+    """The outcomes can be told from the features without a mistake, so that no finite coefficients fit best.
+
+    Fits beyond some 25 nats count as none.
+    """
 
 
 class LogisticFit(NamedTuple):

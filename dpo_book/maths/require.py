@@ -51,6 +51,12 @@ def require_finite(name: str, value: float) -> None:
         raise SettingError(f"{name} must be a finite number, got {value!r}")
 
 
+def require_at_least_zero(name: str, value: float) -> None:
+    """SettingError unless ``value`` is a finite number of at least 0."""
+    if not (_is_number(value) and _is_finite(value) and value >= 0):
+        raise SettingError(f"{name} must be a finite number of at least 0, got {value!r}")
+
+
 def require_share(name: str, value: float) -> None:
     """ValueError unless ``value`` is a number from 0 to 1."""
     if not (_is_number(value) and 0 <= value <= 1):
@@ -71,8 +77,7 @@ def require_flag(name: str, value: bool) -> None:
 
 def require_temperature(value: float) -> None:
     """ValueError unless ``value`` is a finite number of at least 0, where 0 takes the likeliest token."""
-    if not (_is_number(value) and _is_finite(value) and value >= 0):
-        raise SettingError(f"temperature must be a finite number of at least 0, got {value!r}")
+    require_at_least_zero("temperature", value)
 
 
 def require_extra(package: str, extra: str, option: str) -> None:

@@ -111,7 +111,8 @@ class DPOConfig(TrainConfig):
     large_model_rate = 1e-6  # the paper's, appendix B
 
     beta: float = 0.1
-    """β, how strongly the policy is held to its reference; no unit, rewards being in nats. IPO's τ and ORPO's λ"""
+    """β, how strongly the policy is held to its reference; no unit, rewards being in nats. IPO's τ and ORPO's λ;
+    simpo wants 2 or more, for it multiplies nats a token"""
     reference_free: bool = False
     """take the reference as uniform, see ``dpo_loss``; for loss dpo"""
     loss: LossName = "dpo"

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from dpo_book.data.pairs import Pair, check_pairs, longer_lengths, pair_lengths
 from dpo_book.maths.bradley_terry import reward_model_loss
 from dpo_book.maths.relatives.named import LOSSES
-from dpo_book.maths.relatives.pairs import PairLogps, expected_loss
+from dpo_book.maths.relatives.pairs import PairLogps, unchecked_expected_loss
 from dpo_book.models.logprobs import Batch, collate
 from dpo_book.models.policy import context_of
 from dpo_book.models.reward_model import sequence_reward
@@ -155,7 +155,7 @@ def train_dpo(
             chosen_tokens[rows],
             rejected_tokens[rows],
         )
-        losses, chosen_rewards, rejected_rewards = expected_loss(loss, logps, config.beta, label[rows])
+        losses, chosen_rewards, rejected_rewards = unchecked_expected_loss(loss, logps, config.beta, label[rows])
         margins = chosen_rewards - rejected_rewards
         metrics = {
             "rewards/chosen": chosen_rewards.mean(),

@@ -15,7 +15,7 @@ from dpo_book.training.config import SFTConfig
 from dpo_book.training.offline import train_sft
 from dpo_book.worlds import (
     tiny_dialogues as answers,
-    tiny_reviews as grammar,
+    tiny_reviews as reviews,
     tiny_summaries as forum,
     town,
     verdicts as source,
@@ -48,7 +48,7 @@ def tiny_reviews_reference(seed: int = 0) -> GPT2LMHeadModel:
 
     ``seed`` fixes its initial weights, its corpus and the order in which it reads it.
     """
-    corpus = [REVIEWS_CORPUS_SIZE, grammar.GRAMMAR, grammar.VOCAB_SIZE, grammar.TOKENIZER_SIZE]
+    corpus = [REVIEWS_CORPUS_SIZE, reviews.GRAMMAR, reviews.VOCAB_SIZE, reviews.TOKENIZER_SIZE]
     return _imitator("tiny-reviews-reference", tiny_reviews, "mini", corpus, REVIEWS_SFT, seed)
 
 

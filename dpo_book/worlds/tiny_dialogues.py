@@ -87,8 +87,8 @@ class TinyDialogues(OpenText):
     """Requests in one to three sentences, answers of all qualities, and the exact quality of each.
 
     tokenizer: byte-level BPE learned from dialogues, a token a word. prompts: 256 requests, each with the cue, drawn
-    with a seed that no corpus has; there are a few thousand requests, so some are in a corpus too. max_new_tokens:
-    room for all but one response in thousands.
+    with a seed that no corpus has; there are 2,688 requests in all, so a large corpus holds nearly all of these too.
+    max_new_tokens: room for all but one response in thousands.
     """
 
     max_new_tokens = 72

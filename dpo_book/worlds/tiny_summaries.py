@@ -8,7 +8,7 @@ for a summary. r*(x, y) of a post x and any text y, in nats, by hand:
 - −1 for each fact that y states and the post does not, one wrong word making another fact of it;
 - −0.25 for each side remark of the post that y repeats;
 - −0.05 for each word beyond five for every important fact that it states;
-- never below −3, which is also the quality of a text with a sentence that states no fact of this world, and of none.
+- never below −3, which is also the quality of a text with a sentence that is none of this world, and of no text.
 
 So a summary is worth 3 nats at best, with all four facts in at most 20 words. A fact that is stated twice counts
 once; its words count twice. The rules below say which sentences state which fact.

@@ -448,6 +448,16 @@ def test_failed_tries_are_calls_too(make):
     assert len(server.requests) == 3
 
 
+def test_a_judge_that_is_asked_again_remembers_tries_without_an_answer(make):
+    with serving(always(lambda handler: handler.fail(500))) as server:
+        judge = make(server, limits=Limits(calls=5), retries={"tries": 2})
+        for _ in range(2):
+            error_of(judge, QUESTIONS[:1], JudgeError)
+        error_of(judge, QUESTIONS[:1], LimitReached)
+        error_of(judge, QUESTIONS[:1], LimitReached)
+    assert len(server.requests) == 5
+
+
 def cents(cost):
     """A cent a token: the message has about 600 bytes, so a call may cost 7.2, and costs 4.2."""
     return Limits(cost=cost, input_price=10_000, output_price=10_000)
@@ -517,7 +527,7 @@ def test_a_request_that_is_turned_away_is_free_and_one_that_breaks_off_is_not(ma
         ({"calls": 0}, "calls must be"),
         ({"cost": 0.0, "input_price": 1}, "cost must be"),
         ({"cost": 5}, "needs input_price or output_price"),
-        ({"input_price": -1}, "input_price must be at least 0"),
+        ({"input_price": -1}, "input_price must be a finite number of at least 0"),
     ],
 )
 def test_limits_are_checked(limits, message):

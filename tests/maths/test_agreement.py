@@ -67,9 +67,11 @@ def test_agreement_is_the_share_of_equal_verdicts():
     assert agreement(one, other) == share_interval(72 / 100, 100)
 
 
-def test_where_both_always_say_the_same_there_is_no_kappa():
-    with pytest.raises(ValueError, match="one and the same thing everywhere"):
-        cohen_kappa(torch.ones(5), torch.ones(5))
+@pytest.mark.parametrize("said", [[1.0] * 5, [1.0, 0.0, 1.0, 1.0, 0.5]])
+def test_where_a_judge_always_says_the_same_there_is_no_kappa(said):
+    for judges in ((torch.tensor(said), torch.ones(5)), (torch.ones(5), torch.tensor(said))):
+        with pytest.raises(ValueError, match="do not say the same thing everywhere"):
+            cohen_kappa(*judges)
 
 
 # ------------------------------------------------------------------ what noise allows

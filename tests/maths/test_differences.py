@@ -57,9 +57,18 @@ def test_the_ratio_is_that_of_a_table_of_chances(both, only_a, only_b):
     assert variance_of_pairing(correlation, p, q) == pytest.approx(of_difference / variances, abs=1e-12)
 
 
-@pytest.mark.parametrize(("correlation", "ratio"), [(0.0, 1.0), (0.5, 0.5), (1.0, 0.0), (-1.0, 2.0)])
+@pytest.mark.parametrize(("correlation", "ratio"), [(0.0, 1.0), (0.5, 0.5), (1.0, 0.0), (-0.6, 1.6)])
 def test_with_equal_win_rates_it_is_one_minus_the_correlation(correlation, ratio):
     assert variance_of_pairing(correlation, 0.6, 0.6) == pytest.approx(ratio, abs=1e-12)
+
+
+def test_a_correlation_that_no_two_outcomes_have_is_refused():
+    assert variance_of_pairing(-1.0, 0.5, 0.5) == 2
+    with pytest.raises(ValueError, match=r"correlation -1 is not possible between shares of 0\.6 and 0\.6"):
+        variance_of_pairing(-1.0, 0.6, 0.6)
+    variance_of_pairing(1 / 9, 0.9, 0.1)  # the most there: who wins seldom wins only where the other does
+    with pytest.raises(ValueError, match="not possible"):
+        variance_of_pairing(0.12, 0.9, 0.1)
 
 
 def test_wrong_arguments_are_named():

@@ -132,3 +132,10 @@ def test_nan_goes_on_into_the_bootstrap_s_interval():
 def test_a_share_of_no_whole_number_is_refused():
     with pytest.raises(ValueError, match=r"share must be a whole number among 50, got 0.617, that is 30.85"):
         bootstrap_share_interval(0.617, 50)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_a_share_of_nothing_or_of_all_lies_in_its_own_interval(share):
+    for n in range(1, 400):  # rounding left it outside at 142 of them
+        found = share_interval(share, n)
+        assert found.low <= share <= found.high

@@ -139,3 +139,14 @@ def test_islands_are_refused(function):
 def test_without_a_cycle_of_pairs_there_is_nothing_to_test(wins):
     with pytest.raises(ValueError, match="fit any wins: a test needs pairs that close a cycle"):
         goodness_of_fit(torch.tensor(wins))
+
+
+@pytest.mark.parametrize("k", [300.0, 700.0, 1000.0, 30_000.0])
+def test_lopsided_tables_have_the_covariance_of_the_information_without_its_shift(k):
+    wins = torch.tensor([[0, k, 0], [1, 0, k], [0, 1, 0]])
+    board = leaderboard(wins)
+    p = k / (k + 1)
+    information = (k + 1) * p * (1 - p)  # of each of two pairs in a chain: the difference has variance 1 / it
+    for i in (0, 1):
+        found = board.difference(i, i + 1)
+        assert (found.high - found.low) / 2 / 1.959964 == pytest.approx(information**-0.5, rel=1e-4)

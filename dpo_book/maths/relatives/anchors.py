@@ -8,10 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dpo_book.maths.relatives.pairs import PairLogps, PairLoss, checked, with_rewards
-from dpo_book.maths.relatives.settings import require_not_below_zero
-from dpo_book.maths.require import require_positive
+from dpo_book.maths.require import require_at_least_zero, require_positive
 
-LARGEST_EXPONENT = 80.0  # exp(80) is below float32's and bfloat16's largest number, so no difference is inf − inf
+LARGEST_EXPONENT = 80.0  # exp(80) is a number in float32 and bfloat16 (not in float16), so none is inf − inf
 
 
 def dpop_loss(logps: PairLogps, beta: float, penalty: float) -> PairLoss:
@@ -20,7 +19,7 @@ def dpop_loss(logps: PairLogps, beta: float, penalty: float) -> PairLoss:
     A chosen completion that falls below its reference pays λ times as much again.
     """
     checked(logps, beta)
-    require_not_below_zero("penalty", penalty)
+    require_at_least_zero("penalty", penalty)
     chosen, rejected = logps.log_ratios()
     fallen = F.relu(-chosen)
     losses = -F.logsigmoid(beta * (chosen - rejected - penalty * fallen))
@@ -33,7 +32,7 @@ def rpo_loss(logps: PairLogps, beta: float, nll_weight: float) -> PairLoss:
     η ≥ 0 is ``nll_weight``. The mean over tokens is that of iterative RPO (arXiv 2404.19733).
     """
     checked(logps, beta)
-    require_not_below_zero("nll_weight", nll_weight)
+    require_at_least_zero("nll_weight", nll_weight)
     chosen, rejected = logps.log_ratios()
     imitation = -logps.policy_chosen / logps.chosen_tokens
     losses = -F.logsigmoid(beta * (chosen - rejected)) + nll_weight * imitation
@@ -49,9 +48,10 @@ def apo_zero_loss(logps: PairLogps, beta: float) -> PairLoss:
 
 
 def apo_down_loss(logps: PairLogps, beta: float) -> PairLoss:
-    """APO-down (arXiv 2408.06266, eq. 8): σ(β h_w) + 1 − σ(β (h_w − h_l)): both are pushed down, the rejected more.
+    """APO-down (arXiv 2408.06266, eq. 8): σ(β h_w) + 1 − σ(β (h_w − h_l)).
 
-    For chosen completions that are worse than what the policy says already.
+    The rejected is pushed down, and the chosen too where |h_w| is below |h_w − h_l|. For chosen completions that are
+    worse than what the policy says already.
     """
     checked(logps, beta)
     chosen, rejected = (beta * h for h in logps.log_ratios())

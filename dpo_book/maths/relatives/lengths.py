@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dpo_book.maths.relatives.pairs import PairLogps, PairLoss, checked, with_rewards
-from dpo_book.maths.relatives.settings import require_not_below_zero
+from dpo_book.maths.require import require_at_least_zero
 
 
 def dpo_norm_loss(logps: PairLogps, beta: float) -> PairLoss:
@@ -31,7 +31,7 @@ def rdpo_loss(logps: PairLogps, beta: float, length_penalty: float) -> PairLoss:
     learn, so the optimum is equation 4 with r − α |y|.
     """
     checked(logps, beta)
-    require_not_below_zero("length_penalty", length_penalty)
+    require_at_least_zero("length_penalty", length_penalty)
     chosen, rejected = logps.log_ratios()
     # Counts times a number would be float32, whatever the log-probabilities are.
     chosen_rewards = beta * chosen + length_penalty * logps.chosen_tokens.to(chosen.dtype)
@@ -46,7 +46,7 @@ def simpo_loss(logps: PairLogps, beta: float, target_margin: float) -> PairLoss:
     No reference. Its β is of another size, for it multiplies nats a token: 2 and more is usual.
     """
     checked(logps, beta)
-    require_not_below_zero("target_margin", target_margin)
+    require_at_least_zero("target_margin", target_margin)
     chosen, rejected = _per_token(logps)
     losses = -F.logsigmoid(beta * (chosen - rejected) - target_margin)
     return with_rewards(losses, beta * chosen, beta * rejected)
@@ -73,7 +73,7 @@ def _per_token(logps: PairLogps) -> tuple[Tensor, Tensor]:
 def _log_odds(log_probability: Tensor) -> Tensor:
     """log(P/(1 − P)) from log P.
 
-    P = 1 has no odds: it counts as the largest number below 1, and has no gradient.
+    P = 1 has no odds: it counts as exp(−ε), ε being the precision's, and has no gradient.
     """
     log_probability = log_probability.clamp(max=-torch.finfo(log_probability.dtype).eps)
     return log_probability - torch.log(-torch.expm1(log_probability))

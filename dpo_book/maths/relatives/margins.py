@@ -1,11 +1,13 @@
 """Another function of DPO's margin ρ = h_w − h_l, where h = log(π/π_ref): IPO, cDPO, robust DPO, hinge.
 
-DPO's own is −log σ(βρ), which falls for ever. With a sure label no finite margin is best, and these four answer that.
+DPO's own is −log σ(βρ), which falls for ever: with a sure label no finite margin is best. IPO, cDPO and the hinge
+answer that. Robust DPO answers labels that were turned round.
 """
 
 import torch.nn.functional as F
 from torch import Tensor
 
+from dpo_book.maths.dpo import weighted
 from dpo_book.maths.relatives.pairs import PairLogps, PairLoss, checked, with_rewards
 from dpo_book.maths.relatives.settings import require_label_smoothing
 
@@ -31,7 +33,8 @@ def cdpo_loss(logps: PairLogps, beta: float, label_smoothing: float) -> PairLoss
     """
     require_label_smoothing(label_smoothing)
     as_labelled, flipped, chosen, rejected = _both_ways(logps, beta)
-    losses = (1 - label_smoothing) * as_labelled + label_smoothing * flipped
+    epsilon = as_labelled.new_tensor(label_smoothing)
+    losses = weighted(1 - epsilon, as_labelled) + weighted(epsilon, flipped)
     return with_rewards(losses, chosen, rejected)
 
 
@@ -43,7 +46,8 @@ def robust_loss(logps: PairLogps, beta: float, label_smoothing: float) -> PairLo
     """
     require_label_smoothing(label_smoothing)
     as_labelled, flipped, chosen, rejected = _both_ways(logps, beta)
-    losses = ((1 - label_smoothing) * as_labelled - label_smoothing * flipped) / (1 - 2 * label_smoothing)
+    epsilon = as_labelled.new_tensor(label_smoothing)
+    losses = (weighted(1 - epsilon, as_labelled) - weighted(epsilon, flipped)) / (1 - 2 * epsilon)
     return with_rewards(losses, chosen, rejected)
 
 

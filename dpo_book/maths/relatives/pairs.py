@@ -7,14 +7,14 @@ from torch import Tensor
 
 from dpo_book.maths.dpo import weighted
 from dpo_book.maths.require import require_beta
-from dpo_book.maths.shapes import require_one_shape
+from dpo_book.maths.shapes import require_one_shape, require_probabilities
 
 
 class PairLogps(NamedTuple):
     """A batch of B pairs as a loss sees it: each field (B,).
 
     Log-probabilities are of whole completions, summed over their tokens, in nats. Tokens are counted with EOS.
-    A loss without reference does not read the reference's, and zeros may stand there.
+    There is at least one. A loss without reference does not read the reference's, and zeros may stand there.
     """
 
     policy_chosen: Tensor
@@ -68,8 +68,14 @@ def expected_loss(loss: Loss, logps: PairLogps, beta: float, chosen_probability:
     """The expectation of any loss over a label that falls "chosen" with probability p (B,): soft labels.
 
     loss: called as loss(logps, beta); settings it has already. p · L(y_w, y_l) + (1 − p) · L(y_l, y_w), as
-    ``soft_dpo_loss`` is for DPO. p is taken as checked.
+    ``soft_dpo_loss`` is for DPO. ValueError where p is outside [0, 1], for which it waits for the device.
     """
+    require_probabilities(chosen_probability=chosen_probability)
+    return unchecked_expected_loss(loss, logps, beta, chosen_probability)
+
+
+def unchecked_expected_loss(loss: Loss, logps: PairLogps, beta: float, chosen_probability: Tensor) -> PairLoss:
+    """``expected_loss`` for a training's step: its probabilities were checked when the pairs came in."""
     require_one_shape(policy_chosen=logps.policy_chosen, chosen_probability=chosen_probability)
     as_labelled = loss(logps, beta)
     the_other_way = loss(logps.swapped(), beta)

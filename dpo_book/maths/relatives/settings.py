@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from dpo_book.maths.require import SettingError, require_positive, require_share
+from dpo_book.maths.require import SettingError, require_at_least_zero, require_positive, require_share
 
 LossName = Literal[
     "dpo",
@@ -42,13 +42,6 @@ def require_label_smoothing(value: float) -> None:
         raise SettingError(f"label_smoothing must be below 0.5, where labels say nothing; got {value!r}")
 
 
-def require_not_below_zero(name: str, value: float) -> None:
-    """SettingError unless ``value`` is a finite number of at least 0."""
-    if value == 0 and not isinstance(value, bool):
-        return
-    require_positive(name, value)
-
-
 def require_setting(name: str, value: float) -> None:
     """SettingError unless a loss can take ``value`` for its setting of this name."""
     if name == "label_smoothing":
@@ -56,4 +49,4 @@ def require_setting(name: str, value: float) -> None:
     elif name == "reward_bound":
         require_positive(name, value)
     else:
-        require_not_below_zero(name, value)
+        require_at_least_zero(name, value)
