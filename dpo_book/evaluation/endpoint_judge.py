@@ -1,7 +1,7 @@
 """A language model behind any OpenAI-compatible endpoint as a judge, whose every answer is kept as it comes."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class EndpointJudge:
     A run that was stopped, or killed, goes on when it is asked the same again: no answer is paid for twice. Several
     ``workers`` ask at once; their number does not change what is asked, nor the order of the answers. An answer
     without one clear verdict is "unparsable" and asked for again, ``times`` in all; a refusal is "refused". The same
-    question in a list twice is asked once.
+    question in a list twice is asked once. progress: told how many of how many open questions are answered.
 
     JudgeError, in one line, when it cannot go on; LimitReached, one of them, at the limits.
     """
@@ -52,6 +52,7 @@ class EndpointJudge:
     retries: Retries = PATIENT
     times: int = 2
     workers: int = 4
+    progress: Callable[[int, int], object] | None = None
 
     def __post_init__(self) -> None:
         require_count("times", self.times)
@@ -86,8 +87,11 @@ class EndpointJudge:
                 raise
 
         with closing(chat), _pool(self.workers, stopping) as pool:
-            for asked in as_completed([pool.submit(ask, one) for one in questions]):
+            all_asked = [pool.submit(ask, one) for one in questions]
+            for answered, asked in enumerate(as_completed(all_asked), start=1):
                 asked.result()
+                if self.progress is not None:
+                    self.progress(answered, len(questions))
 
     def _spending(self, verdicts: VerdictsFile) -> Spending:
         paid = verdicts.of_model(self.endpoint.model)
