@@ -60,10 +60,8 @@ def judge(
     settings = Settings(read_temperatures(temperatures), max_new_tokens, seed)
     reader = judge.reader(out)
     shuffled = _shuffled(data, seed)
-    if judge.reward_model is not None and not isinstance(shuffled[0].prompt, str):
-        raise Refused(
-            f"--reward-model judges texts, and {data.data} holds conversations: ask a language model by --endpoint"
-        )
+    if judge.reward_model is not None:
+        _check_are_texts(data.data, shuffled)
     judge.check_calls(min(prompts, len(shuffled)), len(settings.temperatures))
 
     from dpo_book.cli.judge_report import as_text, keep
@@ -93,7 +91,16 @@ def _shuffled(data: SourceOptions, seed: int) -> "list[Preference]":
     first_of = {}
     for preference in preferences:
         said = (preference.prompt, preference.tools, preference.chat_template_kwargs)
-        first_of.setdefault(json.dumps(said), preference)
+        first_of.setdefault(json.dumps(said, default=str), preference)
     distinct = list(first_of.values())
     random.Random(seed).shuffle(distinct)
     return distinct
+
+
+def _check_are_texts(data: str, preferences: "list[Preference]") -> None:
+    for preference in preferences:
+        if not isinstance(preference.prompt, str):
+            raise Refused(
+                f"--reward-model judges texts, and {preference.where or data} is a conversation: ask a language "
+                "model by --endpoint"
+            )

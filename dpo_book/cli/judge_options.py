@@ -110,13 +110,13 @@ class JudgeOptions:
 
         named = {} if self.key_variable is None else {"key_variable": self.key_variable}
         endpoint = Endpoint(model=self.judge_model, base_url=self.endpoint, **named)
-        endpoint.key()  # hours of drawing are not to end with a key that is not there
         limits = Limits(
             calls=self.max_calls or MAX_CALLS,
             cost=self.max_cost,
             input_price=self.input_price or 0.0,
             output_price=self.output_price or 0.0,
         )
+        endpoint.key()  # hours of drawing are not to end with a key that is not there
         return EndpointJudge(endpoint=endpoint, instruction=self._instruction(), path=path, limits=limits)
 
     def _instruction(self):
@@ -127,7 +127,7 @@ class JudgeOptions:
 
 
 def read_temperatures(text: str) -> list[float]:
-    """Such as "0,0.5,1". SettingError for what is no temperature, or stands there twice."""
+    """Those in a text such as "0,0.5,1", in order. SettingError for what is no temperature, or stands there twice."""
     temperatures = []
     for part in text.split(","):
         try:
@@ -140,7 +140,7 @@ def read_temperatures(text: str) -> list[float]:
         if temperature in temperatures:
             raise SettingError(f"--temperatures names {temperature:g} twice")
         temperatures.append(temperature)
-    return temperatures
+    return sorted(temperatures)
 
 
 def _options(names: list[str] | tuple[str, ...]) -> str:
