@@ -126,10 +126,7 @@ def test_a_reward_model_judges_two_policies_of_unlike_tokenizers(run, models, tm
         assert margin.abs().min() > 1e-4  # far above what a batch's order of sums changes
         assert float(row["win_rate"]) == pytest.approx((margin > 0).double().mean().item(), abs=1e-5)
         assert (row["consistent"], row["bias"], row["decided"]) == ("1", "0", "6")
-        assert (
-            float(row["win_rate_low"]) < float(row["win_rate"]) < float(row["win_rate_high"])
-            or margin.sign().eq(margin.sign()[0]).all()
-        )
+        assert float(row["win_rate_low"]) <= float(row["win_rate"]) <= float(row["win_rate_high"])
     assert (folder / "win_rates.png").read_bytes()[:4] == b"\x89PNG"
     assert printed.splitlines()[0] == f"{models / 'a'} against {models / 'b'}, in both orders"
     assert f"{100 * float(zero['win_rate']):.1f} (" in printed and "judged.csv" in printed
@@ -171,7 +168,7 @@ def test_an_endpoint_judges_against_the_chosen_and_a_recording_says_the_same_wit
     assert not any(KEY in str(text) for text in told)
 
 
-def test_conversations_are_asked_as_a_policy_s_template_or_lines_have_them(book, models, key, tmp_path):
+def test_of_a_conversation_the_judge_reads_what_was_said(book, models, key, tmp_path):
     path = tmp_path / "chats.jsonl"
     rows = []
     for question in ("is it good", "is it dull"):
@@ -265,7 +262,7 @@ def test_limits_are_told_by_their_options(run, key):
 # ------------------------------------------------------------------ slips
 
 
-def test_slips_are_named_by_option_before_anything_is_written(run, models, key, tmp_path, monkeypatch):
+def test_slips_are_named_by_option_before_anything_is_written(run, models, key, tmp_path):
     reward = ("--reward-model", models / "rm")
     refused(run(), "exactly one judge is needed of --reward-model, --endpoint, --recorded: none is given")
     refused(run(*reward, "--recorded=v.jsonl"), "--reward-model, --recorded are given")

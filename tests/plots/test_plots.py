@@ -376,6 +376,15 @@ def test_a_win_rate_stands_at_its_temperature_between_its_ends():
     assert np.ravel(ends) == pytest.approx([0.5, 0.7, 0.45, 0.65, 0.3, 0.5])
 
 
+def test_an_interval_whose_end_is_rounded_below_its_share_is_drawn():
+    below = 1 - 2**-53
+    for figure in (
+        plots.win_rates_by_temperature({"DPO": {0.0: (1.0, 0.6, below)}}),
+        plots.judged_win_rates({"exact": ((1.0, 0.6, below), (1.0, 0.6, below))}, 1.0),
+    ):
+        assert plots.png(figure).startswith(b"\x89PNG")
+
+
 def test_top_responses_are_sorted_by_what_is_asked_for():
     axes = plots.top_responses(RESPONSES, {"π_ref": P[::-1], "π_θ": P}, count=3).axes[0]
     assert [tick.get_text() for tick in axes.get_yticklabels()] == [RESPONSES[i] for i in (29, 28, 27)]
