@@ -11,6 +11,10 @@ from .data.preferences import (
     PreferenceError as PreferenceError,
     load_preferences as load_preferences,
 )
+from .evaluation.head_to_head import (
+    head_to_head as head_to_head,
+    head_to_head_table as head_to_head_table,
+)
 from .evaluation.judges import (
     Comparison as Comparison,
     in_both_orders as in_both_orders,
@@ -136,6 +140,9 @@ from .models.policy import (
 from .models.refusals import (
     NotAPolicyError as NotAPolicyError,
     PolicyNotFoundError as PolicyNotFoundError,
+)
+from .models.reward_loading import (
+    load_reward_model as load_reward_model,
 )
 from .models.reward_model import (
     build_reward_model as build_reward_model,

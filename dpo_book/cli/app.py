@@ -23,6 +23,12 @@ NOBODY_READS = 141  # as a shell has it, 128 + SIGPIPE
 ADVICE = {
     'build_policy("mini", train_tokenizer(texts)) needs none': "sft --policy mini needs none",
     'sentiment_reward("vader")': "--judge vader",
+    "raise Limits(calls=...) and ask again": "raise --max-calls and give the command again",
+    "raise Limits(cost=...) and ask again": "raise --max-cost and give the command again",
+    "Every answer is kept: ask again": "Every answer is kept: give the command again",
+    "base_url must be": "--endpoint must be",
+    "cost must be": "--max-cost must be",
+    "a limit on cost needs input_price or": "--max-cost needs input_price or",
 }
 
 

@@ -11,15 +11,26 @@ import warnings
 from typing import TYPE_CHECKING
 
 from dpo_book.cli.boundary import Refused, entering
-from dpo_book.cli.options import PROMPTS, DataOptions
+from dpo_book.cli.options import PROMPTS, DataOptions, SourceOptions
 from dpo_book.data.paper_sets import imdb_reviews
-from dpo_book.data.preferences import load_preferences
+from dpo_book.data.preferences import Preference, load_preferences
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from dpo_book.data.pairs import Pair
     from dpo_book.training.offline import Example
+
+
+def read_preferences(options: SourceOptions) -> list[Preference]:
+    """What ``options`` name, but for imdb, which holds reviews and no preferences."""
+    return load_preferences(
+        options.data,
+        options.split,
+        options.source,
+        configuration=options.configuration,
+        prompt_from=options.prompt_columns(),
+    )
 
 
 class Data:
@@ -36,13 +47,7 @@ class Data:
             if self._has_reviews:
                 self._read = imdb_reviews(options.source, options.split, options.configuration)
             else:
-                self._read = load_preferences(
-                    options.data,
-                    options.split,
-                    options.source,
-                    configuration=options.configuration,
-                    prompt_from=options.prompt_columns(),
-                )
+                self._read = read_preferences(options)
 
     def texts(self) -> list[str]:
         """All that is written there, for a tokenizer to be made from."""

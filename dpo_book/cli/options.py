@@ -49,9 +49,16 @@ UserPathOrNone = Annotated[Path | None, _read_by(user_path, Path, "PATH")]
 NameOrNone = Annotated[str | None, _read_by(local_or_hub, str, "STR")]
 
 
+def refuse_given(why: str, **given: object) -> None:
+    """SettingError for the first option that was given, and that nothing would read."""
+    for name, value in given.items():
+        if value is not None and value is not False:
+            raise SettingError(f"--{name.replace('_', '-')} {why}: leave it out")
+
+
 @dataclass(frozen=True, kw_only=True)
-class DataOptions:
-    """Preferences to read."""
+class SourceOptions:
+    """Where preferences are read."""
 
     data: Name
     """preferences: a file (.jsonl, .json, .csv, .parquet), a folder, owner/name of the hub, hh, tldr or imdb"""
@@ -63,6 +70,24 @@ class DataOptions:
     """columns whose texts make the prompt, where no column prompt does; such as instruction,input"""
     source: NameOrNone = None
     """a local copy of hh, tldr or imdb"""
+
+    def __post_init__(self) -> None:
+        if self.data not in PAPER_SETS and self.source is not None:
+            raise SettingError(
+                "--source is a local copy of hh, tldr or imdb: any other file or folder is --data itself"
+            )
+        if self.data in PAPER_SETS:
+            refuse_given("is for other data, whose columns nobody knows", prompt_from=self.prompt_from)
+
+    def prompt_columns(self) -> list[str] | None:
+        """The columns of ``prompt_from``, one by one."""
+        return None if self.prompt_from is None else [name.strip() for name in self.prompt_from.split(",")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions(SourceOptions):
+    """Preferences to read, and what a method makes of them."""
+
     max_length: int | None = None
     """most tokens of prompt and completion, by default the models' context; longer completions are cut"""
     drop_long: bool = False
@@ -77,45 +102,31 @@ class DataOptions:
             require_count("max_length", self.max_length)
         if self.prompts is not None:
             require_count("prompts", self.prompts)
-        if self.data not in PAPER_SETS and self.source is not None:
-            raise SettingError(
-                "--source is a local copy of hh, tldr or imdb: any other file or folder is --data itself"
-            )
-        if self.data in PAPER_SETS:
-            self._refuse("is for other data, whose columns nobody knows", prompt_from=self.prompt_from)
+        super().__post_init__()
         if self.data != "imdb":
-            self._refuse(
+            refuse_given(
                 "is for --data imdb, whose comparisons are made here",
                 judge=self.judge,
                 prompts=self.prompts,
             )
-
-    def prompt_columns(self) -> list[str] | None:
-        """The columns of ``prompt_from``, one by one."""
-        return None if self.prompt_from is None else [name.strip() for name in self.prompt_from.split(",")]
 
     def check_used(self, compares: bool) -> None:
         """SettingError for an option that a method would not read. compares: unlike SFT, which imitates."""
         if self.data != "imdb":
             return
         if compares:
-            self._refuse(
+            refuse_given(
                 "is not for imdb's comparisons, whose prompts and completions are a few words",
                 max_length=self.max_length,
                 drop_long=self.drop_long,
             )
         else:
-            self._refuse(
+            refuse_given(
                 "is for methods that compare: sft imitates imdb's reviews, cut to --max-length",
                 judge=self.judge,
                 prompts=self.prompts,
                 drop_long=self.drop_long,
             )
-
-    def _refuse(self, why: str, **given: object) -> None:
-        for name, value in given.items():
-            if value:
-                raise SettingError(f"--{name.replace('_', '-')} {why}: leave it out")
 
 
 @dataclass(frozen=True, kw_only=True)

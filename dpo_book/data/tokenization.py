@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from dpo_book.data.conversations import ConversationError, end_mark, render
 from dpo_book.data.preferences import Messages, Preference
-from dpo_book.data.tokens import UnreadableText, opening_ids, plain_ids, seam
+from dpo_book.data.tokens import UnreadableText, opening_ids, plain_ids, prompt_ids, seam
 
 AT_ONCE = 500  # rows: the tokenizer does several hundred together much faster than one by one
 
@@ -52,6 +52,22 @@ def tokenized(
             before = [] if _by_template(preference.prompt, tokenizer) else opening  # a template writes its own
             alone, *whole = [[*before, *next(ids)] for _ in written]
             yield _parted(where, preference, written, alone, whole, tokenizer)
+
+
+def prompts_alone(
+    preferences: Sequence[Preference], tokenizer: PreTrainedTokenizerBase, date: datetime.date | None
+) -> list[list[int]]:
+    """The ids of each preference's prompt, whole, for a policy to go on with.
+
+    date: what a template that asks for today's is told, by default today. PairError for the first row that cannot be
+    written down; ValueError where a prompt has no token, and the tokenizer no BOS token to stand for it.
+    """
+    ids = []
+    for row, preference in enumerate(preferences, start=1):
+        text, *_ = _texts(_place(row, preference), preference, tokenizer, date)
+        encode = plain_ids if _by_template(preference.prompt, tokenizer) else prompt_ids
+        ids += encode(tokenizer, [text])
+    return ids
 
 
 def _place(row: int, preference: Preference) -> str:

@@ -1,7 +1,7 @@
 """A language model behind any OpenAI-compatible endpoint as a judge, whose every answer is kept as it comes."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -40,7 +40,7 @@ class EndpointJudge:
     A run that was stopped, or killed, goes on when it is asked the same again: no answer is paid for twice. Several
     ``workers`` ask at once; their number does not change what is asked, nor the order of the answers. An answer
     without one clear verdict is "unparsable" and asked for again, ``times`` in all; a refusal is "refused". The same
-    question in a list twice is asked once.
+    question in a list twice is asked once. progress: told how many of how many open questions are answered.
 
     The model's name stands for all of the endpoint in the file: another server, temperature or length of answers
     wants a file of its own. JudgeError, in one line, when it cannot go on; LimitReached, one of them, at the limits.
@@ -53,6 +53,7 @@ class EndpointJudge:
     retries: Retries = PATIENT
     times: int = 2
     workers: int = 4
+    progress: Callable[[int, int], object] | None = None
     _unanswered: Unanswered = field(default_factory=Unanswered, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -91,8 +92,11 @@ class EndpointJudge:
 
         try:
             with closing(chat), _pool(self.workers, stopping) as pool:
-                for asked in as_completed([pool.submit(ask, one) for one in questions]):
+                all_asked = [pool.submit(ask, one) for one in questions]
+                for answered, asked in enumerate(as_completed(all_asked), start=1):
                     asked.result()
+                    if self.progress is not None:
+                        self.progress(answered, len(questions))
         finally:
             self._unanswered.add(spending, *self._paid(verdicts))
 

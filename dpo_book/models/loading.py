@@ -71,7 +71,7 @@ def _read(name: str, where: dict) -> tuple[PreTrainedModel, PreTrainedTokenizerB
         tokenizer = AutoTokenizer.from_pretrained(source, **where)
         if len(tokenizer) <= len(tokenizer.all_special_ids):
             raise ValueError("there are no tokenizer files, or they hold no word")
-        with _no_table_of_tensors():
+        with no_table_of_tensors():
             model, found = AutoModelForCausalLM.from_pretrained(source, **weights, **where)
     except Exception as error:  # of any class: a configuration may hold anything, and a file may end anywhere
         raise _not_found(name, error) from error
@@ -81,7 +81,7 @@ def _read(name: str, where: dict) -> tuple[PreTrainedModel, PreTrainedTokenizerB
 
 
 @contextmanager
-def _no_table_of_tensors() -> Iterator[None]:
+def no_table_of_tensors() -> Iterator[None]:
     """Without transformers' own report of the weights, a table on stderr: ours is one line."""
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()

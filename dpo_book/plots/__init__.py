@@ -6,7 +6,7 @@
 from dpo_book.plots.after import below_the_frontier, losses_by_margin
 from dpo_book.plots.comparisons import calibration, fitted_words, noisy_rewards, recovered_rewards, win_tables
 from dpo_book.plots.implicit import reward_read_back, shifted_rewards
-from dpo_book.plots.judging import interval_coverage, judged_win_rates, power_by_comparisons
+from dpo_book.plots.judging import interval_coverage, judged_win_rates, power_by_comparisons, win_rates_by_temperature
 from dpo_book.plots.loss import loss_and_weight
 from dpo_book.plots.objective import ascents, gradient_estimates, kl_estimators, reward_against_kl, two_penalties
 from dpo_book.plots.optimum import climbs, optimal_curve
@@ -70,5 +70,6 @@ __all__ = [
     "top_responses",
     "training_and_held_out",
     "two_penalties",
+    "win_rates_by_temperature",
     "win_tables",
 ]

@@ -105,8 +105,37 @@ def judged_win_rates(judges: Mapping[str, tuple[Ends, Ends]], truth: float) -> F
     return figure
 
 
+@styled
+def win_rates_by_temperature(policies: Mapping[str, Mapping[float, Ends]]) -> Figure:
+    """The win rate of each policy by the temperature at which it was sampled; dashed: half, where none is better.
+
+    policies: label → (temperature → the rate with the ends of its interval, such as an ``Interval``).
+    """
+    told = [f"{label}: {_rates(rates)}" for label, rates in policies.items()]
+    alt = "Win rate by temperature with 95 % intervals; dashed: 0.5. " + "; ".join(told)
+    figure, (axes,) = new_figure(3.0, 1, alt)
+    looks = zip(SHADES, LINES, MARKERS, strict=False)
+    for (label, rates), (colour, line, marker) in zip(policies.items(), looks, strict=False):
+        value, ends = _ends(list(rates.values()))
+        look = {"color": colour, "linestyle": line, "marker": marker, "markersize": 6, "capsize": 3}
+        axes.errorbar(list(rates), value, yerr=ends, label=literally(label), **look)
+    exact_line(axes, 0.5)
+    axes.set(xlabel="temperature", ylabel="win rate", ylim=(-0.03, 1.03))
+    axes.legend(loc="best")
+    return figure
+
+
+def _rates(rates: Mapping[float, Ends]) -> str:
+    return ", ".join(f"{value:.2f} at {temperature:g}" for temperature, (value, *_) in rates.items())
+
+
 def _with_ends(axes: Axes, place: np.ndarray, found: Sequence[Ends], colour: str, marker: str, label: str) -> None:
     """Markers with horizontal intervals, one a judge."""
-    value, low, high = np.array(found, dtype=float).T
-    ends = [value - low, high - value]
+    value, ends = _ends(found)
     axes.errorbar(value, place, xerr=ends, fmt=marker, color=colour, capsize=3, markersize=6, label=label)
+
+
+def _ends(found: Sequence[Ends]) -> tuple[np.ndarray, np.ndarray]:
+    """The values, and how far below and above them their intervals reach; of a share of 1 rounding may say −1e-16."""
+    value, low, high = np.array(found, dtype=float).T
+    return value, np.maximum([value - low, high - value], 0)

@@ -100,6 +100,15 @@ def error_of(judge, shown=QUESTIONS[:1], kind=JudgeError):
 # ------------------------------------------------------------------ what is asked, and what comes back
 
 
+def test_progress_is_told_after_every_answer_that_was_open(make):
+    told = []
+    with serving() as server:
+        make(server)(QUESTIONS[:2])
+        judge = make(server, progress=lambda answered, questions: told.append((answered, questions)))
+        judge([*QUESTIONS[:5], QUESTIONS[4]])  # two are answered already, and one stands there twice
+    assert told == [(1, 3), (2, 3), (3, 3)]
+
+
 def test_verdicts_come_back_with_reasons_and_are_kept_one_a_line(make):
     with serving() as server:
         judge = make(server, endpoint={"max_tokens": 300, "temperature": 0.0})

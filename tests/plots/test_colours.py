@@ -45,6 +45,9 @@ CROWDED = {
     "power_by_comparisons": lambda: plots.power_by_comparisons(
         [30, 300, 3000], dict.fromkeys(FOUR, (0.1, 0.4, 0.9)), {256: 0.3, 2373: 0.8}
     ),
+    "win_rates_by_temperature": lambda: plots.win_rates_by_temperature(
+        {label: {0.0: (0.6, 0.5, 0.7), 1.0: (0.4, 0.3, 0.5)} for label in FOUR}
+    ),
     "over_optimisation": lambda: on_the_way.over_optimisation(LONG_RUNS, of_ways.OPTIMUM),
 }  # fmt: skip
 FIGURES = {

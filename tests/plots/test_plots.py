@@ -88,6 +88,10 @@ SHORTFALLS = pd.DataFrame(
     if (condition, loss) != ("few", "kto")  # a loss may lack a condition
 )
 
+BY_TEMPERATURE = {
+    "DPO": {0.0: (0.6, 0.5, 0.7), 0.5: (0.55, 0.45, 0.65), 1.0: (0.4, 0.3, 0.5)},
+    "SFT": {0.0: (0.4, 0.3, 0.5), 1.0: (0.2, 0.1, 0.35)},
+}
 JUDGES = {
     "exact quality": ((0.57, 0.51, 0.63), (0.57, 0.51, 0.63)),
     "prefers the first": ((0.7, 0.64, 0.75), (0.58, 0.54, 0.62)),
@@ -108,6 +112,7 @@ FIGURES = {
         [30, 256, 2373, 9000], {"unpaired": [0.06, 0.15, 0.8, 1.0]}, {256: 0.151, 2373: 0.8}
     ),
     "judged_win_rates": lambda: plots.judged_win_rates(JUDGES, 0.57),
+    "win_rates_by_temperature": lambda: plots.win_rates_by_temperature(BY_TEMPERATURE),
     "pipelines": lambda: plots.pipelines(),
     "top_responses": lambda: plots.top_responses(RESPONSES, {"π_ref": P[::-1], "π_θ": P}, exact=P, title="t"),
     "reward_margins": lambda: plots.reward_margins(RECORDS, ceiling=0.9),
@@ -324,6 +329,7 @@ NAMED = {
     "interval_coverage": lambda: plots.interval_coverage([0.1, 0.9], {ODD: {ODD: [0.9, 0.8]}}),
     "power_by_comparisons": lambda: plots.power_by_comparisons([30, 300], {ODD: [0.1, 0.4]}, {100: 0.2}),
     "judged_win_rates": lambda: plots.judged_win_rates({ODD: ((0.6, 0.5, 0.7), (0.5, 0.4, 0.6))}, 0.57),
+    "win_rates_by_temperature": lambda: plots.win_rates_by_temperature({ODD: BY_TEMPERATURE["DPO"]}),
     "levers": lambda: plots.levers(BENCH.replace({"mini, TL;DR-like": ODD, "textbook": ODD})),
     "loss_differences": lambda: plots.loss_differences(LOSSES.replace({"mini, short pairs": ODD}), within=1e-5),
 }
@@ -359,6 +365,24 @@ def test_an_interval_of_a_judge_ends_where_it_was_measured():
     ends = [bar[:, 0] for bar in bars.get_segments()]
     assert np.ravel(ends) == pytest.approx([0.51, 0.63, 0.64, 0.75])
     assert list(corrected[0].get_xdata()) == [0.57, 0.58]
+
+
+def test_a_win_rate_stands_at_its_temperature_between_its_ends():
+    axes = plots.win_rates_by_temperature(BY_TEMPERATURE).axes[0]
+    dpo, _ = axes.containers
+    assert list(dpo[0].get_xdata()) == [0, 0.5, 1] and list(dpo[0].get_ydata()) == [0.6, 0.55, 0.4]
+    (bars,) = dpo[2]
+    ends = [bar[:, 1] for bar in bars.get_segments()]
+    assert np.ravel(ends) == pytest.approx([0.5, 0.7, 0.45, 0.65, 0.3, 0.5])
+
+
+def test_an_interval_whose_end_is_rounded_below_its_share_is_drawn():
+    below = 1 - 2**-53
+    for figure in (
+        plots.win_rates_by_temperature({"DPO": {0.0: (1.0, 0.6, below)}}),
+        plots.judged_win_rates({"exact": ((1.0, 0.6, below), (1.0, 0.6, below))}, 1.0),
+    ):
+        assert plots.png(figure).startswith(b"\x89PNG")
 
 
 def test_top_responses_are_sorted_by_what_is_asked_for():
