@@ -32,6 +32,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 
 from dpo_book import *
 from dpo_book import plots, widgets
@@ -151,7 +152,6 @@ for label in (bradley_terry, sure):
     assert torch.allclose(minimum(LOSSES["ipo"], label, tau), formula, atol=1e-6)
 print("IPO's minimum is π_ref exp(p(y ≻ μ)/τ)/Z, with soft labels and with sure ones")
 
-
 # %% [markdown]
 # With sure labels DPO has no minimum for `minimum` to find. Look at how its loss falls along ever sharper policies, towards the part
 # that no policy can lower: a response against itself, $\ln 2$.
@@ -224,6 +224,7 @@ widgets.slider_figure(
     p=widgets.FloatSlider(value=0.9, min=0.55, max=1, step=0.05, description="p"),
 )
 
+
 # %% [markdown]
 # Three of four stay. Look also at what each makes of an unsure label. DPO's margin is its log-odds. IPO's is $p - \frac12$: a straight line, and at
 # this τ a short one. The hinge goes to 1 as soon as $p$ exceeds a half: it has forgotten how sure people were.
@@ -242,6 +243,18 @@ widgets.slider_figure(
 # 3. $L(-m)$ has the weight $\frac{-(1 - \varepsilon)\varepsilon + \varepsilon(1 - \varepsilon)}{1 - 2\varepsilon} = 0$. What is left is
 #    $L(m)$, the loss of the true label. ∎
 #
+# The three steps in numbers, for margins from −5 to 5:
+
+# %%
+epsilon, margin = 0.2, torch.linspace(-5, 5, 11, dtype=torch.float64)
+L, L_turned = -F.logsigmoid(margin), -F.logsigmoid(-margin)
+tilde = ((1 - epsilon) * L - epsilon * L_turned) / (1 - 2 * epsilon)
+tilde_turned = ((1 - epsilon) * L_turned - epsilon * L) / (1 - 2 * epsilon)
+shown = (1 - epsilon) * tilde + epsilon * tilde_turned  # the label as it is, or turned
+assert torch.allclose(shown, L, atol=1e-12)
+print("the expected loss is that of the true label, to 10^-12")
+
+# %% [markdown]
 # cDPO looks alike, with a plus. Look at where the three lead when a fifth of Bradley–Terry's labels is turned round. `frontier`
 # is chapter 04's curve, the reward of the best policy at every KL; the last column says how much less each of the three earns than the best *of its own* KL.
 
@@ -256,7 +269,6 @@ def frontier(ref_logp, reward):
     return np.array(curve).T
 
 
-epsilon = 0.2
 turned = (1 - epsilon) * bradley_terry + epsilon * (1 - bradley_terry)
 candidates = {
     "DPO": LOSSES["dpo"],
@@ -398,6 +410,7 @@ anchored.round(3)
 to_ref, to_star = anchored["KL to π_ref"], anchored["KL to π*"]
 assert to_star["DPO"] < 1e-8 and to_ref["DPOP, λ = 100"] < 1e-3
 assert to_star["RPO, η = 0.1"] < to_star["RPO, η = 1"]
+
 
 # %% [markdown]
 # χPO is another kind: its minimum is the optimum of *another objective*, with the divergence χ² + KL in the place of KL. The ratio
@@ -555,6 +568,7 @@ assert "simpo" not in by_condition.index
 assert after.query("loss == 'simpo'")["kl_to_reference"].min() > 1.5
 behind = by_condition.loc[["chi_po", "kto"], ["fresh", "sure"]]
 assert (behind > by_condition.loc["dpo", behind.columns] + 0.05).all(axis=None)
+
 
 # %% [markdown]
 # A dash: never between 0.5 and 1.5 nats. SimPO is missing altogether. It has no reference to be near to, and its first measurement, after 20 steps, is beyond.
