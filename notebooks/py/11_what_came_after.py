@@ -224,7 +224,6 @@ widgets.slider_figure(
     p=widgets.FloatSlider(value=0.9, min=0.55, max=1, step=0.05, description="p"),
 )
 
-
 # %% [markdown]
 # Three of four stay. Look also at what each makes of an unsure label. DPO's margin is its log-odds. IPO's is $p - \frac12$: a straight line, and at
 # this τ a short one. The hinge goes to 1 as soon as $p$ exceeds a half: it has forgotten how sure people were.
@@ -253,6 +252,7 @@ tilde_turned = ((1 - epsilon) * L_turned - epsilon * L) / (1 - 2 * epsilon)
 shown = (1 - epsilon) * tilde + epsilon * tilde_turned  # the label as it is, or turned
 assert torch.allclose(shown, L, atol=1e-12)
 print("the expected loss is that of the true label, to 10^-12")
+
 
 # %% [markdown]
 # cDPO looks alike, with a plus. Look at where the three lead when a fifth of Bradley–Terry's labels is turned round. `frontier`
