@@ -3,7 +3,7 @@
 ``style`` holds what they share; each other file, the figures of one subject.
 """
 
-from dpo_book.plots.after import below_the_frontier, losses_by_margin
+from dpo_book.plots.after import ahead_of_dpo, losses_by_margin
 from dpo_book.plots.comparisons import calibration, fitted_words, noisy_rewards, recovered_rewards, win_tables
 from dpo_book.plots.implicit import reward_read_back, shifted_rewards
 from dpo_book.plots.judging import interval_coverage, judged_win_rates, power_by_comparisons, win_rates_by_temperature
@@ -30,8 +30,8 @@ __all__ = [
     "POLICY",
     "REFERENCE",
     "REJECTED",
+    "ahead_of_dpo",
     "ascents",
-    "below_the_frontier",
     "calibration",
     "climbs",
     "cut_pairs",

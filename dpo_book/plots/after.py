@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dpo_book.plots.style import EXACT, LINES, MARKERS, POLICY, REFERENCE, SHADES, literally, new_figure, styled
+from dpo_book.plots.style import LINES, MARKERS, POLICY, REFERENCE, SHADES, literally, new_figure, styled
 
+FARTHEST = 0.35  # of a share: what is farther from DPO is drawn at the edge
 BEYOND = 6.0  # nats of margin: a best margin farther out is drawn at the edge
 
 
@@ -47,29 +48,31 @@ def losses_by_margin(
 
 
 @styled
-def below_the_frontier(shortfalls: pd.DataFrame) -> Figure:
-    """How much reward each loss leaves behind at the KL where it is, a panel a condition.
+def ahead_of_dpo(differences: pd.DataFrame) -> Figure:
+    """By how much each loss is ahead of DPO at the same KL, a panel a condition, all on one scale.
 
-    shortfalls: columns ``condition``, ``loss``, ``seed``, ``shortfall`` (nats of reward below the best policy of the
-    same KL). A dot is the mean of seeds, a line spans them. The dashed line is the exact frontier; grey, the mean of
-    the first loss.
+    differences: columns ``condition``, ``loss``, ``seed``, ``ahead`` (a share of the gain that is possible). A dot is
+    the mean of seeds, a line spans them. What lies beyond the scale is drawn as a triangle at its edge.
     """
-    conditions = list(dict.fromkeys(shortfalls["condition"]))
-    names = list(dict.fromkeys(shortfalls["loss"]))
-    means = shortfalls.groupby(["condition", "loss"])["shortfall"].mean()
-    nearest = "; ".join(f"{condition}: {means[condition].idxmin()} is nearest" for condition in conditions)
-    alt = f"Reward below the exact frontier, by loss, in {len(conditions)} panels. {nearest}."
+    conditions = list(dict.fromkeys(differences["condition"]))
+    names = list(dict.fromkeys(differences["loss"]))
+    means = differences.groupby(["condition", "loss"])["ahead"].mean()
+    best = "; ".join(f"{condition}: {means[condition].idxmax()} is farthest ahead" for condition in conditions)
+    alt = f"Share of the possible gain less DPO's at the same KL, by loss, in {len(conditions)} panels. {best}."
     figure, panels = new_figure(0.9 + 0.2 * len(names), len(conditions), alt)
     for axes, condition in zip(panels, conditions, strict=True):
-        here = shortfalls[shortfalls["condition"] == condition]
-        axes.axvline(0, color=EXACT, linestyle="--", linewidth=1.2)
-        axes.axvline(means[condition, names[0]], color=REFERENCE, linewidth=1.2)
+        here = differences[differences["condition"] == condition]
+        axes.axvline(0, color=REFERENCE, linewidth=1.2)
         for place, name in enumerate(names):
-            values = here.loc[here["loss"] == name, "shortfall"]
-            if len(values):
-                axes.plot([values.min(), values.max()], [place, place], color=POLICY)
-                axes.plot(values.mean(), place, "o", color=POLICY)
+            values = here.loc[here["loss"] == name, "ahead"]
+            if values.empty:
+                continue
+            axes.plot([values.min(), values.max()], [place, place], color=POLICY)
+            shown = float(np.clip(values.mean(), -FARTHEST, FARTHEST))
+            beyond = "<" if values.mean() < -FARTHEST else ">"
+            marker = "o" if shown == values.mean() else beyond
+            axes.plot(shown, place, marker, color=POLICY, clip_on=False)
         axes.set_yticks(range(len(names)), names)
         axes.invert_yaxis()
-        axes.set(xlabel="nats below the frontier", title=literally(condition))
+        axes.set(xlabel="share of the gain, less DPO's", title=literally(condition), xlim=(-FARTHEST, FARTHEST))
     return figure

@@ -80,18 +80,18 @@ LOSSES = pd.DataFrame(
 MARGINS = np.linspace(-2, 6, 81)
 FOUR_LOSSES = {name: (MARGINS - place) ** 2 for place, name in enumerate(("DPO", "IPO", "cDPO", "hinge"))}
 BEST_MARGINS = {name: np.append(np.linspace(0, place + 1, 50), np.inf) for place, name in enumerate(FOUR_LOSSES)}
-SHORTFALLS = pd.DataFrame(
-    {"condition": condition, "loss": loss, "seed": seed, "shortfall": 0.1 * (place + 1) + 0.02 * seed}
-    for condition in ("fresh", "few")
-    for place, loss in enumerate(("dpo", "ipo", "kto"))
-    for seed in (0, 1)
-    if (condition, loss) != ("few", "kto")  # a loss may lack a condition
-)
-
 BY_TEMPERATURE = {
     "DPO": {0.0: (0.6, 0.5, 0.7), 0.5: (0.55, 0.45, 0.65), 1.0: (0.4, 0.3, 0.5)},
     "SFT": {0.0: (0.4, 0.3, 0.5), 1.0: (0.2, 0.1, 0.35)},
 }
+AHEAD = pd.DataFrame(
+    {"condition": condition, "loss": loss, "seed": seed, "ahead": 0.1 * place + 0.02 * seed}
+    for condition in ("fresh", "few")
+    for place, loss in enumerate(("ipo", "kto", "rpo", "simpo", "chi_po"), start=-4)
+    for seed in (0, 1)
+    if (condition, loss) != ("few", "kto")  # a loss may lack a condition
+)
+
 JUDGES = {
     "exact quality": ((0.57, 0.51, 0.63), (0.57, 0.51, 0.63)),
     "prefers the first": ((0.7, 0.64, 0.75), (0.58, 0.54, 0.62)),
@@ -100,7 +100,7 @@ JUDGES = {
 FIGURES = {
     "losses_by_margin": lambda: plots.losses_by_margin(MARGINS, FOUR_LOSSES, BEST_MARGINS, 0.9),
     "losses_by_margin, sure": lambda: plots.losses_by_margin(MARGINS, FOUR_LOSSES, BEST_MARGINS, 1.0),
-    "below_the_frontier": lambda: plots.below_the_frontier(SHORTFALLS),
+    "ahead_of_dpo": lambda: plots.ahead_of_dpo(AHEAD),
     "levers": lambda: plots.levers(BENCH),
     "growth": lambda: plots.growth(BENCH),
     "loss_differences": lambda: plots.loss_differences(LOSSES, within=1e-5),
