@@ -49,6 +49,9 @@ WIDGETS = {
     "09_rlhf_or_dpo": {
         "slider_figure(": ["import json", SETUP, "def log_z(", "def limit(", "strengths = {"],
     },
+    "11_what_came_after": {
+        "slider_figure(": ["import math", SETUP, "def margin_losses(", "def margins_at("],
+    },
     "12_your_own_preferences": {
         "slider_figure(": [
             *(SETUP, "def rated(", "rows = [rated(", "def told(", "winners_of, repeated = "),
