@@ -115,8 +115,8 @@ print(f"DPO's minimum is π*: KL below 1e-9: {kl_divergence(of_dpo, star) < 1e-9
 # ## Sure labels: another function of the margin
 #
 # Now let the better response always win. Then $-\log\sigma(\beta\rho)$ falls for ever, and chapter 07 showed where that leads: the
-# implicit rewards run away, and β holds only by stopping early. Three losses answer with another function of the same
-# $\rho$:
+# implicit rewards run away, and β holds only by stopping early. Three losses put another
+# function in its place:
 #
 # - **IPO** ([2310.12036](https://arxiv.org/abs/2310.12036)): $(\rho - \frac{1}{2\tau})^2$. A target instead of a slope. τ plays
 #   the part of β.
@@ -575,7 +575,7 @@ means = differences.groupby(["loss", "condition"], sort=False)["ahead"].mean()
 table = means.unstack()[["fresh", "noisy", "sure", "few"]]
 dpo_share = ends[ends["loss"] == "dpo"].groupby("condition")["share"].mean()
 table.loc["DPO's own share"] = dpo_share
-table.round(2).astype(object).where(table.notna(), "–")
+(table.round(2) + 0.0).astype(object).where(table.notna(), "–")
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 margin_only = ["ipo", "cdpo", "robust", "hinge"]
@@ -611,8 +611,8 @@ assert apart.median() < 0.1
 # |---|---|---|
 # | labels are sure, margins run away | IPO, cDPO, hinge; or fewer steps | a target to choose; the hinge forgets how sure people were |
 # | a known share of labels is wrong | robust DPO | ε, variance, a loss that may be negative |
-# | people like it long | R-DPO | α, from a judge that knows (chapter 10) |
-# | chosen answers lose probability | DPOP, RPO, APO-zero | the optimum is no longer π* |
+# | people like it long | R-DPO | α, from a judge that knows |
+# | chosen answers lose probability; few pairs, whose chosen are good | DPOP, RPO | the optimum is no longer π* |
 # | only single verdicts, no pairs | KTO | an estimate of $z_0$; batches matter |
 # | no memory or time for a reference | SimPO, ORPO | nothing says how far the policy strays |
 # | few data, where a wrong reward is dangerous | χPO, a larger β | a smaller gain |
