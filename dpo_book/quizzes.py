@@ -85,6 +85,7 @@ class Quiz(ipywidgets.VBox):
         self.verdict = ipywidgets.HTML()
         self.choice.observe(self._explain, names="value")
         super().__init__([self.choice, self.verdict])
+        self.add_class("dpo-quiz")
 
     def _explain(self, _change: object) -> None:
         if self.choice.value is not None:
