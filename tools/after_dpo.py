@@ -22,7 +22,7 @@ from dpo_book.system.provenance import versions
 from dpo_book.worlds.references import verdicts_reference
 from dpo_book.worlds.verdicts import Verdicts, draw_comparisons, verdicts
 from tools import command_line
-from tools.resumable import Table, fill
+from tools.resumable import Table, fill, in_order_of
 
 BATCH, STEPS, EVERY = 128, 120, 20
 RATES = (2e-3, 5e-4)  # chapter 07's, and a quarter of it, for every loss
@@ -158,11 +158,7 @@ def table_in(folder: Path) -> Table:
 
 def in_turn(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows in the order of ``trials``; what is no trial any longer is left out."""
-    place_of = {trial: place for place, trial in enumerate(trials())}
-    found = rows[list(Trial._fields)].itertuples(index=False, name=None)
-    rows = rows.assign(place=[place_of.get(trial) for trial in found])
-    rows = rows.dropna(subset="place").sort_values(["place", "step"])
-    return rows.drop(columns="place")
+    return in_order_of(trials(), rows, Trial._fields)
 
 
 def after_dpo(out: UserPath = Path("notebooks/results"), processes: int = 1) -> None:

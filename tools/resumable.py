@@ -49,6 +49,18 @@ class Table:
         return arranged.to_csv(index=False, float_format="%.6g", lineterminator="\n")
 
 
+def in_order_of(runs: Sequence[tuple], rows: pd.DataFrame, key: Sequence[str]) -> pd.DataFrame:
+    """Rows in the order of their runs, each run's in the order in which they came; what is no such run is left out.
+
+    runs: as tuples of the key's values.
+    """
+    place_of = {run: place for place, run in enumerate(runs)}
+    found = rows[list(key)].itertuples(index=False, name=None)
+    rows = rows.assign(place=[place_of.get(run) for run in found])
+    rows = rows.dropna(subset="place").sort_values("place", kind="stable")
+    return rows.drop(columns="place")
+
+
 def fill(table: Table, wanted: Iterable[tuple], measure: Callable[..., list[dict]], processes: int) -> None:
     """Run what the table does not hold yet, and write it anew after every run. A finished table is left alone.
 

@@ -14,9 +14,12 @@ __all__ = ["check_ipo_optimum"]
 
 def _world(seed: int, responses: int, tau: float) -> tuple[Tensor, Tensor, Tensor, float]:
     """log π_ref, labels of no particular model, also in circles, a proposal's probabilities, and tau."""
-    ref_logits, mu_logits, log_odds = normal(seed, (responses,), (responses,), (responses, responses))
+    each, pairs = (responses,), (responses, responses)
+    ref_logits, mu_logits, log_odds = normal(seed, each, each, pairs)
+    ref_logp = ref_logits.log_softmax(-1)
     p = torch.sigmoid(log_odds - log_odds.T)
-    return ref_logits.log_softmax(-1), p, mu_logits.softmax(-1), tau
+    mu = mu_logits.softmax(-1)
+    return ref_logp, p, mu, tau
 
 
 def _sure(mu: Tensor, tau: float) -> tuple[Tensor, Tensor, Tensor, float]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dpo_book.data.rows import show
@@ -26,11 +27,13 @@ def reward_model_judge(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBas
     def rewards(prompts: Sequence[str], texts: Sequence[str]) -> list[float]:
         model.eval()
         rows = token_rows(tokenizer, prompts, texts, context_of(model))
-        by_length = sorted(range(len(rows)), key=[len(x) + len(y) for x, y in rows].__getitem__)
-        starts, ends = zip(*[rows[i] for i in by_length], strict=True)
-        found = rewards_of(model, starts, ends, batch_size).tolist()
-        in_order = dict(zip(by_length, found, strict=True))
-        return [in_order[i] for i in range(len(rows))]
+        lengths = torch.tensor([len(start) + len(text) for start, text in rows])
+        by_length = lengths.argsort(stable=True)
+        starts = [rows[i][0] for i in by_length]
+        ends = [rows[i][1] for i in by_length]
+        found = torch.empty(len(rows))
+        found[by_length] = rewards_of(model, starts, ends, batch_size)
+        return found.tolist()
 
     return judge_by(rewards)
 

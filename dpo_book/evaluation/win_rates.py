@@ -36,11 +36,14 @@ def scores_in_both_orders(both: Sequence[BothOrders]) -> tuple[Tensor, Tensor]:
 
     Comparisons that are not decided both times are left out; ValueError if all are.
     """
-    decided = [pair for pair in both if all(verdict.outcome in SCORES for verdict in pair)]
-    _check_decided(decided, f"none of the {len(both)} comparisons is decided in both orders")
-    shown_first = [SCORES[verdict.outcome] for verdict, _ in decided]
-    shown_second = [SCORES[verdict.outcome] for _, verdict in decided]
-    return torch.tensor(shown_first, dtype=torch.float64), torch.tensor(shown_second, dtype=torch.float64)
+    scores = []
+    for shown_first, shown_second in both:
+        outcomes = shown_first.outcome, shown_second.outcome
+        if all(outcome in SCORES for outcome in outcomes):
+            scores.append([SCORES[outcome] for outcome in outcomes])
+    _check_decided(scores, f"none of the {len(both)} comparisons is decided in both orders")
+    of_a = torch.tensor(scores, dtype=torch.float64)  # (n, 2)
+    return of_a[:, 0], of_a[:, 1]
 
 
 def _check_decided(found: Sequence, otherwise: str) -> None:

@@ -29,9 +29,11 @@ def exact_coverage(interval: Callable[[float, int], Interval], shares: Tensor, n
 def binomial(shares: Tensor, n: int) -> Tensor:
     """P(k of n | p) for every p of ``shares`` (S,) and k from 0 to n: (S, n + 1), float64."""
     p = shares.double()[:, None]
-    k = torch.arange(n + 1, dtype=torch.float64)
-    log_orders = torch.lgamma(k[-1] + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1)
-    log_chance = torch.xlogy(k, p) + torch.xlogy(n - k, 1 - p)
+    wins = torch.arange(n + 1, dtype=torch.float64)
+    losses = wins.flip(0)
+    log_factorial = torch.lgamma(wins + 1)
+    log_orders = log_factorial[-1] - log_factorial - log_factorial.flip(0)
+    log_chance = torch.xlogy(wins, p) + torch.xlogy(losses, 1 - p)
     return (log_orders + log_chance).exp()
 
 

@@ -89,11 +89,14 @@ def win_rate_interval(outcomes: Tensor) -> Interval:
 
 def _wilson(mean: float, variance: float, n: int) -> Interval:
     """Wilson's interval for the mean of n values in [0, 1] that have this variance."""
-    shrunk = 1 + Z95**2 / n
-    middle = (mean + Z95**2 / (2 * n)) / shrunk
-    half = Z95 * math.sqrt(variance / n + Z95**2 / (4 * n**2)) / shrunk
-    low, high = max(0.0, middle - half), min(1.0, middle + half)
-    return Interval(mean, min(mean, low), max(mean, high))  # at 0 and 1 rounding would leave the mean outside
+    added = Z95**2 / n  # as if so many times n outcomes had been seen besides, half of them wins
+    middle = (mean + added / 2) / (1 + added)
+    squared_error = variance / n + (added / 2) ** 2 / Z95**2
+    half = Z95 * math.sqrt(squared_error) / (1 + added)
+    low = max(0.0, middle - half)
+    high = min(1.0, middle + half)
+    # At 0 and 1 rounding would leave the mean outside.
+    return Interval(mean, min(mean, low), max(mean, high))
 
 
 def bootstrap_interval(values: Tensor, resamples: int = 1000, seed: int = 0) -> Interval:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from dpo_book.models.policy import train_tokenizer
+
 
 class OpenText(ABC):
     """A world of open text.
@@ -33,6 +35,11 @@ class OpenText(ABC):
     @abstractmethod
     def _draw(self, size: int, stream: str) -> list[tuple[str, str]]:
         """``size`` (prompt, response) texts; ``stream`` names the random numbers."""
+
+    def _settle(self, vocab_size: int, texts: int, prompts: int) -> None:
+        """Learn the tokenizer from so many texts, and draw the prompts to evaluate on."""
+        self.tokenizer = train_tokenizer((x + y for x, y in self._draw(texts, "tokenizer")), vocab_size)
+        self.prompts = tuple(x for x, _ in self._draw(prompts, "prompts"))
 
     def corpus(self, size: int, seed: int = 0) -> list[tuple[str, str]]:
         """``size`` (prompt, response) texts to imitate."""

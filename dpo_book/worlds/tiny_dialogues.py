@@ -24,7 +24,6 @@ import torch
 
 from dpo_book.maths.bradley_terry import preference_probability
 from dpo_book.maths.require import require_count
-from dpo_book.models.policy import train_tokenizer
 from dpo_book.worlds.grammar import Grammar
 from dpo_book.worlds.open_text import OpenText
 from dpo_book.worlds.phrases import Fact, Phrasebook
@@ -97,9 +96,7 @@ class TinyDialogues(OpenText):
         rules = Grammar(PHRASES)
         self.requests = Phrasebook(rules, [*REQUESTS, "hello", "why", "sent"])
         self.answers = Phrasebook(rules, [*POINTS, "evasion", "talk"])
-        texts = self._draw(TOKENIZER_SIZE, "tokenizer")
-        self.tokenizer = train_tokenizer((x + y for x, y in texts), VOCAB_SIZE)
-        self.prompts = tuple(x for x, _ in self._draw(PROMPTS, "prompts"))
+        self._settle(VOCAB_SIZE, TOKENIZER_SIZE, PROMPTS)
         self._request_of = lru_cache(maxsize=100_000)(self._read_request)
 
     def request_of(self, prompt: str) -> Fact:

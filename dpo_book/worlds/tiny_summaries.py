@@ -19,7 +19,6 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from dpo_book.maths.require import require_count
-from dpo_book.models.policy import train_tokenizer
 from dpo_book.worlds.grammar import Grammar
 from dpo_book.worlds.open_text import OpenText
 from dpo_book.worlds.phrases import Fact, Phrasebook
@@ -134,9 +133,7 @@ class TinySummaries(OpenText):
         rules = Grammar(PHRASES)
         self.posts = Phrasebook(rules, [*IMPORTANT, *REMARKS], "post")
         self.summaries = Phrasebook(rules, [*IMPORTANT, *REMARKS, TALK], "summary")
-        texts = self._draw(TOKENIZER_SIZE, "tokenizer")
-        self.tokenizer = train_tokenizer((x + y for x, y in texts), VOCAB_SIZE)
-        self.prompts = tuple(x for x, _ in self._draw(PROMPTS, "prompts"))
+        self._settle(VOCAB_SIZE, TOKENIZER_SIZE, PROMPTS)
         self._facts_of = lru_cache(maxsize=100_000)(self._read_post)
 
     def facts_of(self, prompt: str) -> tuple[Fact, ...]:

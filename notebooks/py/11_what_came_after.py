@@ -8,8 +8,8 @@
 # where they have strayed equally far.
 #
 # **Write down a prediction first.** (1) The better response *always* wins its comparison. Which of DPO, IPO and cDPO then has
-# a best policy at all? (2) A fifth of the labels is turned round, and a GPT-2 is trained with each of twelve losses. At its KL, DPO
-# has 63 % of the gain that is possible there. What does robust DPO have, which was made for this? And the best of the twelve?
+# a best policy at all? (2) A fifth of the labels is turned round, and a GPT-2 is trained with each of twelve losses. On average DPO
+# gets 63 % of the gain that is possible at its KL. How much more does robust DPO get, which was made for this? And the best of the twelve?
 #
 # | after this chapter you can | |
 # |---|---|
@@ -297,7 +297,7 @@ assert robust_loss(sharp, 1.0, epsilon).losses.min() < 0  # what the next text s
 # %% [markdown]
 # Robust DPO is back at π*. Plain DPO is too timid: turned labels look like people who are less sure. cDPO is more timid still: it smooths
 # labels that the noise has smoothed already. It is a guard against certainty, no correction. But read the last column: at its own KL *each* is as good as
-# any policy can be, here to 0.0001 nats. Noise that is the same for all pairs changes how far they go, hardly where to: a smaller β would do as well.
+# any policy can be, here to 0.0001 nats. Here noise that is the same for all pairs changes how far they go, hardly where to: a smaller β would do as well.
 #
 # The correction has its price: the loss of a single pair can be negative and falls for ever, and the minus sign adds variance. And ε has to be known.
 #
@@ -389,7 +389,7 @@ assert all(changes[name][0] < -0.05 for name in ("apo_zero", "kto", "chi_po"))
 
 # %% [markdown]
 # Only DPOP and RPO object to every such fall; APO-zero, KTO and χPO like it on some pairs. And an anchor has a price: the minimum is no longer π*. DPOP shows it best. With soft labels every response is sometimes the chosen one,
-# so with a large λ none may fall; and since probabilities sum to 1, none can rise. RPO is drawn from π* towards what was chosen. APO-zero, and KTO like it, gives nothing at all to what wins less than half of its comparisons.
+# so with a large λ none may fall; and since probabilities sum to 1, none can rise. RPO leaves π*, the more the larger η. APO-zero gives nothing at all to what wins less than half of its comparisons.
 
 # %%
 rows = {}
@@ -479,7 +479,8 @@ assert (grpo.iloc[:, 0] - 0.5**0.5).abs().max() < 1e-9
 grpo.round(4).rename_axis("gap of rewards")
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
-proposals = pd.read_csv(stored("coverage.csv")).query("labels == 'soft' and beta == 0.3")
+proposals = pd.read_csv(stored("coverage.csv"))
+proposals = proposals.query("labels == 'soft' and beta == 0.3")
 proposals = proposals.set_index(["proposal", "steps", "rounds"])["kl_to_optimum"]
 assert proposals["reference", 1000, 1].round(2).tolist() == [0.57, 0.11]
 assert proposals["policy", 1000, 5].round(2).tolist() == [0.02, 0.03]
@@ -533,7 +534,7 @@ assert 1.4 < late[ipo_run] < 2.0 and grown[ipo_run] < 0.3
 # Shares rise with KL, so, second, each is compared with DPO's share *at the same KL*, read off the line between DPO's own runs.
 #
 # The stored table holds twelve losses (DPO among them), each at three strengths and two learning rates, in two seeds, after 120 steps (`tools/after_dpo.py` has the settings). We take the
-# policies at the end, of each loss those at the better of its two rates (DPO's: 0.0005 on few pairs, else 0.002), and only KLs that DPO's runs span. The conditions: *fresh* hard labels; *noisy*, a fifth turned round (cDPO and
+# policies at the end, of each loss those at the better of its two rates by the true reward (DPO's: 0.0005 on few pairs, else 0.002), and only KLs that DPO's runs span. The conditions: *fresh* hard labels; *noisy*, a fifth turned round (cDPO and
 # robust DPO are told 0.2, elsewhere 0.1); *sure*, the better always wins; *few*, 500 hard pairs again and again.
 
 # %%
@@ -598,12 +599,12 @@ assert apart.median() < 0.1
 #
 # - **Functions of the margin hardly differ.** IPO, cDPO, robust DPO and the hinge lie within 0.06 of DPO, on all four kinds of labels. A study of many more runs
 #   agrees in kind ([2502.01237](https://arxiv.org/abs/2502.01237)). Also with a fifth of the labels turned round: the table of six said why.
-# - **Anchors help where data are few.** On 500 pairs DPOP, RPO, ORPO and χPO have a tenth or more of the possible gain ahead of DPO's 0.57. DPOP and RPO are a little ahead with noise, too. They hold
-#   to the chosen responses, of which this book's proposal makes 40 % the best of 16 by the *true* reward: that helps here, and would not if chosen responses were poor.
-# - **One completion by itself, KTO and APO-zero, is behind** by 0.13 or more, except on few pairs. On pairs they throw away who was compared with whom.
+# - **Anchors help where data are few.** On 500 pairs DPOP, RPO, ORPO and χPO have a tenth or more of the possible gain ahead of DPO's 0.57. DPOP and RPO are a little ahead with noise, too. The first three hold
+#   to the chosen responses, and 40 % of what this book's proposal puts into pairs is the best of 16 by the *true* reward. That may be why; where chosen responses are poor, do not count on it.
+# - **One completion by itself, KTO and APO-zero, is behind** by more than a tenth, except on few pairs. They do not use who was compared with whom.
 # - **SimPO is far behind**: its lowest KL is above 2 nats, at the first measurement. It tilts the uniform policy, as above. ORPO has no reference either, but its SFT term keeps it.
 #
-# So prediction (2): robust DPO 0.62, DPO 0.63, the best about 0.06 more. This is one GPT-2 of a tenth of a million parameters, and two seeds.
+# So prediction (2): robust DPO has what DPO has at the same KL, to 0.01, and the best of the twelve 0.06 more. This is one GPT-2 of a tenth of a million parameters, and two seeds.
 #
 # ## Which one, when?
 #

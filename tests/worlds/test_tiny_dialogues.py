@@ -8,6 +8,7 @@ import torch
 from dpo_book.worlds.phrases import Fact
 from dpo_book.worlds.tiny_dialogues import CUE, OPENING, WRITERS, Account, TinyDialogues, tiny_dialogues
 from dpo_book.worlds.town import MISCHIEF, REQUESTS, TASKS, TOWN, TROUBLES, helping_with, right_points
+from tests.worlds.open_texts import assert_a_token_a_word_in_two_parts_as_whole, assert_responses_fit
 
 TEA = "Human: Hello. I am in a hurry. Can you tell me how to make tea?\nAssistant:"
 SLEEP = "Human: I sleep badly, what should I do?\nAssistant:"
@@ -157,17 +158,11 @@ def test_the_chosen_answer_is_better_than_a_random_one_and_not_perfect(world, te
 
 
 def test_a_text_has_a_token_a_word_and_the_same_ones_in_two_parts_as_whole(world, texts):
-    texts = texts[:500]
-    for (prompt, response), (x, y) in zip(texts, world.tokenize(texts), strict=True):
-        assert x + y[:-1] == world.tokenizer(prompt + response).input_ids and y[-1] == world.tokenizer.eos_token_id
-        words = len(response.split()) + sum(response.count(mark) for mark in ".,")
-        assert len(y) - 1 == words and len(x) <= 32
-        assert world.tokenizer.decode(x) == prompt and world.tokenizer.decode(y[:-1]) == response
+    assert_a_token_a_word_in_two_parts_as_whole(world, texts[:500], longest_prompt=32)
 
 
 def test_responses_fit(world, texts):
-    lengths = [len(y) for _, y in world.tokenize(texts[:1000])]
-    assert sum(length > world.max_new_tokens for length in lengths) <= 1
+    assert_responses_fit(world, texts[:1000])
 
 
 def test_prompts_to_evaluate_on_come_from_a_seed_of_their_own(world, texts):
