@@ -116,6 +116,12 @@ def _independent_rounds(first: Tensor, second: Tensor) -> Tensor:
     return torch.hypot(_standard_error(first), _standard_error(second)) / 2
 
 
+def _naive(first: Tensor, second: Tensor) -> Tensor:
+    """2n outcomes, and a difference of rates."""
+    verdicts = _all_verdicts(first, second)
+    return torch.stack([verdicts.mean(), _standard_error(verdicts), first.mean() - second.mean()])
+
+
 def _bias_in_nats(first: Tensor, second: Tensor) -> Tensor:
     both_first = (first > second).double().sum()
     both_second = (first < second).double().sum()
@@ -200,9 +206,6 @@ check_both_orders = Exercise(
         "the variance is divided by n, not by n − 1: a sample's deviation has n − 1.": (
             _error(lambda f, s: _outcome(f, s).std(correction=0) / math.sqrt(len(f)))
         ),
-        "the variance is divided by n − 1 twice: once for the deviation, and by n for the mean.": (
-            _error(lambda f, s: _outcome(f, s).std() / math.sqrt(len(f) - 1))
-        ),
         "this is the standard deviation of one outcome: that of their mean is √n smaller.": (
             _error(lambda f, s: _outcome(f, s).std())
         ),
@@ -217,6 +220,9 @@ check_both_orders = Exercise(
         ),
         "the bias is the difference of both rates, twice as much as the share of verdicts minus one half.": (
             _bias_of(lambda f, s: (f - s).mean())
+        ),
+        "two things: a comparison is *one* outcome, not two, and a bias is a share minus one half, no difference.": (
+            _naive
         ),
         "the bias has the wrong sign: it is above zero where the judge favours the first place.": (
             _bias_of(lambda f, s: -_bias(f, s))

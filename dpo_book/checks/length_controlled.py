@@ -199,7 +199,7 @@ check_length_controlled_loss = Exercise(
         "the words are standardised: σ(theta) is then the win rate at the mean difference of lengths.": (
             _of_words(lambda words: (words - words.mean()) / _deviation(words))
         ),
-        "the words go through tanh, as in AlpacaEval: lam is nats per word here, without a bound.": (
+        "the words are divided by their deviation and go through tanh: lam is nats per word here, without a bound.": (
             _of_words(lambda words: torch.tanh(words / _deviation(words)))
         ),
         "the words go through tanh: lam is nats per word here, without a bound.": _of_words(torch.tanh),

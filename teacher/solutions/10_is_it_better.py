@@ -144,7 +144,7 @@ marking.mark("both_orders", both_orders, hidden_answer, hidden_trials)
 
 # %%
 def length_controlled_loss(theta, lam, outcome, extra_words):
-    """θ, λ in nats a word, outcomes of a (n,), words that a has more (n,) → losses (n,)."""
+    """θ, λ a word, what a got (n,), how many words more it has (n,) → losses (n,)."""
     ### BEGIN SOLUTION
     margin = theta + lam * extra_words
     return -outcome * F.logsigmoid(margin) - (1 - outcome) * F.logsigmoid(-margin)
