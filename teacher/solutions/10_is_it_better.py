@@ -98,7 +98,7 @@ marking.mark("comparisons_needed", comparisons_needed, hidden_answer, hidden_tri
 
 # %%
 def both_orders(shown_first, shown_second):
-    """What a got in either order, (n,) each → win rate, its standard error, position bias."""
+    """What a got in either order, (n,) each → win rate, its error, position bias."""
     ### BEGIN SOLUTION
     n = len(shown_first)
     outcome = (shown_first + shown_second) / 2
