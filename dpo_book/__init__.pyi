@@ -20,6 +20,9 @@ from .evaluation.judges import (
     in_both_orders as in_both_orders,
     in_random_order as in_random_order,
 )
+from .evaluation.labelling import (
+    LabellingSession as LabellingSession,
+)
 from .evaluation.quality_judges import (
     SyntheticJudge as SyntheticJudge,
     exact_judge as exact_judge,
@@ -36,6 +39,7 @@ from .evaluation.win_rates import (
 )
 from .maths.agreement import (
     agreement as agreement,
+    agreement_ceiling as agreement_ceiling,
     best_agreement as best_agreement,
     cohen_kappa as cohen_kappa,
     expected_agreement as expected_agreement,

@@ -51,7 +51,7 @@ class Data:
 
     def texts(self) -> list[str]:
         """All that is written there, for a tokenizer to be made from."""
-        from dpo_book.data.conversations import as_lines
+        from dpo_book.data.messages import as_lines
 
         if self._has_reviews:
             return self._read

@@ -15,8 +15,8 @@ from dpo_book.cli.judge import Settings
 from dpo_book.cli.judge_options import JudgeOptions
 from dpo_book.cli.models import load
 from dpo_book.cli.run_folder import identity_of
-from dpo_book.data.conversations import as_lines
-from dpo_book.data.preferences import Messages, Preference
+from dpo_book.data.messages import text_of
+from dpo_book.data.preferences import Preference
 from dpo_book.data.tokenization import prompts_alone
 from dpo_book.evaluation.completions import Side, draw_into, drawn_from, plan_draw
 from dpo_book.evaluation.endpoint_judge import EndpointJudge
@@ -142,15 +142,6 @@ class Contest:
             if context is not None and len(ids) + new_tokens > context:
                 return False
         return True
-
-
-def text_of(content: str | Messages) -> str:
-    """A prompt or completion as judges read it; of a single message, what it says."""
-    if isinstance(content, str):
-        return content
-    if len(content) == 1:
-        return content[0].get("content") or ""
-    return as_lines(content)
 
 
 def _ask(judge: Judge, comparisons: Sequence[Comparison]) -> list[BothOrders]:

@@ -8,6 +8,7 @@ from functools import lru_cache
 import jinja2
 from transformers import PreTrainedTokenizerBase
 
+from dpo_book.data.messages import as_lines
 from dpo_book.data.preferences import Messages, Preference
 
 # What a message may say besides its role and content. transformers hands reasoning to a template under all its names.
@@ -51,14 +52,6 @@ def render(
     if whole[0] == whole[1]:
         raise ConversationError("chosen and rejected differ, but the chat template writes them alike")
     return opened, *whole
-
-
-def as_lines(messages: Messages, end: str = "closed") -> str:
-    """Messages without a template, a line "role: content" each; with ``end`` "open" the assistant's begins."""
-    lines = [f"{message['role']}: {message.get('content') or ''}" for message in messages]
-    if end == "open":
-        lines.append("assistant:")
-    return "\n".join(lines)
 
 
 def end_mark(text: str, answer: str | None, tokenizer: PreTrainedTokenizerBase) -> int | None:

@@ -69,7 +69,7 @@ def ask(judge: Judge, comparisons: Sequence[Comparison], a_first: Sequence[bool]
     """
     shown = []
     for comparison, order in zip(comparisons, a_first, strict=True):
-        shown.append(_shown(comparison, order))
+        shown.append(shown_in_order(comparison, order))
     answers = list(judge(shown))
     if len(answers) != len(shown):
         raise JudgeError(f"the judge was shown {len(shown)} comparisons and gave {len(answers)} answers")
@@ -77,7 +77,7 @@ def ask(judge: Judge, comparisons: Sequence[Comparison], a_first: Sequence[bool]
     for number, (answer, order) in enumerate(zip(answers, a_first, strict=True), start=1):
         if not isinstance(answer, Answer) or answer.place not in PLACES:
             raise JudgeError(f"answer {number} must be an Answer with a place of {', '.join(PLACES)}; got {answer!r}")
-        verdicts.append(Verdict(_outcome(answer.place, order), bool(order), answer.explanation))
+        verdicts.append(Verdict(outcome_of(answer.place, order), bool(order), answer.explanation))
     return verdicts
 
 
@@ -99,12 +99,14 @@ def in_both_orders(judge: Judge, comparisons: Sequence[Comparison]) -> list[Both
     return list(zip(verdicts[:n], verdicts[n:], strict=True))
 
 
-def _shown(comparison: Comparison, a_first: bool) -> Shown:
+def shown_in_order(comparison: Comparison, a_first: bool) -> Shown:
+    """What a judge sees of a comparison in one of its orders."""
     prompt, a, b = comparison
     return Shown(prompt, a, b) if a_first else Shown(prompt, b, a)
 
 
-def _outcome(place: Place, a_first: bool) -> Outcome:
+def outcome_of(place: Place, a_first: bool) -> Outcome:
+    """The name of the text at the place that was said to be better; what names no place is itself."""
     if place == "first":
         return "a" if a_first else "b"
     if place == "second":

@@ -1,5 +1,7 @@
 """How far do judges agree, and how far could they? Verdicts on the same comparisons, and chances of verdicts."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -61,3 +63,23 @@ def best_agreement(probability: Tensor) -> float:
     require_outcomes(probability=probability)
     p = probability.double()
     return torch.maximum(p, 1 - p).mean().item()
+
+
+def agreement_ceiling(consistent: Interval) -> Interval:
+    """The most that a judge agrees with a truth without noise, by how often it agrees with itself; and its interval.
+
+    Assumed: of each of its verdicts chance turns over a share e, independently, and no verdict is a tie. Asked the
+    same twice it agrees with itself in s = (1 − e)² + e², and so with the truth, if it would tell it but for chance,
+    in 1 − e = (1 + √(2s − 1)) / 2. If e is not the same for all comparisons, the mean of 1 − e is less than that:
+    (2s − 1) is the mean of (1 − 2e)², which is at least the square of the mean.
+
+    consistent: s, the share of comparisons with one verdict both times. ValueError below 1/2, where no e leads: then
+    something other than independent chance is at work, such as a bias for a place. An end of the interval below 1/2
+    counts as 1/2.
+    """
+    if not 0.5 <= consistent.value <= 1:  # written so that NaN fails too
+        raise ValueError(
+            f"the share of equal verdicts must be from 1/2 to 1, got {consistent.value:.4g}: chance alone leaves 1/2"
+        )
+    ends = [(1 + math.sqrt(max(0.0, 2 * share - 1))) / 2 for share in consistent]
+    return Interval(*ends)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from dpo_book.maths.agreement import agreement, best_agreement, cohen_kappa, expected_agreement
-from dpo_book.maths.estimates import share_interval
+from dpo_book.maths.agreement import agreement, agreement_ceiling, best_agreement, cohen_kappa, expected_agreement
+from dpo_book.maths.estimates import Interval, share_interval
 
 VALUES = (0.0, 0.5, 1.0)
 TABLES = {
@@ -116,6 +116,28 @@ def test_people_who_agree_in_65_of_100_leave_a_judge_77():
     alike = torch.full((3,), p, dtype=torch.float64)
     assert expected_agreement(alike, alike) == pytest.approx(0.65, abs=1e-12)
     assert best_agreement(alike) == pytest.approx(0.774, abs=5e-4)
+
+
+@pytest.mark.parametrize("error", [0.0, 0.1, 0.37, 0.5])
+def test_how_often_one_agrees_with_oneself_tells_how_often_with_the_truth(error):
+    p = torch.full((3,), 1 - error, dtype=torch.float64)
+    consistent = Interval(*3 * (expected_agreement(p, p),))
+    # abs 1e-7: at e = 1/2 the root turns a rounding of 1e-16 into 1e-8
+    assert agreement_ceiling(consistent) == pytest.approx(3 * (expected_agreement(p, torch.ones(3)),), abs=1e-7)
+
+
+def test_with_unequal_errors_agreement_with_the_truth_is_below_the_ceiling():
+    p = torch.tensor([0.99, 0.6, 0.8], dtype=torch.float64)
+    same = expected_agreement(p, p)
+    ceiling = agreement_ceiling(Interval(same, 0.3, 1.0))
+    assert expected_agreement(p, torch.ones(3)) < ceiling.value < 0.84
+    assert (ceiling.low, ceiling.high) == (0.5, 1.0)  # no chance e leads below 1/2
+
+
+@pytest.mark.parametrize("share", [0.49, math.nan, 1.1])
+def test_no_ceiling_for_less_than_coins_would_do(share):
+    with pytest.raises(ValueError, match="equal verdicts must be from 1/2 to 1"):
+        agreement_ceiling(Interval(share, 0.0, 1.0))
 
 
 @pytest.mark.parametrize("function", [agreement, cohen_kappa])

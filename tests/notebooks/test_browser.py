@@ -25,18 +25,26 @@ from dpo_book.quizzes import Quiz
 question = Quiz("Is 1 < 2?", {"yes": "One is less.", "no": "Count again."}, right="yes")
 question"""
 
+PAIRS = """\
+from dpo_book import Comparison, LabellingSession, exact_judge
+from dpo_book.widgets import Labelling
+def quality(prompt, text): return len(text)
+long = "word " * 900
+pairs = [Comparison("Why?", "<b>so</b>", long), Comparison("", "كلب", "because"), Comparison("How?", "a", "b")]
+Labelling(LabellingSession(pairs, "labels.jsonl"), {"length": exact_judge(quality)})"""
+
 
 @pytest.fixture
 def one_of_each(tmp_path):
-    """A notebook with a slider of each kind, the first of them once more, and a question."""
-    cells = [nbformat.v4.new_code_cell(source) for source in (ONE_OF_EACH, "linear", QUESTION)]
+    """A notebook with a slider of each kind, the first of them once more, a question, and pairs to label."""
+    cells = [nbformat.v4.new_code_cell(source) for source in (ONE_OF_EACH, "linear", QUESTION, PAIRS)]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
     nbformat.write(notebook, tmp_path / "sliders.ipynb")
     return tmp_path / "sliders.ipynb"
 
 
-def test_every_kind_of_slider_and_a_question_have_names_and_take_the_keyboard(one_of_each):
+def test_sliders_a_question_and_pairs_to_label_have_names_and_take_the_keyboard(one_of_each):
     with lab_page(one_of_each) as lab:
         lab.run_all()
         slider = lambda name, cell=0: lab.cell(cell).get_by_role("slider", name=name, exact=True)
@@ -65,7 +73,40 @@ def test_every_kind_of_slider_and_a_question_have_names_and_take_the_keyboard(on
         answers.get_by_role("radio", name="no").press("ArrowUp")
         expect(lab.cell(2)).to_contain_text("Right. One is less.", timeout=1000 * PATIENCE)
         lab.execute("assert question.choice.value == 'yes'")
+        label_by_keys(lab, 3)
         assert lab.console_errors == lab.violations(colours=True) == []
+
+
+def label_by_keys(lab, cell):
+    """To the end and one back, with a text so long that it scrolls; the answers are in the file."""
+    pairs = lab.cell(cell).get_by_role("group", name="Which answer is better?")
+    text = lambda name: pairs.get_by_role("group", name=name, exact=True)
+    says = lambda words: expect(pairs.get_by_role("status")).to_have_text(words, timeout=1000 * PATIENCE)
+    says("Pair 1 of 4.")
+    expect(text("Left")).to_have_text("<b>so</b>")
+    assert lab.too_wide() == []
+    pairs.press("Backspace")  # there is nothing to take back
+    text("Right").press("ArrowDown")  # a long text scrolls, and that is no answer
+    lab.wait_for("() => document.querySelector('.dpo-labelling .texts .pane:last-child .text').scrollTop > 0")
+    text("Right").press("ArrowRight")
+    says("Pair 2 of 4. Last answer: right is better.")
+    pairs.press("ArrowDown")  # not to another cell
+    says("Pair 3 of 4. Last answer: as good.")
+    pairs.press("Backspace")
+    says("Pair 2 of 4. Last answer: right is better.")
+    pairs.press("ArrowLeft")
+    says("Pair 3 of 4. Last answer: left is better.")
+    pairs.press("ArrowLeft")
+    says("Pair 4 of 4. Last answer: left is better.")
+    assert lab.violations() == []
+    pairs.get_by_role("button", name="as good").press("Enter")
+    says("All 4 labelled. Last answer: as good.")
+    expect(pairs).to_be_focused()  # the button is gone
+    expect(pairs).to_contain_text("You and yourself: the same answer to")
+    lab.execute(
+        "import json; said = [json.loads(line)['place'] for line in open('labels.jsonl')]\n"
+        "assert said == ['second', 'first', 'first', 'tie'], said"
+    )
 
 
 def test_the_beta_slider_of_chapter_00_redraws_on_a_key_press():
