@@ -49,6 +49,9 @@ WIDGETS = {
     "09_rlhf_or_dpo": {
         "slider_figure(": ["import json", SETUP, "def log_z(", "def limit(", "strengths = {"],
     },
+    "10_is_it_better": {
+        "slider_figure(": [SETUP, "kinds = {", "def coverage_at("],
+    },
     "11_what_came_after": {
         "slider_figure(": ["import math", SETUP, "def margin_losses(", "def margins_at("],
     },

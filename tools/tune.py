@@ -1,4 +1,4 @@
-"""The learning rates of the frontier's plans: `python -m tools.tune verdicts`, and the same for tiny-reviews.
+"""The learning rates of the frontier's plans: `python -m tools.tune verdicts`, and the same for the others.
 
 Methods run with every rate of one grid, at the same strengths, on a seed that is in no table. The best rate
 is the one with the highest objective (equation 3, with the true reward) at the end of the run;
@@ -9,19 +9,24 @@ import itertools
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import pandas as pd
 import tyro
 
+from dpo_book.cli.frontier import WorldName
 from dpo_book.cli.options import UserPath
 from dpo_book.frontier.plans import PLANS
 from dpo_book.frontier.table import Run, measure_run
 from tools import command_line
 from tools.resumable import Table, fill
 
-METHODS = ("dpo", "ppo", "ppo-gt")
-RATES = {"verdicts": (5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3), "tiny-reviews": (3e-5, 1e-4, 3e-4, 1e-3)}
+GRID = (3e-5, 1e-4, 3e-4, 1e-3)
+RATES = {  # world → method → rates
+    "verdicts": dict.fromkeys(("dpo", "ppo", "ppo-gt"), (5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3)),
+    "tiny-reviews": dict.fromkeys(("dpo", "ppo", "ppo-gt"), GRID),
+    "tiny-summaries": dict.fromkeys(("dpo", "ppo"), GRID),
+    "tiny-dialogues": dict.fromkeys(("dpo", "ppo"), GRID),
+}
 SEED = 1000  # of comparisons, reward model and batches: the tables have seeds from 0 on
 TRIAL = ["method", "strength", "learning_rate"]
 
@@ -40,8 +45,8 @@ def trials_of(world: str) -> list[tuple[str, float, float]]:
     """Every (method, strength, rate) that is to be tried in a world."""
     strengths = PLANS["full"][world].strengths
     found = []
-    for method in METHODS:
-        found += itertools.product([method], strengths[method], RATES[world])
+    for method, rates in RATES[world].items():
+        found += itertools.product([method], strengths[method], rates)
     return found
 
 
@@ -61,14 +66,14 @@ def best_rates(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def tune(
-    world: tyro.conf.Positional[Literal["verdicts", "tiny-reviews"]],
+    world: tyro.conf.Positional[WorldName],
     out: UserPath = Path("notebooks/results"),
     processes: int = 2,
 ) -> None:
     """Try every learning rate of the grid, and print the best of each method at each strength.
 
     Args:
-        world: verdicts, or tiny-reviews (almost an hour on two cores).
+        world: which one; tiny-reviews takes almost an hour on two cores, the others less.
         out: folder of the results.
         processes: how many runs at once, each on one thread.
     """

@@ -10,7 +10,7 @@ from dpo_book.cli.boundary import entering, writing
 from dpo_book.cli.options import UserPath
 from dpo_book.maths.require import SettingError, require_count
 
-WorldName = Literal["verdicts", "tiny-reviews"]
+WorldName = Literal["verdicts", "tiny-reviews", "tiny-summaries", "tiny-dialogues"]
 MethodName = Literal["sft", "preferred-ft", "unlikelihood", "dpo", "best-of-n", "ppo", "ppo-gt"]
 METHOD_NAMES: tuple[MethodName, ...] = get_args(MethodName)
 
@@ -29,7 +29,7 @@ def frontier(
     Results enter OUT/WORLD.csv run by run. Stop it at any time; the same command goes on where it stopped.
 
     Args:
-        world: verdicts (every number exact) or tiny-reviews (sampled).
+        world: verdicts (every number exact), or one whose numbers are sampled.
         out: folder of the results.
         size: full, or small as chapter 09 runs it live.
         methods: which to run.

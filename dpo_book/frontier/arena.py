@@ -3,18 +3,14 @@
 An arena knows how good a policy is and where comparisons come from; it knows no method.
 """
 
-import json
 import math
-import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from functools import lru_cache, partial
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers import PreTrainedModel
 
 from dpo_book.data.batches import in_parts
 from dpo_book.data.pairs import Pair, bradley_terry_pairs
@@ -22,14 +18,18 @@ from dpo_book.maths.estimates import estimate
 from dpo_book.maths.exact import best_of_n_logp, expected_reward, kl_divergence
 from dpo_book.models.logprobs import collate
 from dpo_book.models.policy import sample, sample_ids
-from dpo_book.models.reward_model import Reward, build_reward_model, rewards_of
-from dpo_book.models.scoring import row_scorer, score_pairs
-from dpo_book.system.cache import cached
-from dpo_book.system.provenance import model_digest
-from dpo_book.training.config import RewardConfig
-from dpo_book.training.offline import train_reward_model
-from dpo_book.worlds.references import tiny_reviews_reference, verdicts_reference
+from dpo_book.models.reward_model import Reward
+from dpo_book.models.scoring import row_scorer
+from dpo_book.worlds.open_text import OpenText
+from dpo_book.worlds.references import (
+    tiny_dialogues_reference,
+    tiny_reviews_reference,
+    tiny_summaries_reference,
+    verdicts_reference,
+)
+from dpo_book.worlds.tiny_dialogues import tiny_dialogues
 from dpo_book.worlds.tiny_reviews import tiny_reviews
+from dpo_book.worlds.tiny_summaries import tiny_summaries
 from dpo_book.worlds.verdicts import draw_comparisons, verdicts
 
 
@@ -110,22 +110,20 @@ class EnumeratedArena:
 
 
 class SampledArena:
-    """TinyReviews: every number is a mean over samples, with its standard error."""
+    """A world of open text: every number is a mean over samples, with its standard error."""
 
-    name = "tiny-reviews"
     samples_a_prompt = 2
     shown = 16
 
-    def __init__(self) -> None:
-        self.world = tiny_reviews()
-        self.reference = tiny_reviews_reference()
-        self.prompts = self.world.tokenizer(list(self.world.prompts)).input_ids
+    def __init__(self, name: str, world: OpenText, reference: PreTrainedModel) -> None:
+        self.name, self.world, self.reference = name, world, reference
+        self.prompts = world.tokenizer(list(world.prompts)).input_ids
 
     def comparisons(self, size: int, seed: int) -> tuple[list[Pair], int]:
         """Pairs of the reference's own samples, one pair a prompt, and how many tokens they have."""
         prompts = self.world.draw_prompts(size, seed)
-        a = self._sample(self.reference, prompts, 2 * seed)
-        b = self._sample(self.reference, prompts, 2 * seed + 1)
+        a = self.sample(self.reference, prompts, 2 * seed)
+        b = self.sample(self.reference, prompts, 2 * seed + 1)
         reward_a = self.world.rewards_of(prompts, a)
         reward_b = self.world.rewards_of(prompts, b)
         pairs = bradley_terry_pairs(prompts, a, b, reward_a, reward_b, "hard", seed)
@@ -135,7 +133,7 @@ class SampledArena:
     @torch.no_grad()
     def measure(self, policy: PreTrainedModel, learned: Reward) -> Standing:
         prompts = self.prompts * self.samples_a_prompt
-        completions = self._sample(policy, prompts, seed=0)
+        completions = self.sample(policy, prompts, seed=0)
         reward = estimate(self.world.rewards_of(prompts, completions))
         kl = estimate(self._log_ratios(policy, prompts, completions))
         return Standing(
@@ -165,24 +163,35 @@ class SampledArena:
 
         Its KL is log n − (n − 1)/n, exact where no two responses are as good and no response is likely.
         """
-        pools = [self._sample(self.reference, self.prompts, seed=1000 * seed + i) for i in range(n)]
-        scores = torch.stack([learned(self.prompts, pool) for pool in pools])  # (n, prompts)
-        best = [pools[i][row] for row, i in enumerate(scores.argmax(dim=0).tolist())]
+        best, scores = self.pick_best(n, learned, seed)
         reward = estimate(self.world.rewards_of(self.prompts, best))
         return Standing(
             reward=reward.mean,
             reward_error=reward.standard_error,
             kl=math.log(n) - (n - 1) / n,
             kl_error=0.0,
-            learned_reward=scores.amax(dim=0).mean().item(),
+            learned_reward=scores.mean().item(),
             samples=self._shown(best),
         )
 
-    def _sample(self, policy: PreTrainedModel, prompts: Sequence[list[int]], seed: int) -> list[list[int]]:
+    def pick_best(
+        self, n: int, learned: Reward, seed: int, temperature: float = 1.0
+    ) -> tuple[list[list[int]], Tensor]:
+        """Of n of the reference's responses to a prompt the best by the learned reward: token ids, rewards (P,)."""
+        pools = [self.sample(self.reference, self.prompts, 1000 * seed + i, temperature) for i in range(n)]
+        scores = torch.stack([learned(self.prompts, pool) for pool in pools])  # (n, P)
+        best = [pools[i][row] for row, i in enumerate(scores.argmax(dim=0).tolist())]
+        return best, scores.amax(dim=0)
+
+    def sample(
+        self, policy: PreTrainedModel, prompts: Sequence[list[int]], seed: int, temperature: float = 1.0
+    ) -> list[list[int]]:
+        """One completion a prompt, token ids both, 256 prompts at once."""
         completions = []
         for start in range(0, len(prompts), 256):
             part = prompts[start : start + 256]
-            completions += sample_ids(policy, part, self.world.max_new_tokens, seed=seed * 100_003 + start)
+            drawn = sample_ids(policy, part, self.world.max_new_tokens, temperature, seed * 100_003 + start)
+            completions += drawn
         return completions
 
     def _shown(self, completions: Sequence[list[int]]) -> list[tuple[str, str]]:
@@ -190,59 +199,22 @@ class SampledArena:
         return list(zip(self.world.prompts[: self.shown], texts, strict=True))
 
 
+def tiny_reviews_arena() -> SampledArena:
+    return SampledArena("tiny-reviews", tiny_reviews(), tiny_reviews_reference())
+
+
+def tiny_summaries_arena() -> SampledArena:
+    return SampledArena("tiny-summaries", tiny_summaries(), tiny_summaries_reference())
+
+
+def tiny_dialogues_arena() -> SampledArena:
+    return SampledArena("tiny-dialogues", tiny_dialogues(), tiny_dialogues_reference())
+
+
 Arena = EnumeratedArena | SampledArena
-ARENAS: dict[str, type[Arena]] = {arena.name: arena for arena in (EnumeratedArena, SampledArena)}
-
-
-class Material(NamedTuple):
-    """What one seed gives every method: comparisons, and for those who want one a reward model fitted to them."""
-
-    pairs: list[Pair]
-    reference_logps: tuple[Tensor, Tensor]  # of chosen and rejected completions
-    learned: Reward  # r_φ
-    drawn: Cost  # of the comparisons
-    fitted: Cost  # of the reward model
-    start: Standing  # the reference, where every method begins
-
-
-@lru_cache(maxsize=8)  # of several seeds, taken in turn
-def draw_material(arena: Arena, comparisons: int, reward_config: RewardConfig, seed: int) -> Material:
-    """The comparisons of one seed and the reward model fitted to them; made once, then kept."""
-
-    def build(folder: Path) -> None:
-        started = time.process_time()
-        pairs, tokens = arena.comparisons(comparisons, seed)
-        drawn = Cost(generated_tokens=tokens, judgements=len(pairs), seconds=time.process_time() - started)
-        started = time.process_time()
-        model = build_reward_model(arena.reference, seed)
-        for _ in train_reward_model(model, pairs, reward_config):
-            pass
-        passes = 2 * reward_config.batch_size * reward_config.steps  # both completions of every pair
-        fitted = Cost(passes=passes, seconds=time.process_time() - started)
-        model.save_pretrained(folder / "reward_model")
-        kept = {
-            "pairs": pairs,
-            "reference_logps": [logps.tolist() for logps in score_pairs(arena.reference, pairs)],
-            "costs": [asdict(drawn), asdict(fitted)],
-            "start": arena.measure(arena.reference, partial(rewards_of, model)),
-        }
-        (folder / "data.json").write_text(json.dumps(kept), encoding="utf-8")
-
-    depends_on = {
-        "reference": model_digest(arena.reference),
-        "comparisons": comparisons,
-        "reward_model": repr(reward_config),
-        "seed": seed,
-    }
-    folder = cached(f"{arena.name}-comparisons", depends_on, build)
-    kept = json.loads((folder / "data.json").read_text(encoding="utf-8"))
-    model = AutoModelForSequenceClassification.from_pretrained(folder / "reward_model").eval()
-    chosen, rejected = map(torch.tensor, kept["reference_logps"])
-    return Material(
-        pairs=[Pair(*pair) for pair in kept["pairs"]],
-        reference_logps=(chosen, rejected),
-        learned=partial(rewards_of, model),
-        drawn=Cost(**kept["costs"][0]),
-        fitted=Cost(**kept["costs"][1]),
-        start=Standing(*kept["start"]),
-    )
+ARENAS: dict[str, Callable[[], Arena]] = {
+    "verdicts": EnumeratedArena,
+    "tiny-reviews": tiny_reviews_arena,
+    "tiny-summaries": tiny_summaries_arena,
+    "tiny-dialogues": tiny_dialogues_arena,
+}

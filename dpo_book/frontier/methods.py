@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from transformers import PreTrainedModel
 
-from dpo_book.frontier.arena import Arena, Cost, Material, Standing, draw_material
+from dpo_book.frontier.arena import Arena, Cost, Standing
+from dpo_book.frontier.material import Material, draw_material
 from dpo_book.maths.require import require_count
 from dpo_book.models.policy import copy_policy
 from dpo_book.models.reward_model import Reward
@@ -225,6 +226,22 @@ class Point(NamedTuple):
     standing: Standing
 
 
+def training(
+    arena: Arena, plan: Plan, name: str, strength: float, seed: int
+) -> tuple[PreTrainedModel, Iterator[Record]]:
+    """A copy of the reference and the records of its training, which goes on as they are read."""
+    method = METHODS[name]
+    material = draw_material(arena, plan.comparisons, replace(plan.reward_model, seed=seed), seed)
+    policy = copy_policy(arena.reference)
+    settings = {
+        "steps": method.steps(plan),
+        "batch_size": plan.batch_size,
+        "learning_rate": plan.learning_rate(name, strength),
+        "seed": seed,
+    }
+    return policy, method.train(Task(policy, arena, plan, material, strength, settings))
+
+
 def trajectory(arena: Arena, plan: Plan, name: str, strength: float, seed: int) -> Iterator[Point]:
     """Train by the method ``name`` and measure on the way; the last point is the finished policy.
 
@@ -240,15 +257,8 @@ def trajectory(arena: Arena, plan: Plan, name: str, strength: float, seed: int) 
     if method.train is None:
         return
 
-    policy = copy_policy(arena.reference)
     steps = method.steps(plan)
-    settings = {
-        "steps": steps,
-        "batch_size": plan.batch_size,
-        "learning_rate": plan.learning_rate(name, strength),
-        "seed": seed,
-    }
-    records = method.train(Task(policy, arena, plan, material, strength, settings))
+    policy, records = training(arena, plan, name, strength, seed)
     budgets = np.geomspace(1 / 64, 1, plan.measurements) * plan.budget
     judgements = plan.batch_size if method.asks_truth else 0
     started = time.process_time()

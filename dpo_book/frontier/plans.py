@@ -1,9 +1,10 @@
-"""How the frontiers of the two worlds are run: budgets and strengths, and what was tuned for every method.
+"""How the frontiers of the worlds are run: budgets and strengths, and what was tuned for every method.
 
-In each world the learning rates of DPO, PPO and PPO-GT are the best of one grid, at every strength, by the objective
-(eq. 3) at the end of a run with a seed that is in no table: `python -m tools.tune`, notebooks/results/tuning-*.csv.
-On verdicts PPO's minibatch, epochs, λ and value learning rate were varied too, with the true reward at beta = 0.3.
-The methods that imitate were not tuned.
+In verdicts and TinyReviews the learning rates of DPO, PPO and PPO-GT are the best of one grid, at every strength, by
+the objective (eq. 3) at the end of a run with a seed that is in no table; with summaries and dialogues those of DPO
+and PPO, at β = 0.1, and PPO-GT takes PPO's: `python -m tools.tune`, notebooks/results/tuning-*.csv. On verdicts PPO's
+minibatch, epochs, λ and value learning rate were varied too, with the true reward at beta = 0.3. The methods that
+imitate were not tuned.
 """
 
 from dataclasses import replace
@@ -60,8 +61,54 @@ TINY_REVIEWS = Plan(
     ppo=PPOConfig(minibatch_size=64, value_learning_rate=1e-3, warmup_steps=5),
 )
 
+TINY_SUMMARIES = Plan(
+    comparisons=3_000,
+    budget=25_600,
+    batch_size=64,
+    reward_model=RewardConfig(learning_rate=2e-3, batch_size=64, steps=100, warmup_steps=20),
+    learning_rates={
+        "preferred-ft": 3e-4,
+        "unlikelihood": 1e-4,
+        "dpo": 1e-4,
+        "ppo": 3e-4,
+        "ppo-gt": 3e-4,
+    },
+    strengths={
+        "sft": (0.0,),
+        "preferred-ft": (0.0,),
+        "unlikelihood": (0.5,),
+        "dpo": (0.1,),
+        "best-of-n": (16,),
+        "ppo": (0.1,),
+        "ppo-gt": (0.1,),
+    },
+    measurements=7,
+    ppo=PPOConfig(minibatch_size=64, value_learning_rate=1e-3, warmup_steps=5),
+)
+
+TINY_DIALOGUES = replace(TINY_SUMMARIES, learning_rates=TINY_SUMMARIES.learning_rates | {"dpo": 1e-4, "ppo": 1e-4})
+
+
+def _small(plan: Plan) -> Plan:
+    """A world of open text with less data and a fifth of the budget."""
+    return replace(
+        plan,
+        comparisons=1_000,
+        budget=5_120,
+        batch_size=32,
+        reward_model=replace(plan.reward_model, batch_size=32, steps=40),
+        measurements=2,
+        ppo=replace(plan.ppo, minibatch_size=32),
+    )
+
+
 PLANS = {
-    "full": {"verdicts": VERDICTS, "tiny-reviews": TINY_REVIEWS},
+    "full": {
+        "verdicts": VERDICTS,
+        "tiny-reviews": TINY_REVIEWS,
+        "tiny-summaries": TINY_SUMMARIES,
+        "tiny-dialogues": TINY_DIALOGUES,
+    },
     # For a page that is waited for: less data, a fraction of the budget, fewer strengths.
     "small": {
         "verdicts": replace(
@@ -81,11 +128,7 @@ PLANS = {
             measurements=4,
         ),
         "tiny-reviews": replace(
-            TINY_REVIEWS,
-            comparisons=1_000,
-            budget=5_120,
-            batch_size=32,
-            reward_model=replace(TINY_REVIEWS.reward_model, batch_size=32, steps=40),
+            _small(TINY_REVIEWS),
             learning_rates=TINY_REVIEWS.learning_rates | {"unlikelihood": 5e-4, "dpo": 5e-4},  # few steps
             strengths={
                 "sft": (0.0,),
@@ -96,8 +139,8 @@ PLANS = {
                 "ppo": (0.1,),
                 "ppo-gt": (0.1,),
             },
-            measurements=2,
-            ppo=replace(TINY_REVIEWS.ppo, minibatch_size=32),
         ),
+        "tiny-summaries": _small(TINY_SUMMARIES),
+        "tiny-dialogues": _small(TINY_DIALOGUES),
     },
 }

@@ -167,6 +167,10 @@ class TinySummaries(OpenText):
         rng = random.Random(f"reference {prompt}")
         return self._summary(self.facts_of(prompt), rng.choice(REFERENCE_WRITERS), rng)
 
+    def summary_by(self, writer: str, prompt: str) -> str:
+        """What one of ``WRITERS`` made of the post, the same at every call. KeyError for a writer it has not."""
+        return self._summary(self.facts_of(prompt), writer, random.Random(f"{writer} {prompt}"))
+
     def grammatical(self, text: str) -> bool:
         """Whether the text is a post of this world, its cue, and sentences that a summary can have."""
         post, cue, response = text.partition(CUE)

@@ -38,10 +38,11 @@ from dpo_book.checks.methods import (
     check_shortfall,
 )
 from dpo_book.frontier import figures, on_the_way
-from dpo_book.frontier.arena import EnumeratedArena, draw_material
+from dpo_book.frontier.arena import EnumeratedArena
 
 # %%
 from dpo_book.frontier.comparison import *
+from dpo_book.frontier.material import draw_material
 from dpo_book.frontier.plans import PLANS
 from dpo_book.frontier.table import measure_run, read, runs_of, table
 from dpo_book.notebook import stored

@@ -18,7 +18,8 @@ import pytest
 import torch
 
 from dpo_book import PPOConfig, RewardConfig, optimal_logp
-from dpo_book.frontier.arena import Cost, EnumeratedArena, draw_material
+from dpo_book.frontier.arena import Cost, EnumeratedArena
+from dpo_book.frontier.material import draw_material
 from dpo_book.frontier.methods import METHODS, Plan
 from dpo_book.frontier.plans import PLANS
 from dpo_book.frontier.table import COLUMNS, FrontierError, Run, compute, measure_run, read, runs_of, table
