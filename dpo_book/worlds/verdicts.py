@@ -139,6 +139,25 @@ class Verdicts:
         return torch.stack([enumerate_logp(policy, prompt, LENGTH).cpu() for prompt in self.prompt_ids])
 
 
+class JudgedVerdicts(Verdicts):
+    """The verdict world with another judge than VADER: the same prompts and responses, with rewards (P, N) as given.
+
+    Whatever runs on the one world runs on the other. ValueError for rewards of another shape, or not finite.
+    """
+
+    def __init__(self, rewards: Tensor) -> None:
+        super().__init__()
+        expected = (len(self.prompts), len(self.responses))
+        if tuple(rewards.shape) != expected or not rewards.isfinite().all():
+            raise ValueError(f"rewards must be finite and of shape {expected}, got {tuple(rewards.shape)}")
+        self.rewards = rewards.detach().cpu().double()  # instead of VADER's
+
+    def reward(self, prompt: str, response: str) -> float:
+        """The judge's r(x, y), in nats."""
+        ids = self._ids(response)
+        return self.rewards[self.prompts.index(prompt), self.index(ids)].item()
+
+
 @lru_cache(maxsize=1)
 def verdicts() -> Verdicts:
     """The world, made once a process."""

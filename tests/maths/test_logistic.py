@@ -101,6 +101,61 @@ def test_full_steps_that_would_diverge_are_halved():
     assert (x.T @ (y - torch.sigmoid(x @ fit.coefficients))).abs().max() < 1e-8 and fit.coefficients.abs().max() < 20
 
 
+# ------------------------------------------------------------------ with a prior
+
+
+def penalised_loss(x, y, deviation):
+    """The negative logarithm of likelihood times prior, from their definitions."""
+
+    def loss(w):
+        p = torch.sigmoid(x @ w)
+        return -(y * p.log() + (1 - y) * (1 - p).log()).sum() + (w**2).sum() / (2 * deviation**2)
+
+    return loss
+
+
+@pytest.mark.parametrize("deviation", [0.3, 2.0])
+def test_with_a_prior_the_gradient_vanishes_and_the_covariance_is_the_inverse_hessian(deviation):
+    x = features(40)
+    y = outcomes(x)
+    y[:5] = 0.5
+    fit = logistic_regression(x, y, deviation)
+    loss = penalised_loss(x, y, deviation)
+    step = 1e-5
+    for k in range(3):
+        nudge = torch.zeros(3, dtype=torch.float64)
+        nudge[k] = step
+        slope = (loss(fit.coefficients + nudge) - loss(fit.coefficients - nudge)) / (2 * step)
+        assert abs(slope) < 1e-7  # rounding of a loss of 30 nats, 4e-15, over 2e-5, and the step's square
+    hessian = torch.autograd.functional.hessian(loss, fit.coefficients)
+    torch.testing.assert_close(fit.covariance, torch.linalg.inv(hessian), rtol=0, atol=1e-9)
+
+
+def test_a_wide_prior_changes_nothing():
+    x, y = features(120), outcomes(features(120))
+    wide, free = logistic_regression(x, y, 1e5), logistic_regression(x, y)
+    torch.testing.assert_close(wide.coefficients, free.coefficients, rtol=0, atol=1e-8)
+
+
+def test_with_a_prior_wins_alone_have_a_fit():
+    """One feature, one win: the fit w solves w = s² σ(−w)."""
+    fit = logistic_regression(torch.ones(1, 1), torch.ones(1), prior_deviation=2.0)
+    w = fit.coefficients.item()
+    assert w == pytest.approx(4 / (1 + math.exp(w)), abs=1e-9)
+
+
+def test_what_no_comparison_tells_stays_with_the_prior():
+    x = torch.cat([features(50), torch.zeros(50, 1, dtype=torch.float64)], dim=1)
+    fit = logistic_regression(x, outcomes(x[:, :3]), prior_deviation=0.5)
+    assert fit.estimate(3) == (0.0, 0.5)
+
+
+@pytest.mark.parametrize("deviation", [0.0, -1.0, math.nan])
+def test_a_prior_without_width_is_refused(deviation):
+    with pytest.raises(ValueError, match="prior_deviation must be above 0"):
+        logistic_regression(features(10), torch.ones(10), deviation)
+
+
 # ------------------------------------------------------------------ no finite fit
 
 
