@@ -28,11 +28,11 @@ class AgreementWith(NamedTuple):
     kappa: Estimate | None
 
     def __str__(self) -> str:
+        counted = f"decided by both: {self.decided}, left out: {self.left_out}"
         if self.same is None:
-            return f"no pair that both decide ({self.left_out} left out)"
+            return counted
         beyond = "" if self.kappa is None else f", κ {self.kappa}"
-        pairs = f"{self.decided} pairs that both decide ({self.left_out} left out)"
-        return f"the same in {_per_cent(self.same)} of {pairs}{beyond}"
+        return f"{counted}; the same in {_per_cent(self.same)}{beyond}"
 
 
 class LabellingReport(NamedTuple):

@@ -56,7 +56,7 @@ def test_who_always_tells_the_truth_agrees_with_it_and_with_oneself(path):
         "You and yourself: the same answer to 100 % (72 to 100) of pairs that came again, swapped; 10 did.",
         "If chance alone turns over a share e of your answers, e is 0 % (0 to "
         f"{100 * (1 - report.ceiling.low):.0f}), and you agree with the truth in at most {share(report.ceiling)}.",
-        "You and length: the same in 100 % (93 to 100) of 54 pairs that both decide (6 left out), κ 1.00 ± 0.00.",
+        "You and length: decided by both: 54, left out: 6; the same in 100 % (93 to 100), κ 1.00 ± 0.00.",
     ]
 
 
@@ -101,7 +101,7 @@ def test_where_nobody_decides_there_is_nothing_to_agree_on(path):
         {"length": exact_judge(quality)}
     )
     assert (report.ceiling, report.came_twice, report.swaps.consistent.value) == (None, 1, 1.0)
-    assert str(report).endswith("You and length: no pair that both decide (3 left out).")
+    assert str(report).endswith("You and length: decided by both: 0, left out: 3.")
 
 
 def test_another_who_always_says_the_same_leaves_no_kappa(path):
