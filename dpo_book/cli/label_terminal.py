@@ -2,7 +2,8 @@
 
 import io
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 
 from dpo_book.cli.boundary import Refused
@@ -19,20 +20,16 @@ CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if
 def ask(session: LabellingSession) -> None:
     """Until all is answered, or one stops: by q, Ctrl-C, or the end of what is typed.
 
-    Refused where nothing can be typed.
+    Refused where nobody can type.
     """
-    if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(errors="replace")  # an answer in another encoding is no answer
-    heard, shown = False, None
+    lines = iter(()) if session.finished else _lines()
+    shown = None
     while not session.finished:
         if shown != session.answered:
             _show(session)
             shown = session.answered
-        said = _typed()
-        if not (said or heard or _is_terminal()):
-            raise Refused("nobody is there to answer: label at a terminal, or with --notebook in a notebook")
-        heard = True
-        if said in ("", STOP):
+        said = _typed(lines)
+        if said == STOP:
             return
         _take(session, said)
 
@@ -60,32 +57,37 @@ def written_out(text: str) -> str:
     return text.replace("\r\n", "\n").translate(CONTROLS) or "(nothing)"
 
 
-def _typed() -> str:
-    """What stands on the next line that is not blank; nothing at the end, or for Ctrl-C."""
+def _lines() -> Iterator[str]:
+    """What is typed, line by line. Refused, before anything is asked, where nobody can type."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")  # an answer in another encoding is no answer
+    if sys.stdin is not None and sys.stdin.isatty():
+        return iter(sys.stdin.readline, "")
+    first = sys.stdin.readline() if sys.stdin else ""
+    if not first:
+        raise Refused("nobody is there to answer: label at a terminal, or with --notebook in a notebook")
+    return chain([first], iter(sys.stdin.readline, ""))
+
+
+def _typed(lines: Iterator[str]) -> str:
+    """The next line that is not blank; at the end, and for Ctrl-C, it is STOP."""
     try:
-        while True:
+        said = ""
+        while not said:
             print(QUESTION, end="", flush=True)
-            line = sys.stdin.readline() if sys.stdin else ""
-            if line.strip():
-                return line.strip().lower()
-            if not line:
-                print()
-                return ""
-    except KeyboardInterrupt:
+            said = next(lines).strip().lower()
+        return said
+    except (StopIteration, KeyboardInterrupt):
         print()
-        return ""
+        return STOP
 
 
 def _take(session: LabellingSession, said: str) -> None:
     if said in PLACES:
         session.answer(PLACES[said])
     elif said != BACK:
-        print(f"{written_out(said)!r} is no answer")
+        print(f"{said!r} is no answer")
     elif session.answered:
         session.back()
     else:
         print("this is the first pair")
-
-
-def _is_terminal() -> bool:
-    return bool(sys.stdin) and sys.stdin.isatty()

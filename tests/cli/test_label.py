@@ -229,7 +229,7 @@ def test_the_notebook_opens_the_same_session(label, tmp_path, monkeypatch):
 
 
 def test_where_nobody_can_type_one_line_says_so(label):
-    refused(label(), "nobody is there to answer", "--notebook")
+    assert refused(label(), "nobody is there to answer", "--notebook") == ""
 
 
 def test_slips_are_answered_in_one_line_and_write_nothing(label, tmp_path):
