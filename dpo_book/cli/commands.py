@@ -1,4 +1,4 @@
-"""The commands of ``python -m dpo_book``: sft, reward, dpo, evaluate, judge, sample, frontier.
+"""The commands of ``python -m dpo_book``: sft, reward, dpo, evaluate, judge, label, sample, frontier.
 
 Each is a function; its parameters, and the fields of the dataclasses among them, are its options. What a command
 needs is imported when it runs, models and training after the data were read: help and the answer to a slip come
@@ -13,6 +13,7 @@ import tyro
 from dpo_book.cli.boundary import Refused, entering, writing
 from dpo_book.cli.frontier import frontier
 from dpo_book.cli.judge import judge
+from dpo_book.cli.label import label
 from dpo_book.cli.options import DataOptions, Name, NameOrNone, OutputOptions, UserPathOrNone, require_lora
 from dpo_book.cli.prompts import read_prompts
 from dpo_book.maths.require import SettingError, require_beta, require_count, require_seed, require_temperature
@@ -228,7 +229,7 @@ def sample(
             print(json.dumps({"prompt": prompt, "completion": completion}, ensure_ascii=False))
 
 
-COMMANDS = (sft, reward, dpo, evaluate, judge, sample, frontier)
+COMMANDS = (sft, reward, dpo, evaluate, judge, label, sample, frontier)
 
 
 def _tokens_a_step(rows: Sequence[tuple], config: TrainConfig) -> float:

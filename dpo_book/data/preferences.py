@@ -123,7 +123,7 @@ def load_preferences(
     preferences, same, repeated, forms = [], [], [], {}
     for where, row in rows:
         try:
-            preference = _preference(where, row, prompt_from)
+            preference = preference_of(where, row, prompt_from)
         except PreferenceError as error:
             raise PreferenceError(f"{where}: {error}") from None
         except RecursionError:
@@ -200,8 +200,11 @@ def split_prompt(chosen: str | Messages, rejected: str | Messages) -> tuple:
     return chosen[:end], chosen[end:], rejected[end:]
 
 
-def _preference(where: str, row: dict, prompt_from: Sequence[str] | None) -> Preference | None:
-    """The record of a row, checked; None where chosen and rejected are the same."""
+def preference_of(where: str, row: dict, prompt_from: Sequence[str] | None = None) -> Preference | None:
+    """The record of a row, checked; None where chosen and rejected are the same.
+
+    PreferenceError, which does not name the row, for one that ``load_preferences`` would not read.
+    """
     check_columns(row, prompt_from)
     prompt = prompt_of(row, prompt_from)
     chosen, rejected = side(row, "chosen"), side(row, "rejected")

@@ -18,8 +18,9 @@ Verdicts = Mapping[int, Sequence[Verdict]]  # by the comparison's row, from 0: o
 class AgreementWith(NamedTuple):
     """How far another judge says the same, on the comparisons that both decide.
 
-    left_out: those that are as good to one of the two, or of which the other says nothing. kappa: Cohen's; None where
-    one of the two always says the same, or fewer than two comparisons are left. same: None where none is.
+    left_out: those that are as good to one of the two, or of which the other says nothing. same: None where all are.
+    kappa: Cohen's, of verdicts by place, first or second, for a and b are mere names (a may be the better one
+    everywhere); None where one of the two names the same place everywhere, or fewer than two comparisons are left.
     """
 
     same: Interval | None
@@ -28,11 +29,11 @@ class AgreementWith(NamedTuple):
     kappa: Estimate | None
 
     def __str__(self) -> str:
+        counted = f"decided by both: {self.decided}, left out: {self.left_out}"
         if self.same is None:
-            return f"no pair that both decide ({self.left_out} left out)"
+            return counted
         beyond = "" if self.kappa is None else f", κ {self.kappa}"
-        pairs = f"{self.decided} pairs that both decide ({self.left_out} left out)"
-        return f"the same in {_per_cent(self.same)} of {pairs}{beyond}"
+        return f"{counted}; the same in {_per_cent(self.same)}{beyond}"
 
 
 class LabellingReport(NamedTuple):
@@ -116,7 +117,7 @@ def agreement_with(judge: Judge, verdicts: Mapping[int, Verdict], comparisons: S
     pairs = []
     for ours, other in zip(verdicts.values(), theirs, strict=True):
         if {ours.outcome, other.outcome} <= {"a", "b"}:
-            pairs.append((SCORES[ours.outcome], SCORES[other.outcome]))
+            pairs.append((_for_first_place(ours), _for_first_place(other)))
     if not pairs:
         return AgreementWith(None, 0, len(verdicts), None)
     both = torch.tensor(pairs, dtype=torch.float64).T

@@ -56,7 +56,7 @@ def test_who_always_tells_the_truth_agrees_with_it_and_with_oneself(path):
         "You and yourself: the same answer to 100 % (72 to 100) of pairs that came again, swapped; 10 did.",
         "If chance alone turns over a share e of your answers, e is 0 % (0 to "
         f"{100 * (1 - report.ceiling.low):.0f}), and you agree with the truth in at most {share(report.ceiling)}.",
-        "You and length: the same in 100 % (93 to 100) of 54 pairs that both decide (6 left out), κ 1.00 ± 0.00.",
+        "You and length: decided by both: 54, left out: 6; the same in 100 % (93 to 100), κ 1.00 ± 0.00.",
     ]
 
 
@@ -69,13 +69,14 @@ def test_a_noisy_person_is_counted_as_by_the_statistics_themselves(path):
     noisy = SyntheticJudge(quality=quality, noise=4.0, seed=3)
     session = session_of(noisy, path, n=90, repeated_share=1 / 3)
     report = session.report({"length": exact_judge(quality)})
-    first, second, ours, theirs, places = [], [], [], [], []
+    first, second, ours, theirs, places, true_places = [], [], [], [], [], []
     for row, said in session.verdicts().items():
         _, a, b = session.comparisons[row]
         won = [float(verdict.outcome == "a") for verdict in said]
         ours.append(won[0])
         theirs.append(float(len(a) > len(b)))
         places.append(float(won[0] == said[0].a_first))
+        true_places.append(float(theirs[-1] == said[0].a_first))
         if len(said) == 2:
             first.append(won[0] if said[0].a_first else won[1])
             second.append(won[1] if said[0].a_first else won[0])
@@ -86,7 +87,7 @@ def test_a_noisy_person_is_counted_as_by_the_statistics_themselves(path):
     assert report.first_place == win_rate_interval(places)
     found = report.others["length"]
     assert found.same == share_interval((ours == theirs).double().mean().item(), 90) and found.same.value < 1
-    assert found.kappa == cohen_kappa(ours, theirs)
+    assert found.kappa == cohen_kappa(places, torch.tensor(true_places))
 
 
 def test_who_looks_at_the_place_alone_has_no_ceiling(path):
@@ -101,16 +102,24 @@ def test_where_nobody_decides_there_is_nothing_to_agree_on(path):
         {"length": exact_judge(quality)}
     )
     assert (report.ceiling, report.came_twice, report.swaps.consistent.value) == (None, 1, 1.0)
-    assert str(report).endswith("You and length: no pair that both decide (3 left out).")
+    assert str(report).endswith("You and length: decided by both: 0, left out: 3.")
 
 
-def test_another_who_always_says_the_same_leaves_no_kappa(path):
-    session = session_of(exact_judge(quality), path, n=2)
+def test_another_who_says_nothing_or_always_the_same_leaves_no_kappa(path):
+    session = session_of(exact_judge(quality), path, n=8)
     unsure = session.report({"it": lambda shown: [Answer("refused")] * len(shown)}).others["it"]
-    assert (unsure.decided, unsure.left_out) == (0, 2)
-    is_a = lambda prompt, text: text.startswith("b" if prompt == "prompt 0" else "a")
-    always_a = session.report({"it": exact_judge(is_a)}).others["it"]
-    assert always_a.decided == 2 and always_a.kappa is None
+    assert (unsure.decided, unsure.left_out, unsure.same) == (0, 8, None)
+    always = session.report({"it": lambda shown: [Answer("first")] * len(shown)}).others["it"]
+    assert (always.decided, always.kappa) == (8, None)
+
+
+def test_kappa_is_by_place_so_that_names_do_not_matter(path):
+    """Where a is always the better one, as in preferences, verdicts by name would all be the same."""
+    comparisons = [Comparison(f"p{i}", "longer", "text") for i in range(20)]
+    session = LabellingSession(comparisons, path)
+    while not session.finished:
+        session.answer("first" if session.shown(session.answered).first == "longer" else "second")
+    assert session.report({"it": exact_judge(quality)}).others["it"].kappa == pytest.approx((1.0, 0.0), abs=1e-12)
 
 
 def test_after_one_answer_there_is_a_report_and_before_it_none(path):

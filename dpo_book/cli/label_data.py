@@ -1,0 +1,68 @@
+"""The pairs that ``label`` shows: preferences whose label is put aside, or texts that have none."""
+
+import json
+import random
+from collections.abc import Iterator
+
+from dpo_book.cli.data import read_preferences
+from dpo_book.cli.options import PAPER_SETS, SourceOptions
+from dpo_book.data.columns import SIDES
+from dpo_book.data.preferences import Preference, preference_of
+from dpo_book.data.reading import read_rows
+from dpo_book.data.rows import PreferenceError, listed, show
+from dpo_book.evaluation.labelling_folder import Row
+
+NAMES = dict(zip(("a", "b"), SIDES, strict=True))
+
+
+def read_pairs(options: SourceOptions, most: int, seed: int) -> list[Row]:
+    """At most so many of the data's distinct pairs, drawn by lot. PreferenceError for what cannot be compared."""
+    distinct = {}
+    for row in _unlabelled(options) if _has_no_labels(options) else _labelled(options):
+        both = sorted(json.dumps(text) for text in (row.a, row.b))
+        distinct.setdefault(json.dumps([row.prompt, both]), row)
+    if not distinct:
+        raise PreferenceError(f"{options.data}: a and b are the same in every row")
+    rows = list(distinct.values())
+    random.Random(seed).shuffle(rows)
+    return rows[:most]
+
+
+def _has_no_labels(options: SourceOptions) -> bool:
+    """Whether the first row has the columns a and b, and not chosen and rejected."""
+    if options.data in PAPER_SETS:
+        return False
+    rows = read_rows(options.data, options.split, options.configuration)
+    _, first = next(rows, ("", None))
+    return isinstance(first, dict) and NAMES.keys() <= first.keys() and not set(SIDES) & first.keys()
+
+
+def _labelled(options: SourceOptions) -> Iterator[Row]:
+    for preference in read_preferences(options):
+        yield _row(preference, preference.chosen_probability)
+
+
+def _unlabelled(options: SourceOptions) -> Iterator[Row]:
+    """As preferences are read, with a for chosen and b for rejected, and all their checks."""
+    for where, row in read_rows(options.data, options.split, options.configuration):
+        if not isinstance(row, dict) or not NAMES.keys() <= row.keys():
+            raise PreferenceError(f"{where}: is {show(row)}, and the first row has the columns a and b")
+        if labels := row.keys() & {*SIDES, "chosen_probability"}:
+            raise PreferenceError(f"{where}: has {listed(sorted(labels))} beside a and b: keep to one form")
+        try:
+            renamed = {NAMES.get(name, name): value for name, value in row.items()}
+            preference = preference_of(where, renamed, options.prompt_columns())
+        except PreferenceError as error:
+            said = str(error)
+            for name, side in NAMES.items():
+                said = said.replace(side, name)
+            raise PreferenceError(f"{where}: {said}") from None
+        if preference is not None:
+            yield _row(preference, None)
+
+
+def _row(preference: Preference, a_probability: float | None) -> Row:
+    """PreferenceError for what only a chat template reads, which nobody would see and nothing would keep."""
+    if preference.tools or preference.chat_template_kwargs:
+        raise PreferenceError(f"{preference.where}: has tools or chat_template_kwargs, which label cannot show")
+    return Row(preference.prompt, preference.chosen, preference.rejected, a_probability)
