@@ -92,6 +92,7 @@ def label_by_keys(lab, cell):
     says("Pair 2 of 4. Last answer: right is better.")
     pairs.press("ArrowDown")  # not to another cell
     says("Pair 3 of 4. Last answer: as good.")
+    expect(pairs).to_be_focused()
     pairs.press("Backspace")
     says("Pair 2 of 4. Last answer: right is better.")
     pairs.press("ArrowLeft")
