@@ -147,7 +147,8 @@ def length_controlled_loss(theta, lam, outcome, extra_words):
     """θ, λ a word, what a got (n,), how many words more it has (n,) → losses (n,)."""
     ### BEGIN SOLUTION
     margin = theta + lam * extra_words
-    return -outcome * F.logsigmoid(margin) - (1 - outcome) * F.logsigmoid(-margin)
+    loss = torch.nn.functional.binary_cross_entropy_with_logits
+    return loss(margin, outcome, reduction="none")
     ### END SOLUTION
 
 
