@@ -201,7 +201,7 @@ print("by prompt, to train, choose and report:", *map(len, (training, held, fina
 #
 # ## Templates, EOS, truncation
 #
-# Training reads token ids: of a row of text prompt, response and the tokenizer's EOS. A conversational row goes through the
+# Training reads token ids: a row of text is prompt, response and the tokenizer's EOS. A conversational row goes through the
 # tokenizer's **chat template**, a small program that writes messages as one text. Look at where the prompt ends and at the
 # last token:
 
