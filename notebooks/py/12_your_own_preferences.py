@@ -650,7 +650,6 @@ assert abs(healthy[0]["rewards/chosen"]) < 1e-4
 assert 0.5 < mean_of_last(healthy, "loss") < 0.65
 assert 0.6 < mean_of_last(healthy, "rewards/accuracies") < 0.85
 
-
 # %% [markdown]
 # `rewards/accuracies` is the share of pairs whose implicit reward ranks *chosen* above rejected (chapter 07). It is no win
 # rate.
@@ -787,6 +786,7 @@ if not own.exists():
     assert abs(gain["π_ref"]) < 0.2 and 2.8 < best < 3.2
     assert 1.8 < gain["DPO, pairs of the fit"] < 2.6
     assert 1.2 < gain["DPO, the sixty"] < 1.8
+
 
 # %% [markdown]
 # The first difference is told: 0.71 of 1.22 is left as error. The second hardly is. And no error knows what the weights
