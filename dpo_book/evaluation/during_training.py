@@ -19,10 +19,10 @@ from dpo_book.evaluation.held_out import accuracy_interval
 from dpo_book.maths.bradley_terry import reward_model_loss
 from dpo_book.maths.estimates import Estimate, Interval, estimate, interval, ratio_estimate
 from dpo_book.maths.relatives.pairs import Loss, PairLogps, expected_loss
-from dpo_book.models.logprobs import collate, sequence_logp
+from dpo_book.models.logprobs import collate
 from dpo_book.models.policy import autocast, sample_ids
 from dpo_book.models.reward_model import rewards_of
-from dpo_book.models.scoring import score_pairs
+from dpo_book.models.scoring import row_scorer, score_pairs
 from dpo_book.system.devices import forked_rng
 from dpo_book.system.processes import unsharded
 
@@ -113,18 +113,19 @@ def kl_of_completions(
     at_once: int,
 ) -> Estimate:
     """KL[π ‖ π_ref] in nats of completions that were drawn from π, one a prompt: see ``sampled_kl``."""
-    log_ratios = []
     rows = list(zip(prompts, completions, strict=True))
-    for part in in_parts(rows, at_once):
-        log_ratios.append(_logps(policy, part) - _logps(reference, part))
-    return estimate(torch.cat(log_ratios))
+    log_ratios = _logps(policy, rows, at_once) - _logps(reference, rows, at_once)
+    return estimate(log_ratios)
 
 
-def _logps(model: PreTrainedModel, rows: Sequence[tuple[list[int], list[int]]]) -> Tensor:
+def _logps(model: PreTrainedModel, rows: Sequence[tuple[list[int], list[int]]], at_once: int) -> Tensor:
     """log π(y|x) of prompts and completions, (len(rows),), on the CPU."""
-    prompts, completions = zip(*rows, strict=True)
-    batch = collate(prompts, completions, model.device)
-    return unsharded(model, partial(sequence_logp, model, batch)).cpu()
+    score = row_scorer(model)
+    logps = []
+    for part in in_parts(rows, at_once):
+        batch = collate(*zip(*part, strict=True), model.device)
+        logps.append(unsharded(model, partial(score, batch)).cpu())
+    return torch.cat(logps)
 
 
 def _labels(pairs: Sequence[Pair]) -> Tensor:

@@ -32,7 +32,7 @@ def held_out(
 
 def accuracy_interval(margins: Tensor) -> Interval:
     """The share of margins (n,) above zero, one that is zero counting half, with Wilson's interval."""
-    halves = margins.sign() + 1
+    halves = margins.cpu().double().sign() + 1
     return share_interval(float(halves.mean() / 2), len(margins))
 
 
