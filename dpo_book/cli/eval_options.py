@@ -9,8 +9,11 @@ from dpo_book.maths.require import SettingError, require_count, require_finite, 
 
 Measure = Literal["loss", "accuracy", "margin"]
 
-PAIRS, SAMPLES, NEW_TOKENS = 512, 64, 48  # where nobody says otherwise
+Method = Literal["sft", "reward", "dpo"]
+
 SHOWN = 4  # completions of an evaluation that are kept to be read
+PAIRS, NEW_TOKENS = 512, 48  # where nobody says otherwise
+DRAWN: dict[Method, int] = {"sft": SHOWN, "reward": 0, "dpo": 64}  # and completions
 
 
 class EvalSettings(NamedTuple):
@@ -89,20 +92,20 @@ class EvalOptions:
             prompts=data.prompts if is_imdb else None,
         )
 
-    def settings(self, method: Literal["sft", "reward", "dpo"], steps: int) -> EvalSettings:
-        """For a run of ``steps`` by this method. SettingError for an option that the method has no use for."""
-        samples = self.eval_samples
+    def check_used(self, method: Method) -> None:
+        """SettingError for an option that the method has no use for."""
         if method == "reward":
             refuse_given(
                 "is for a policy: a reward model says nothing",
-                eval_samples=samples,
+                eval_samples=self.eval_samples,
                 eval_max_new_tokens=self.eval_max_new_tokens,
             )
-            samples = 0
         if method == "sft" and self.best_by in ("accuracy", "margin"):
             raise SettingError(f"--best-by {self.best_by} is for methods that compare: sft has a loss alone")
-        if samples is None:
-            samples = SHOWN if method == "sft" else SAMPLES
+
+    def settings(self, method: Method, steps: int) -> EvalSettings:
+        """For a run of ``steps`` by this method."""
+        samples = DRAWN[method] if self.eval_samples is None else self.eval_samples
         return EvalSettings(
             every=self.eval_every or math.ceil(steps / 10),
             samples=samples,

@@ -5,7 +5,7 @@ samples.txt         the same prompts completed at every evaluation, to be read
 best/               the best model so far, as model/, and its evaluation.json: by which measure, at which step
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
@@ -67,7 +67,7 @@ class Evaluations:
         """The first row than which none is better."""
         return max(self.rows, key=self._goodness)
 
-    def between(self, training: Iterator[Record], log: Log | None = None) -> Iterator[Record]:
+    def between(self, training: Generator[Record], log: Log | None = None) -> Iterator[Record]:
         """The records of a training, which is looked at between them; it ends early where patience is at an end.
 
         It is looked at when a record is done with, and before the training keeps its state: no checkpoint is ahead
@@ -82,6 +82,7 @@ class Evaluations:
                 self._evaluate(step, log)
                 if step < self._steps and any_process(self._writes and self._is_exhausted()):
                     self.stopped_at = step
+                    training.close()  # or it would wait for its next step
                     return
 
     def shown(self) -> str:

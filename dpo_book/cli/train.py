@@ -24,7 +24,7 @@ def sft(
         lora_rank: train an adapter of this rank instead of all weights (needs the package's extra lora).
     """
     require_lora(lora_rank)
-    measured = evaluation.settings("sft", config.steps)
+    evaluation.check_used("sft")
     from dpo_book.cli.held_out import held_out, read_both
 
     preferences, apart = read_both(data, evaluation, compares=False)
@@ -37,13 +37,13 @@ def sft(
 
     model, tokenizer = load(policy, preferences)
     check_lora(policy, model, lora_rank)
-    config = with_rate(config, model, adapter=lora_rank is not None)
     date = begun_on(output.out)
     examples = preferences.examples(tokenizer, room(model), date)
+    config = with_rate(config, model, adapter=lora_rank is not None).counted(len(examples))
     identity = identity_of("sft", config, model, tokenizer, examples, date, lora_rank=lora_rank)
     if apart is not None:
-        others = apart.examples(tokenizer, room(model), date)
-        held = held_out(others, examples, evaluation, measured, room(model))
+        settings = evaluation.settings("sft", config.steps)
+        held = held_out(apart.examples(tokenizer, room(model), date), examples, evaluation, settings, room(model))
         identity |= held.identity()
     with writing(output.out), open_run(output, identity) as run:
         if run.finished:
@@ -52,7 +52,8 @@ def sft(
         with entering("the policy", policy, ValueError):
             records = train_sft(trainee.model, examples, config, run.checkpoints)
         if apart is not None:
-            run.watch(measured, config.steps, trainee, tokenizer, look_at_sft(held, config, trainee.model, tokenizer))
+            look = look_at_sft(held, config, trainee.model, tokenizer)
+            run.watch(held.settings, config.steps, trainee, tokenizer, look)
         run.follow(records, config.steps, _tokens_a_step(examples, config))
         run.save(trainee.trained(), tokenizer)
 
@@ -65,7 +66,7 @@ def reward(
     Args:
         policy: hub id, folder or .gguf file; mini is a new small GPT-2 with a tokenizer made from the data.
     """
-    measured = evaluation.settings("reward", config.steps)
+    evaluation.check_used("reward")
     from dpo_book.cli.held_out import held_out, read_both
 
     preferences, apart = read_both(data, evaluation)
@@ -82,13 +83,13 @@ def reward(
     pairs = preferences.pairs(base, tokenizer, room(base), date)
     with entering("a reward model of the policy", policy):
         model = build_reward_model(base, config.seed)
-    config = with_rate(config, model)
+    config = with_rate(config, model).counted(len(pairs))
     if model.config.pad_token_id is None:  # without one transformers scores no batch of several rows
         model.config.pad_token_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
     identity = identity_of("reward", config, model, tokenizer, pairs, date, lora_rank=None)
     if apart is not None:
-        others = apart.pairs(base, tokenizer, room(base), date)
-        held = held_out(others, pairs, evaluation, measured, room(base))
+        settings = evaluation.settings("reward", config.steps)
+        held = held_out(apart.pairs(base, tokenizer, room(base), date), pairs, evaluation, settings, room(base))
         identity |= held.identity()
     with writing(output.out), open_run(output, identity) as run:
         if run.finished:
@@ -97,7 +98,8 @@ def reward(
         with entering("a reward model of the policy", policy, ValueError):
             records = train_reward_model(trainee.model, pairs, config, run.checkpoints)
         if apart is not None:
-            run.watch(measured, config.steps, trainee, tokenizer, look_at_reward(held, config, trainee.model))
+            look = look_at_reward(held, config, trainee.model)
+            run.watch(held.settings, config.steps, trainee, tokenizer, look)
         run.follow(records, config.steps, _tokens_a_step(pairs, config))
         run.save(trainee.trained(), tokenizer)
 
@@ -122,7 +124,7 @@ def dpo(
     if not config.reads_reference and reference is not None:
         without = "--reference-free" if config.reference_free else f"--loss {config.loss}"
         raise SettingError(f"{without} takes no --reference: leave one of them out")
-    measured = evaluation.settings("dpo", config.steps)
+    evaluation.check_used("dpo")
     from dpo_book.cli.held_out import held_out, read_both
 
     preferences, apart = read_both(data, evaluation)
@@ -137,15 +139,16 @@ def dpo(
 
     model, tokenizer = load(policy, preferences)
     check_lora(policy, model, lora_rank)
-    config = with_rate(config, model, adapter=lora_rank is not None)
     near = model if reference is None else load_reference(reference, model, tokenizer)
     date = begun_on(output.out)
     context = room(model, near)
     pairs = preferences.pairs(model, tokenizer, context, date)
+    config = with_rate(config, model, adapter=lora_rank is not None).counted(len(pairs))
     near_digest = model_digest(near)
     identity = identity_of("dpo", config, model, tokenizer, pairs, date, lora_rank=lora_rank, reference=near_digest)
     if apart is not None:
-        held = held_out(apart.pairs(model, tokenizer, context, date), pairs, evaluation, measured, context)
+        settings = evaluation.settings("dpo", config.steps)
+        held = held_out(apart.pairs(model, tokenizer, context, date), pairs, evaluation, settings, context)
         identity |= held.identity()
     with writing(output.out), open_run(output, identity) as run:
         if run.finished:
@@ -162,7 +165,7 @@ def dpo(
         with entering("the policy", policy, ValueError):
             records = train_dpo(trainee.model, None, pairs, config, reference_logps, run.checkpoints)
         if apart is not None:
-            run.watch(measured, config.steps, trainee, tokenizer, look_of(trainee.model))
+            run.watch(held.settings, config.steps, trainee, tokenizer, look_of(trainee.model))
         run.follow(records, config.steps, _tokens_a_step(pairs, config))
         run.save(trainee.trained(), tokenizer)
 

@@ -62,10 +62,11 @@ def test_what_goes_without_saying():
 def test_what_a_method_has_no_use_for_is_refused():
     for options in (EvalOptions(eval_data="a", eval_samples=4), EvalOptions(eval_data="a", eval_max_new_tokens=4)):
         with pytest.raises(SettingError, match="is for a policy"):
-            options.settings("reward", 9)
+            options.check_used("reward")
+        options.check_used("dpo")
     for by in ("accuracy", "margin"):
         with pytest.raises(SettingError, match=f"--best-by {by} is for methods that compare"):
-            EvalOptions(eval_data="a", best_by=by).settings("sft", 9)
+            EvalOptions(eval_data="a", best_by=by).check_used("sft")
 
 
 def test_held_out_data_are_read_as_the_others_are():
