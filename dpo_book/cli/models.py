@@ -104,7 +104,10 @@ class Trainee:
         self.model = shard(model)
 
     def so_far(self) -> PreTrainedModel:
-        """The model as it is now, whole and plain, while training goes on. Of several processes, all have to ask."""
+        """The model as it is now, whole and plain, while training goes on. Of several processes, all have to ask.
+
+        An adapter is merged in a copy: taken out of the model again it would leave weights that are rounded.
+        """
         gather(self.model, self._whole)
         if self._lora is None:
             return self._whole

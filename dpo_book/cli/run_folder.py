@@ -153,6 +153,8 @@ class Run:
             save_model(model_folder(self._folder), model, tokenizer)
             run_figures.draw(self._folder, self._records.all)
             if self._evaluations:
+                rows, best = self._evaluations.rows, self._evaluations.best
+                run_figures.draw_evaluations(self._folder, self._records.all, rows, best["step"])
                 print(self._evaluations.report())
 
 

@@ -1,6 +1,6 @@
 """A training run's state on disk: one file, replaced whole, from which the run goes on bit for bit.
 
-The state is what the next update depends on: weights and AdamW's moments (safetensors, so that loading runs no
+The state is what the next update depends on: weights and the optimiser's state (safetensors, so that loading runs no
 code), and the step, from which the learning rate and the place in the data order follow. Beside them stand the
 run's identity and a digest, so that a foreign or damaged file is refused.
 """

@@ -38,8 +38,8 @@ class TrainConfig:
     PPO) or 1e-5 (SFT, reward model); a smaller one takes as many times more as it is smaller, to 1e-3 at most; an
     adapter takes ten times what its model would"""
     schedule: ScheduleName = "cosine"
-    """how the learning rate goes on from its peak: down to zero along a cosine or a line, or constant, as in the
-    paper"""
+    """how the learning rate goes on from its peak: down to zero along a cosine or a line, or constant, as in the code
+    of DPO's authors"""
     optimizer: OptimizerName = "adamw"
     """AdamW, or RMSprop, the paper's; either with torch's own settings but for rate and weight decay. The default
     rates are AdamW's"""

@@ -34,13 +34,13 @@ def given(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def alone(monkeypatch, tmp_path):
-    """A cache of its own, and no figures, which take longer than all else."""
+    """A cache of its own, and of figures, which take longer than all else, only the start."""
     monkeypatch.setenv("DPO_BOOK_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(run_figures, "_try_to_draw", ignore)
+    monkeypatch.setattr(run_figures.plots, "png", nothing)
 
 
-def ignore(*_):
-    pass
+def nothing(_figure):
+    return b""
 
 
 def write_pairs(path, prompts, completions=UNEVEN):
@@ -74,8 +74,12 @@ def test_training_is_the_same_bit_for_bit_with_and_without(method, book, given, 
     best = json.loads((tmp_path / "with" / "best" / "evaluation.json").read_text())
     assert best["best_by"] == "loss" and best["loss"] == min(row["loss"] for row in found)
     assert damage_of(tmp_path / "with" / "best") is None
+    assert (tmp_path / "with" / "evaluations.png").exists() and not (
+        tmp_path / "without" / "evaluations.png"
+    ).exists()
     assert ("kl" in found[0]) == (method == "dpo") and ("samples" in found[0]) == (method != "reward")
-    assert not (tmp_path / "without" / "evaluations.jsonl").exists()
+    for name in ("evaluations.jsonl", "evaluations.png", "best"):
+        assert not (tmp_path / "without" / name).exists()
 
 
 def test_with_an_adapter_the_best_is_whole_and_training_is_the_same(book, given, tmp_path):
@@ -338,7 +342,12 @@ def test_what_a_kill_left_is_swept_when_the_run_goes_on(book, given, tmp_path):
     (out / "best").rename(waiting_of(out / "best"))
     for path in (waiting_of(out / "best"), out / "samples.txt"):
         scratch_of(path).mkdir()
+    figures = sorted(path.name for path in out.glob("*.png"))
+    assert figures == ["evaluations.png", "log_probabilities.png", "reward_margins.png"]
+    for name in figures:
+        (out / name).unlink()
     assert book(*run)[0] == 0
+    assert sorted(path.name for path in out.glob("*.png")) == figures
     assert (out / "best" / "model.safetensors").read_bytes() == before
     assert not list(out.glob("*.writing")) and not list(out.glob("*.new"))
 
