@@ -11,6 +11,9 @@ from .data.preferences import (
     PreferenceError as PreferenceError,
     load_preferences as load_preferences,
 )
+from .data.splits import (
+    split_by_prompt as split_by_prompt,
+)
 from .evaluation.head_to_head import (
     head_to_head as head_to_head,
     head_to_head_table as head_to_head_table,

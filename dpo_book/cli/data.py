@@ -6,14 +6,17 @@ methods the policy they start from completes the reviews' first words, and a jud
 Reading comes without torch, so that a slip in a file is answered at once; what is made of it imports what it needs.
 """
 
+import copy
 import datetime
+import json
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from dpo_book.cli.boundary import Refused, entering
 from dpo_book.cli.options import PROMPTS, DataOptions, SourceOptions
 from dpo_book.data.paper_sets import imdb_reviews
 from dpo_book.data.preferences import Preference, load_preferences
+from dpo_book.data.splits import split_by_prompt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -48,6 +51,20 @@ class Data:
                 self._read = imdb_reviews(options.source, options.split, options.configuration)
             else:
                 self._read = read_preferences(options)
+
+    def split(self, share: float, seed: int) -> tuple[Self, Self]:
+        """What is trained on, and this ``share`` of the rows, which is held out: see ``split_by_prompt``."""
+        if self._has_reviews:
+            raise Refused("--eval-share is for preferences: imdb has a split of its own, --eval-data imdb")
+        prompts = [json.dumps(preference.prompt) for preference in self._read]
+        with self._entering():
+            kept, held_out = split_by_prompt(prompts, share, seed)
+        return self._only(kept), self._only(held_out)
+
+    def _only(self, rows: list[int]) -> Self:
+        part = copy.copy(self)
+        part._read = [self._read[row] for row in rows]
+        return part
 
     def texts(self) -> list[str]:
         """All that is written there, for a tokenizer to be made from."""

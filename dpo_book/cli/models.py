@@ -1,5 +1,6 @@
 """The models of a command: loaded where they belong, looked at, and one of them made ready for training."""
 
+import copy
 from collections.abc import Sequence
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -54,13 +55,14 @@ def room(*models: PreTrainedModel) -> int | None:
     return min((context for context in contexts if context is not None), default=None)
 
 
-def with_room(prompts: Sequence[list[int]], context: int | None, max_new_tokens: int) -> list[list[int]]:
-    """The prompts that leave room for ``max_new_tokens`` in the models' context; Refused if none does."""
+def with_room(
+    prompts: Sequence[list[int]], context: int | None, max_new_tokens: int, option: str = "--max-new-tokens"
+) -> list[list[int]]:
+    """The prompts that leave room for ``max_new_tokens`` in the models' context; Refused, with the ``option`` that
+    would be lower, if none does."""
     fitting = [prompt for prompt in prompts if context is None or len(prompt) + max_new_tokens - 1 <= context]
     if not fitting:
-        raise Refused(
-            f"no prompt leaves room for --max-new-tokens {max_new_tokens} in the models' context of {context}"
-        )
+        raise Refused(f"no prompt leaves room for {option} {max_new_tokens} in the models' context of {context}")
     return fitting
 
 
@@ -100,6 +102,16 @@ class Trainee:
         self._whole = model
         self._lora = None if lora_rank is None else Lora(model, lora_rank, seed)
         self.model = shard(model)
+
+    def so_far(self) -> PreTrainedModel:
+        """The model as it is now, whole and plain, while training goes on. Of several processes, all have to ask.
+
+        An adapter is merged in a copy: taken out of the model again it would leave weights that are rounded.
+        """
+        gather(self.model, self._whole)
+        if self._lora is None:
+            return self._whole
+        return copy.deepcopy(self._lora).merge()
 
     def trained(self) -> PreTrainedModel:
         """The model whole and plain again. Of several processes, all have to ask."""

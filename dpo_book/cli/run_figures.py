@@ -1,31 +1,38 @@
 """A run's figures: looks, on which no run depends. What cannot be drawn or written is a warning."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from dpo_book import plots
-from dpo_book.cli.run_records import read_records
-from dpo_book.system.files import replace_whole
+from dpo_book.cli.run_model import EVALUATION
+from dpo_book.cli.run_records import read_records, read_rows
+from dpo_book.system.files import read_object, replace_whole
 from dpo_book.training.loop import Record
 
 COMPARED = ("reward_margins.png", "log_probabilities.png")  # of a run that has a reference
 OTHERS = ("metrics.png",)
+EVALUATED = "evaluations.png"  # of a run with held-out data
 CURVES = ("loss", "accuracy", "margin", "grad_norm")  # such of them as a method has
 
 
 def draw(folder: Path, records: Sequence[Record]) -> None:
     """The figures of a run with these ``records``, into its folder."""
     for name in _names(records):
-        _try_to_draw(folder / name, records)
+        _try_to_draw(folder / name, partial(_figure, name, records))
+
+
+def draw_evaluations(folder: Path, records: Sequence[Record], rows: Sequence[Record], best_step: int) -> None:
+    """The figure of a run with held-out data beside the others."""
+    _try_to_draw(folder / EVALUATED, partial(plots.training_beside_held_out, records, rows, best_step))
 
 
 def files(folder: Path) -> list[Path]:
     """Where the figures of any run are."""
-    return [folder / name for name in (*COMPARED, *OTHERS)]
+    return [folder / name for name in (*COMPARED, *OTHERS, EVALUATED)]
 
 
 def draw_missing(folder: Path) -> None:
@@ -34,20 +41,24 @@ def draw_missing(folder: Path) -> None:
         return
     try:
         records = read_records(folder / "metrics.jsonl")
-    except (OSError, ValueError, RecursionError) as error:
+        best = folder / "best" / EVALUATION
+        rows = read_rows(folder / "evaluations.jsonl") if best.exists() else []
+        best_step = read_object(best)["step"] if rows else 0
+    except (OSError, ValueError, RecursionError, KeyError) as error:
         _warn(folder / "metrics.jsonl", "read, so no figure is drawn", error)
         return
     draw(folder, records)
+    if rows:
+        draw_evaluations(folder, records, rows, best_step)
 
 
 def _names(records: Sequence[Record]) -> tuple[str, ...]:
     return COMPARED if "rewards/margins" in records[0] else OTHERS
 
 
-def _try_to_draw(path: Path, records: Sequence[Record]) -> None:
+def _try_to_draw(path: Path, draw: Callable[[], Figure]) -> None:
     try:
-        figure = _figure(path.name, records)
-        replace_whole(path, partial(Path.write_bytes, data=plots.png(figure)))
+        replace_whole(path, partial(Path.write_bytes, data=plots.png(draw())))
     except Exception as error:
         _warn(path, "made", error)
 

@@ -5,6 +5,8 @@ metrics.jsonl            one record a step
 checkpoint.safetensors   the last state, from which the same command goes on
 model/                   the trained model and its tokenizer as save_pretrained writes them, and a manifest
 *.png                    figures, last of all
+
+And what ``evaluations.py`` keeps, where there are held-out data.
 """
 
 import datetime
@@ -14,12 +16,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dpo_book.cli import run_figures
+from dpo_book.cli.eval_options import EvalSettings
+from dpo_book.cli.evaluations import Evaluations, Look, sweep_evaluations
+from dpo_book.cli.models import Trainee
 from dpo_book.cli.options import OutputOptions
 from dpo_book.cli.run_model import damage_of, save_model
 from dpo_book.cli.run_records import Records
@@ -30,6 +36,9 @@ from dpo_book.system.provenance import config_digest, data_digest, model_digest,
 from dpo_book.training.checkpoints import Checkpoints, Identity, differences
 from dpo_book.training.config import TrainConfig
 from dpo_book.training.loop import Record
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 SHOWN = {"loss": "loss", "margin": "margins", "accuracy": "accuracies"}  # on the bar: by name, or as "rewards/..."
 BEGUN_WITH = "begun_with"  # in run.json, and no part of the identity
@@ -87,12 +96,25 @@ class Run:
     def __init__(self, output: OutputOptions, identity: Identity, finished: bool, writes: bool):
         self.finished = finished
         self._folder, self._writes, self._tensorboard = output.out, writes, output.tensorboard
+        self._evaluations: Evaluations | None = None
         if finished:
             return
         self.checkpoints = Checkpoints(checkpoint_file(output.out), identity, output.checkpoint_every, writes)
         if writes:
-            path = output.out / "metrics.jsonl"
-            self._records = Records(path, self.checkpoints.done, self.checkpoints.records_digest)
+            path, done = output.out / "metrics.jsonl", self.checkpoints.done
+            self._records = Records(path, range(1, done + 1), self.checkpoints.records_digest)
+
+    def watch(
+        self,
+        settings: EvalSettings,
+        steps: int,
+        trainee: Trainee,
+        tokenizer: PreTrainedTokenizerBase,
+        look: Look,
+    ) -> None:
+        """From now on ``follow`` has the trainee looked at between the steps: see ``Evaluations``."""
+        checkpoints = self.checkpoints
+        self._evaluations = Evaluations(self._folder, settings, steps, checkpoints, trainee, tokenizer, look)
 
     def follow(self, training: Iterator[Record], steps: int, tokens_a_step: float) -> None:
         """Take a training of ``steps`` to its end, every record into metrics.jsonl, TensorBoard and the bar.
@@ -100,28 +122,40 @@ class Run:
         tokens_a_step: for the bar alone, on average.
         """
         if not self._writes:
-            for _ in training:
+            for _ in self._watched(training):
                 pass
             return
         done = self.checkpoints.done
         with ExitStack() as stack:
             writer = _tensorboard(self._folder / "tensorboard", done, stack) if self._tensorboard else None
             bar = stack.enter_context(tqdm(total=steps, initial=done, unit="step", desc=self._folder.name))
-            for record in training:
+            for record in self._watched(training, writer):
                 step = record["step"]
                 self._records.add(record, durable=self.checkpoints.due(step) or step == steps)
                 self.checkpoints.records_digest = self._records.digest
                 for name in record if writer else ():
                     writer.add_scalar(name, record[name], step)
                 rate = bar.format_dict["rate"] or 0
-                bar.set_postfix_str(_shown(record, tokens_a_step * rate), refresh=False)
+                shown = _shown(record, tokens_a_step * rate)
+                if self._evaluations:
+                    shown = f"{shown}, {self._evaluations.shown()}"
+                bar.set_postfix_str(shown, refresh=False)
                 bar.update()
+
+    def _watched(self, training: Iterator[Record], writer: "SummaryWriter | None" = None) -> Iterator[Record]:
+        if self._evaluations is None:
+            return training
+        return self._evaluations.between(training, writer.add_scalar if writer else None)
 
     def save(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         """The trained model, with which the run is finished; then the figures, of which none is worth a model."""
         if self._writes:
             save_model(model_folder(self._folder), model, tokenizer)
             run_figures.draw(self._folder, self._records.all)
+            if self._evaluations:
+                rows, best = self._evaluations.rows, self._evaluations.best
+                run_figures.draw_evaluations(self._folder, self._records.all, rows, best["step"])
+                print(self._evaluations.report())
 
 
 @contextmanager
@@ -173,6 +207,7 @@ def lock_folder(folder: Path, identity: Identity) -> Iterator[None]:
                 _check_same_run(about, identity)  # another process may have been quicker
             else:
                 write_text(about, json.dumps({**identity, BEGUN_WITH: _machinery()}, indent=2) + "\n")
+            sweep_evaluations(folder)
             for path in (about, checkpoint_file(folder), model_folder(folder), *run_figures.files(folder)):
                 remove(scratch_of(path))
             yield

@@ -1,13 +1,18 @@
 """A run's trained model in its folder: saved whole, with a manifest by which it is known to be whole."""
 
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dpo_book.system.files import FileError, read_object, replace_whole
+from dpo_book.system.files import FileError, read_object, replace_folder, replace_whole
 from dpo_book.system.manifest import MANIFEST, file_digests, read_manifest, write_manifest
 from dpo_book.training.checkpoints import CheckpointError
+
+EVALUATION = "evaluation.json"  # in the folder of a run's best model
 
 
 def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -15,14 +20,31 @@ def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokeni
 
     CheckpointError where there is no room, or something else is in its place.
     """
+    _save(replace_whole, folder, partial(_write, model, tokenizer))
+
+
+def save_best(
+    folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, about: Mapping[str, object]
+) -> None:
+    """As ``save_model``, in place of the one before, with what was measured in a file beside it."""
 
     def write(scratch: Path) -> None:
-        model.save_pretrained(scratch)
-        tokenizer.save_pretrained(scratch)
-        write_manifest(scratch)
+        scratch.mkdir()
+        (scratch / EVALUATION).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        _write(model, tokenizer, scratch)
 
+    _save(replace_folder, folder, write)
+
+
+def _write(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, scratch: Path) -> None:
+    model.save_pretrained(scratch)
+    tokenizer.save_pretrained(scratch)
+    write_manifest(scratch)
+
+
+def _save(replace: Callable[[Path, Callable], None], folder: Path, write: Callable[[Path], None]) -> None:
     try:
-        replace_whole(folder, write)
+        replace(folder, write)
     except Exception as error:
         if not _is_of_the_disk(error):
             raise

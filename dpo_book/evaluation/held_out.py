@@ -24,15 +24,15 @@ def held_out(
     reference_chosen, reference_rejected = score_pairs(reference, pairs, 2 * batch_size)
     margin = beta * ((policy_chosen - reference_chosen) - (policy_rejected - reference_rejected))
     return {
-        "accuracy": _accuracy(margin),
+        "accuracy": accuracy_interval(margin),
         "margin, nats": interval(estimate(margin)),
-        "accuracy of the reference": _accuracy(reference_chosen - reference_rejected),
+        "accuracy of the reference": accuracy_interval(reference_chosen - reference_rejected),
     }
 
 
-def _accuracy(margins: Tensor) -> Interval:
-    """The share of margins above zero; one that is zero counts half."""
-    halves = margins.sign() + 1
+def accuracy_interval(margins: Tensor) -> Interval:
+    """The share of margins (n,) above zero, one that is zero counting half, with Wilson's interval."""
+    halves = margins.cpu().double().sign() + 1
     return share_interval(float(halves.mean() / 2), len(margins))
 
 

@@ -34,6 +34,21 @@ def estimate(values: Tensor) -> Estimate:
     return Estimate(values.mean().item(), (values.std() / len(values) ** 0.5).item())
 
 
+def ratio_estimate(sums: Tensor, sizes: Tensor) -> Estimate:
+    """Σ sums / Σ sizes over independent samples, both (n,), n at least 2: what a unit has, if samples differ in size.
+
+    Such as the loss a token, of texts that have unlike many. Its standard error to first order (the delta method;
+    Cochran, Sampling Techniques, 1977, section 6.3) is that of the mean of (sums − ratio · sizes) / mean size.
+    """
+    require_tensors(sums=sums, sizes=sizes)
+    if sums.shape != sizes.shape:
+        raise ValueError(f"sums and sizes must have one shape; got {tuple(sums.shape)} and {tuple(sizes.shape)}")
+    sums, sizes = sums.cpu().double(), sizes.cpu().double()
+    ratio = (sums.sum() / sizes.sum()).item()
+    left = estimate((sums - ratio * sizes) / sizes.mean())
+    return Estimate(ratio, left.standard_error)
+
+
 class Interval(NamedTuple):
     """A value and the 95 % interval around it."""
 

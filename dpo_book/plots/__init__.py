@@ -5,6 +5,7 @@
 
 from dpo_book.plots.after import ahead_of_dpo, losses_by_margin
 from dpo_book.plots.comparisons import calibration, fitted_words, noisy_rewards, recovered_rewards, win_tables
+from dpo_book.plots.evaluations import training_beside_held_out
 from dpo_book.plots.implicit import reward_read_back, shifted_rewards
 from dpo_book.plots.judging import interval_coverage, judged_win_rates, power_by_comparisons, win_rates_by_temperature
 from dpo_book.plots.loss import loss_and_weight
@@ -69,6 +70,7 @@ __all__ = [
     "to_the_optimum",
     "top_responses",
     "training_and_held_out",
+    "training_beside_held_out",
     "two_penalties",
     "win_rates_by_temperature",
     "win_tables",

@@ -67,6 +67,31 @@ def replace_whole(path: Path, write: Callable[[Path], None]) -> None:
             remove(room)  # a full disk needs it
 
 
+def replace_folder(path: Path, write: Callable[[Path], None]) -> None:
+    """As ``replace_whole``, for a folder that may stand where there is one already.
+
+    No system swaps two folders in one step everywhere. So the new one is whole, under the name of
+    ``waiting_of(path)``, before the old one goes; after a kill in between ``settle`` ends what was begun.
+    """
+    settle(path)
+    replace_whole(waiting_of(path), write)
+    settle(path)
+
+
+def settle(path: Path) -> None:
+    """Give ``path``'s name to the folder that waits for it, if there is one: it is whole, and newer."""
+    waiting = waiting_of(path)
+    if waiting.exists():
+        remove(path)
+        os.replace(waiting, path)
+        _sync(path.parent)
+
+
+def waiting_of(path: Path) -> Path:
+    """Where a folder that is to be ``path`` waits until the old one is gone."""
+    return path.with_name(f"{path.name}.new")
+
+
 def remove(path: Path) -> None:
     """Delete a file, or a folder with what is in it; nothing if there is none."""
     if path.is_dir() and not path.is_symlink():

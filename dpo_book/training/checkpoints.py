@@ -1,6 +1,6 @@
 """A training run's state on disk: one file, replaced whole, from which the run goes on bit for bit.
 
-The state is what the next update depends on: weights and AdamW's moments (safetensors, so that loading runs no
+The state is what the next update depends on: weights and the optimiser's state (safetensors, so that loading runs no
 code), and the step, from which the learning rate and the place in the data order follow. Beside them stand the
 run's identity and a digest, so that a foreign or damaged file is refused.
 """
@@ -29,9 +29,10 @@ class CheckpointError(RuntimeError):
 class Checkpoints:
     """The last state of the run with this ``identity``, in the file ``path``, replaced ``every`` so many steps.
 
-    done: the updates after which it was kept, 0 where there is none yet. records_digest: of the records up to there,
-    where whoever writes them sets it; kept with the state, so that they can be held against it. CheckpointError for
-    a file that is damaged, or that another run has left. writes: False in all but one of several processes.
+    done: the updates after which it was kept, 0 where there is none yet. records_digest, evaluations_digest: of what
+    was written down up to there, where whoever writes it sets them; kept with the state, so that it can be held
+    against them. CheckpointError for a file that is damaged, or that another run has left. writes: False in all but
+    one of several processes.
     """
 
     def __init__(self, path: Path, identity: Identity, every: int, writes: bool = True):
@@ -40,6 +41,7 @@ class Checkpoints:
         self._identity = json.loads(json.dumps(identity))  # as it reads after it was written
         self.done = 0
         self.records_digest: str | None = None
+        self.evaluations_digest: str | None = None
         self._state: dict[str, Tensor] = {}
         if path.exists():
             self._read()
@@ -67,7 +69,12 @@ class Checkpoints:
         self.done = updates.done
 
     def _write(self, step: int, state: dict[str, Tensor]) -> None:
-        about = {"step": step, "identity": self._identity, "records": self.records_digest}
+        about = {
+            "step": step,
+            "identity": self._identity,
+            "records": self.records_digest,
+            "evaluations": self.evaluations_digest,
+        }
         text = json.dumps(about, sort_keys=True)
         metadata = {"about": text, "sha256": digest(text, state)}
         try:
@@ -98,6 +105,7 @@ class Checkpoints:
             raise CheckpointError(f"{self._path} is the checkpoint of another run: {differing}")
         self.done, self._state = done, state
         self.records_digest = about.get("records")  # None also where an earlier version wrote it
+        self.evaluations_digest = about.get("evaluations")
 
 
 def differences(there: Identity, here: Identity) -> str:

@@ -2,11 +2,12 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import Self, get_args
+from typing import Literal, Self, get_args
 
 from dpo_book.maths.relatives.settings import SETTING_NAMES, SETTINGS, WITHOUT_REFERENCE, LossName, require_setting
 from dpo_book.maths.require import (
     SettingError,
+    require_at_least_zero,
     require_beta,
     require_choice,
     require_count,
@@ -16,7 +17,10 @@ from dpo_book.maths.require import (
     require_share,
 )
 
-WARMUP_STEPS = 20  # where nobody says otherwise
+ScheduleName = Literal["cosine", "linear", "constant"]
+OptimizerName = Literal["adamw", "rmsprop"]
+
+STEPS, WARMUP_STEPS = 300, 20  # where nobody says otherwise
 # Learning rates where nobody says otherwise, see ``TrainConfig.resolved``.
 LARGE = 100_000_000  # parameters from which a model takes the rates of large ones
 HIGHEST_RATE = 1e-3
@@ -30,14 +34,23 @@ class TrainConfig:
     large_model_rate = 1e-5  # no setting: without an annotation it is no field
 
     learning_rate: float | None = None
-    """of AdamW, the peak after the warm-up; from there a cosine leads down to zero. By default, for a model of 100
-    million parameters or more, 1e-6 (DPO, unlikelihood, PPO) or 1e-5 (SFT, reward model); a smaller one takes as many
-    times more as it is smaller, to 1e-3 at most; an adapter takes ten times what its model would"""
+    """the peak after the warm-up. By default, for a model of 100 million parameters or more, 1e-6 (DPO, unlikelihood,
+    PPO) or 1e-5 (SFT, reward model); a smaller one takes as many times more as it is smaller, to 1e-3 at most; an
+    adapter takes ten times what its model would"""
+    schedule: ScheduleName = "cosine"
+    """how the learning rate goes on from its peak: down to zero along a cosine or a line, or constant, as in the code
+    of DPO's authors"""
+    optimizer: OptimizerName = "adamw"
+    """AdamW, or RMSprop, the paper's; either with torch's own settings but for rate and weight decay. The default
+    rates are AdamW's"""
+    weight_decay: float = 0.0
+    """with AdamW every update takes this share of each weight off, times the learning rate; with RMSprop this share
+    of the weight is added to its gradient"""
     batch_size: int = 64
     """examples (pairs, for methods that compare) behind each update, all processes together"""
     micro_batch_size: int | None = None
     """how many of them a process computes at once, by default its whole part; fewer need less memory"""
-    steps: int = 300
+    steps: int = STEPS
     """updates; the data is gone through as often as they need"""
     warmup_steps: int | None = None
     """updates in which the learning rate rises in a line, by default 20, and no more than half of a short run"""
@@ -49,6 +62,9 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.learning_rate is not None:
             require_positive("learning_rate", self.learning_rate)
+        require_choice("schedule", self.schedule, get_args(ScheduleName))
+        require_choice("optimizer", self.optimizer, get_args(OptimizerName))
+        require_at_least_zero("weight_decay", self.weight_decay)
         require_count("batch_size", self.batch_size)
         if self.micro_batch_size is not None:
             require_count("micro_batch_size", self.micro_batch_size)
@@ -95,17 +111,51 @@ class TrainConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SFTConfig(TrainConfig):
+class OfflineConfig(TrainConfig):
+    """What every method needs to know that learns from rows that are given: all but PPO."""
+
+    epochs: int | None = None
+    """how often the data is gone through, in place of steps"""
+    gradient_checkpointing: bool = False
+    """for small cards: keep what a block was given and not what is computed in it, which is then computed a second
+    time. The same numbers, for one more forward pass a step"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_flag("gradient_checkpointing", self.gradient_checkpointing)
+        if self.epochs is None:
+            return
+        require_count("epochs", self.epochs)
+        if self.steps != STEPS:
+            raise SettingError("epochs and steps both say how long to train: leave one of them out")
+
+    def counted(self, rows: int) -> Self:
+        """These settings with their length in steps, where they have it in epochs of so many rows.
+
+        The last batch of an epoch may be smaller, so an epoch is ⌈rows / batch_size⌉ steps. SettingError for a
+        warm-up that is then longer than the run.
+        """
+        if self.epochs is None:
+            return self
+        return replace(self, steps=self.epochs * math.ceil(rows / self.batch_size), epochs=None)
+
+    def _check_warmup(self, warmup_steps: int) -> None:
+        if self.epochs is None:  # else only ``counted`` knows how long the run is
+            super()._check_warmup(warmup_steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SFTConfig(OfflineConfig):
     """Supervised fine-tuning: imitate given completions."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class RewardConfig(TrainConfig):
+class RewardConfig(OfflineConfig):
     """A reward model (eq. 2), fitted to pairs."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class DPOConfig(TrainConfig):
+class DPOConfig(OfflineConfig):
     """DPO (eq. 7), or one of its relatives by name: see ``maths/relatives``."""
 
     large_model_rate = 1e-6  # the paper's, appendix B
@@ -172,7 +222,7 @@ class DPOConfig(TrainConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class UnlikelihoodConfig(TrainConfig):
+class UnlikelihoodConfig(OfflineConfig):
     """Unlikelihood, a baseline of DPO's paper (§6)."""
 
     large_model_rate = 1e-6  # it starts where DPO does, from a policy that must not lose what it can

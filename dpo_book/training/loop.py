@@ -7,15 +7,17 @@ memory nor how many machines there are changes what is computed, only its roundi
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from functools import partial
 
 import torch
 from transformers import PreTrainedModel
 
 from dpo_book.data.batches import batches_by_length, in_parts
+from dpo_book.models.recomputed import recomputed, require_blocks
 from dpo_book.system.processes import this_process
 from dpo_book.training.checkpoints import Checkpoints
-from dpo_book.training.config import TrainConfig
+from dpo_book.training.config import OfflineConfig
 from dpo_book.training.updates import Measured, Update, Updates
 
 Record = dict[str, float]
@@ -25,27 +27,41 @@ def train(
     policy: PreTrainedModel,
     lengths: Sequence[int],
     loss_of: Callable[[list[int]], Measured],
-    config: TrainConfig,
+    config: OfflineConfig,
     checkpoints: Checkpoints | None,
     weights: Sequence[float] | None = None,
 ) -> Iterator[Record]:
     """Train ``policy`` in place on batches of like ``lengths``, and yield a record of metrics a step.
 
     loss_of: the loss of some rows, their mean weighted by ``weights`` (all alike by default), and metrics that
-    are plain means over them. checkpoints: where to go on, and to keep the state.
+    are plain means over them. checkpoints: where to go on, and to keep the state. ValueError, at once, for a policy
+    whose blocks cannot be computed again where they are to be.
     """
+    if config.gradient_checkpointing:
+        require_blocks(policy)
+    return _steps(policy, lengths, loss_of, config.counted(len(lengths)), checkpoints, weights or [1] * len(lengths))
+
+
+def _steps(
+    policy: PreTrainedModel,
+    lengths: Sequence[int],
+    loss_of: Callable[[list[int]], Measured],
+    config: OfflineConfig,
+    checkpoints: Checkpoints | None,
+    weights: Sequence[float],
+) -> Iterator[Record]:
     policy.eval()  # dropout off: log π must be a function of (x, y), not a draw
     updates = Updates(policy, config, config.steps)
     done = checkpoints.restore(updates) if checkpoints else 0
-    weights = weights or [1] * len(lengths)
     batches = itertools.islice(batches_by_length(lengths, config.batch_size, config.seed), done, None)
 
-    for step in range(done + 1, config.steps + 1):
-        parts = _parts_of(next(batches), loss_of, weights, config.micro_batch_size)
-        yield _record(step, updates.apply(step, *parts))
-        if checkpoints and checkpoints.due(step) and step < config.steps:
-            checkpoints.save(updates)
-    updates.check(config.steps, *_parts_of(next(batches), loss_of, weights, config.micro_batch_size))
+    with recomputed(policy) if config.gradient_checkpointing else nullcontext():
+        for step in range(done + 1, config.steps + 1):
+            parts = _parts_of(next(batches), loss_of, weights, config.micro_batch_size)
+            yield _record(step, updates.apply(step, *parts))
+            if checkpoints and checkpoints.due(step) and step < config.steps:
+                checkpoints.save(updates)
+        updates.check(config.steps, *_parts_of(next(batches), loss_of, weights, config.micro_batch_size))
     if checkpoints:
         checkpoints.save(updates)
 
@@ -56,8 +72,9 @@ def _record(step: int, update: Update) -> Record:
     return {"step": step, **dict(zip(measured, values, strict=True)), "learning_rate": update.learning_rate}
 
 
-def rows_reached(lengths: Sequence[int], config: TrainConfig) -> list[int]:
+def rows_reached(lengths: Sequence[int], config: OfflineConfig) -> list[int]:
     """Which rows ``train`` comes by, in rising order: those of its steps, and of the look after the last one."""
+    config = config.counted(len(lengths))
     reached: set[int] = set()
     for batch in itertools.islice(batches_by_length(lengths, config.batch_size, config.seed), config.steps + 1):
         reached.update(batch)

@@ -23,7 +23,7 @@ from dpo_book.system.cache import CacheError, cached, find_cached
 from dpo_book.system.devices import best_device, precision
 from dpo_book.system.processes import all_reduce_sum, any_process, shard, this_process
 from dpo_book.system.provenance import data_digest, model_digest
-from dpo_book.training.config import DPOConfig
+from dpo_book.training.config import DPOConfig, TrainConfig
 from dpo_book.training.loop import rows_reached
 
 
@@ -38,12 +38,16 @@ def compute_reference_logps(
     """
     rows = rows_reached(pair_lengths(pairs), config)
     reached = [pairs[i] for i in rows]
-    _, processes = this_process()
-    completions = 2 * (config.micro_batch_size or math.ceil(config.batch_size / processes))
     score = _kept_scores if keep else score_pairs
     logps = torch.full((2, len(pairs)), math.nan)
-    logps[:, rows] = torch.stack(score(reference, reached, completions))
+    logps[:, rows] = torch.stack(score(reference, reached, completions_at_once(config)))
     return logps[0], logps[1]
+
+
+def completions_at_once(config: TrainConfig) -> int:
+    """How many completions a process has in memory in a step on pairs: as many fit there without gradient."""
+    _, processes = this_process()
+    return 2 * (config.micro_batch_size or math.ceil(config.batch_size / processes))
 
 
 def _kept_scores(reference: PreTrainedModel, pairs: Sequence[Pair], batch_size: int) -> tuple[Tensor, Tensor]:

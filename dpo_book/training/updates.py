@@ -1,4 +1,4 @@
-"""One update of a model: clipped gradient, AdamW, a schedule, and a way back when a number is not finite.
+"""One update of a model: clipped gradient, an optimiser, a schedule, and a way back when a number is not finite.
 
 What every training loop of the book has in common. Knows parameters and losses, nothing of methods or data.
 """
@@ -40,7 +40,7 @@ class Update(NamedTuple):
 
 
 class Updates:
-    """Updates of one model's parameters: AdamW with gradient clipping, linear warm-up and a cosine down to zero.
+    """Updates of one model's parameters: gradient clipping, linear warm-up, and the config's optimiser and schedule.
 
     total: how many updates there will be; the schedule needs to know. done: how many there were.
     """
@@ -52,15 +52,11 @@ class Updates:
         self._named = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
         self._parameters = list(self._named.values())
         self._peak = learning_rate or with_rate(config, model).learning_rate
-        warmup_steps = config.warmup_updates
-        self._share = partial(_schedule, warmup_steps=warmup_steps, total=total)
+        after = SCHEDULES[config.schedule]
+        self._share = partial(_schedule, warmup_steps=config.warmup_updates, total=total, after=after)
         self.done = 0
-        self._optimizer = torch.optim.AdamW(
-            self._parameters,
-            lr=self._peak,
-            weight_decay=0.0,
-            fused=True,  # 505 ms a step without it for GPT-2's 124M parameters on one thread, 62 with it
-        )
+        self._moments = MOMENTS[config.optimizer]
+        self._optimizer = _optimizer(self._parameters, config, self._peak)
         # The weights before the last update, until a finite loss shows that it was a good one. Of a batch in one part
         # they are let go before its gradients are made, so that the two are in memory together only in an update
         # itself, when no activations are. Of a batch in several, its last part's loss has to be known first.
@@ -106,7 +102,7 @@ class Updates:
         self._before = []
 
     def state(self) -> Iterator[tuple[str, Tensor]]:
-        """What the next update depends on besides ``done``: weights and AdamW's moments, by the parameters' names.
+        """What the next update depends on besides ``done``: weights and the optimiser's state, by parameters' names.
 
         Whole tensors, also where each process holds a part of them; then all processes have to ask.
         """
@@ -119,8 +115,9 @@ class Updates:
         """Go on as after ``done`` updates, from what ``state()`` gave then. What comes is the same bit for bit."""
         for name, parameter in self._named.items():
             parameter.copy_(sharded_like(parameter, state[f"weight/{name}"]))
-            moments = {key: sharded_like(parameter, state[f"{key}/{name}"]) for key in ("exp_avg", "exp_avg_sq")}
-            self._optimizer.state[parameter] = {"step": state[f"step/{name}"].to(parameter.device), **moments}
+            moments = {key: sharded_like(parameter, state[f"{key}/{name}"]) for key in self._moments}
+            place = parameter.device if self._optimizer.defaults.get("fused") else "cpu"
+            self._optimizer.state[parameter] = {"step": state[f"step/{name}"].to(place), **moments}
         self._before = []
         self.done = done
 
@@ -173,7 +170,34 @@ def not_finite(model: PreTrainedModel) -> str | None:
     return None
 
 
-def _schedule(done: int, warmup_steps: int, total: int) -> float:
-    """Share of the peak learning rate after ``done`` updates: up in a line, down along a cosine."""
+MOMENTS = {"adamw": ("exp_avg", "exp_avg_sq"), "rmsprop": ("square_avg",)}  # what torch calls their state
+
+
+def _optimizer(parameters: list[Tensor], config: TrainConfig, rate: float) -> torch.optim.Optimizer:
+    settings = {"lr": rate, "weight_decay": config.weight_decay}
+    if config.optimizer == "rmsprop":
+        return torch.optim.RMSprop(parameters, **settings)
+    # 505 ms a step without fused for GPT-2's 124M parameters on one thread, 62 with it
+    return torch.optim.AdamW(parameters, **settings, fused=True)
+
+
+def _cosine(done: int, total: int) -> float:
+    return (1 + math.cos(math.pi * done / total)) / 2
+
+
+def _linear(done: int, total: int) -> float:
+    return 1 - done / total
+
+
+def _constant(done: int, total: int) -> float:
+    return 1.0
+
+
+# What is left of the peak learning rate after some of all updates, the warm-up apart.
+SCHEDULES: dict[str, Callable[[int, int], float]] = {"cosine": _cosine, "linear": _linear, "constant": _constant}
+
+
+def _schedule(done: int, warmup_steps: int, total: int, after: Callable[[int, int], float]) -> float:
+    """Share of the peak learning rate after ``done`` updates: up in a line, and from there as ``after`` says."""
     warm_up = min(1.0, (done + 1) / (warmup_steps + 1))
-    return warm_up * (1 + math.cos(math.pi * done / total)) / 2
+    return warm_up * after(done, total)

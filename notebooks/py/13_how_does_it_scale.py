@@ -570,8 +570,8 @@ assert pd.read_csv(stored("bench-gpu-losses.csv"))["relative_difference"].max() 
 # | `learning_rate` (1e-6) | `learning_rate` (by size) | give it |
 # | `per_device_train_batch_size` (8) | `micro_batch_size` | |
 # | that × `gradient_accumulation_steps` (1) × GPUs | `batch_size` (64) | the global batch |
-# | `num_train_epochs` (3), `max_steps` | `steps` (300) | epochs × pairs / batch |
-# | `warmup_steps` (0), `lr_scheduler_type` (linear) | `warmup_steps` (20), always a cosine | |
+# | `num_train_epochs` (3), `max_steps` | `epochs`, `steps` (300) | not both |
+# | `warmup_steps` (0), `lr_scheduler_type` (linear) | `warmup_steps` (20), `schedule` (cosine) | |
 # | `max_grad_norm` (1.0) | `max_grad_norm` (10.0) | |
 # | `max_length` (1024) | `max_length` of `tokenize_pairs` (the context) | a prompt too long is an error here |
 # | `precompute_ref_log_probs` (off) | always | |
@@ -581,7 +581,7 @@ assert pd.read_csv(stored("bench-gpu-losses.csv"))["relative_difference"].max() 
 # | `label_smoothing`, which sigmoid ignores | `Pair(..., chosen_probability=0.9)` | smoothing 0.1 (cDPO) |
 # | – | `reference_free` | |
 # | `padding_free`, which does nothing now | batches by length | |
-# | `gradient_checkpointing` (on), `bf16` (on) | no; bfloat16 on a GPU made for it, else float32 | |
+# | `gradient_checkpointing` (on), `bf16` (on) | `gradient_checkpointing` (off); bfloat16 on a GPU made for it, else float32 | |
 #
 # Both log `loss`, `rewards/chosen`, `rewards/rejected`, `rewards/margins`, `rewards/accuracies`, `logps/chosen`,
 # `logps/rejected`, `grad_norm`, `learning_rate`; TRL as means over 10 steps, and `entropy`, `logits/...` and

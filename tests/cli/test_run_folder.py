@@ -301,7 +301,7 @@ def test_a_fault_of_the_package_is_not_told_as_one_of_the_disk(reference, tmp_pa
 
 @pytest.fixture
 def records(tmp_path):
-    written = Records(tmp_path / "metrics.jsonl", 0, None)
+    written = Records(tmp_path / "metrics.jsonl", [], None)
     for step in range(1, 5):
         written.add({"step": step, "loss": 0.7 / step}, durable=step == 3)
         if step == 3:
@@ -312,7 +312,7 @@ def records(tmp_path):
 def test_records_are_cut_at_the_checkpoint_and_go_on_from_there(records):
     path, digest = records
     whole = path.read_bytes()
-    again = Records(path, 3, digest)
+    again = Records(path, range(1, 4), digest)
     assert [record["step"] for record in again.all] == [1, 2, 3]
     assert path.read_bytes() == b"".join(whole.splitlines(keepends=True)[:3])
     again.add({"step": 4, "loss": 0.7 / 4}, durable=False)
@@ -328,12 +328,12 @@ def test_a_flip_in_any_byte_up_to_the_checkpoint_is_noticed(records):
         damaged[place] ^= 1 << place % 8
         path.write_bytes(damaged)
         with pytest.raises(CheckpointError, match=r"metrics\.jsonl has changed: its records of steps 1 to 3"):
-            Records(path, 3, digest)
+            Records(path, range(1, 4), digest)
         assert path.read_bytes() == damaged  # nothing was cut
     flipped = bytearray(whole)
     flipped[-5] ^= 1
     path.write_bytes(flipped)
-    assert len(Records(path, 3, digest).all) == 3  # what comes after is written again
+    assert len(Records(path, range(1, 4), digest).all) == 3  # what comes after is written again
 
 
 @pytest.mark.parametrize("content", [b"", b'{"step": 1}\n', b'{"step": 1}\n{"step": 3}\n', b"1\n2\n", b"[" * 99_999])
@@ -342,9 +342,9 @@ def test_without_a_digest_the_steps_are_looked_at(content, tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match="does not hold the records of steps 1 to 2"):
-        Records(path, 2, None)
+        Records(path, range(1, 3), None)
     path.write_bytes(b'{"step": 1}\n{"step": 2}\n{"st')
-    assert Records(path, 2, None).all == [{"step": 1}, {"step": 2}]
+    assert Records(path, range(1, 3), None).all == [{"step": 1}, {"step": 2}]
 
 
 def test_a_run_does_not_go_on_beside_metrics_that_were_changed(book, arguments, run):

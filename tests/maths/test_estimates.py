@@ -13,7 +13,9 @@ from dpo_book.maths.estimates import (
     Z95,
     bootstrap_interval,
     bootstrap_share_interval,
+    estimate,
     normal_share_interval,
+    ratio_estimate,
     share_interval,
     win_rate_interval,
 )
@@ -139,3 +141,29 @@ def test_a_share_of_nothing_or_of_all_lies_in_its_own_interval(share):
     for n in range(1, 400):  # rounding left it outside at 142 of them
         found = share_interval(share, n)
         assert found.low <= share <= found.high
+
+
+# ------------------------------------------------------------------ ratios
+
+
+def test_a_ratio_of_samples_of_one_size_is_a_mean():
+    values = torch.tensor([1.0, 2.0, 4.0, 9.0], dtype=torch.float64)
+    assert ratio_estimate(3 * values, torch.full((4,), 3)) == pytest.approx(estimate(values), rel=1e-12)
+
+
+def test_a_ratio_s_error_is_that_of_repeated_samples():
+    """2,000 samples of 50 texts: the error's own error is 1/√4,000 of it; 5 % are three of those and the bias."""
+    generator = torch.Generator().manual_seed(0)
+    sizes = torch.randint(5, 40, (2000, 50), generator=generator)
+    sums = 2.0 * sizes + sizes.sqrt() * torch.randn(2000, 50, generator=generator) + 3
+    found = [ratio_estimate(*sample) for sample in zip(sums, sizes, strict=True)]
+    spread = torch.tensor([ratio for ratio, _ in found]).std().item()
+    assert sum(error for _, error in found) / 2000 == pytest.approx(spread, rel=0.05)
+    assert found[0].mean == pytest.approx((sums[0].double().sum() / sizes[0].sum()).item(), rel=1e-12)
+
+
+def test_sums_and_sizes_have_one_shape():
+    with pytest.raises(ValueError, match="one shape"):
+        ratio_estimate(torch.ones(3), torch.ones(4))
+    with pytest.raises(ValueError, match="at least two samples"):
+        ratio_estimate(torch.ones(1), torch.ones(1))

@@ -26,6 +26,9 @@ SEEDS = (-1, 2**32, 2**64, HUGE, None, 0.0, True, "0")
 FLAGS = ("no", "", 0, 1, None)
 FIELDS = {
     "learning_rate": tuple(value for value in POSITIVE if value is not None),  # None: by the model's size
+    "schedule": ("step", "", None, 1),
+    "optimizer": ("sgd", "AdamW", "", None, 1),
+    "weight_decay": (-0.1, math.nan, math.inf, "0.1", None, True, HUGE),
     "max_grad_norm": POSITIVE,
     "batch_size": COUNTS,
     "steps": (*COUNTS, 10**20),
@@ -33,16 +36,17 @@ FIELDS = {
     "warmup_steps": (-1, 1.5, True, "3", HUGE),
     "micro_batch_size": (0, -1, 1.5, True, "3", HUGE),
 }
+OFFLINE = FIELDS | {"epochs": (0, -1, 1.5, True, "3", HUGE), "gradient_checkpointing": FLAGS}
 WRONG = [
-    *((config, FIELDS) for config in (SFTConfig, RewardConfig)),
+    *((config, OFFLINE) for config in (SFTConfig, RewardConfig)),
     (
         DPOConfig,
-        FIELDS
+        OFFLINE
         | {"beta": POSITIVE, "reference_free": FLAGS, "loss": ("sigmoid", "", None, 1)}
         # Without the loss that takes them, any value is refused; with it, tests/maths/relatives.
         | dict.fromkeys(SETTING_NAMES, (0.1,)),
     ),
-    (UnlikelihoodConfig, FIELDS | {"alpha": POSITIVE}),
+    (UnlikelihoodConfig, OFFLINE | {"alpha": POSITIVE}),
     (
         PPOConfig,
         FIELDS

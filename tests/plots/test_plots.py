@@ -28,6 +28,15 @@ RECORDS = [
     }
     for step in range(1, 32)
 ]
+EVALUATIONS = [
+    {
+        "step": step, "loss": 0.69 - step / 200, "loss_low": 0.6 - step / 200, "loss_high": 0.8,
+        "margin": step / 9, "margin_low": step / 9, "margin_high": step / 9 - 1e-17,
+        "accuracy": 0.5 + step / 100, "accuracy_low": 0.4, "accuracy_high": 0.95,
+        "kl": step / 40, "kl_standard_error": step / 400,
+    }
+    for step in (0, 10, 20, 31)
+]  # fmt: skip
 FATES = pd.DataFrame(
     {"whole": [0.0, 0.5, 1.0], "cut": [0.1, 0.4, 0.0], "the same": [0.6, 0.1, 0.0], "no room": [0.3, 0.0, 0.0]},
     index=[2, 8, 40],
@@ -125,6 +134,10 @@ FIGURES = {
     "cut_pairs, at the end": lambda: plots.cut_pairs(FATES, 40),
     "sweep": lambda: plots.sweep(SWEEP),
     "training_and_held_out": lambda: plots.training_and_held_out(CURVES, {"loss": "nats", "margin": "nats"}, 10),
+    "training_beside_held_out": lambda: plots.training_beside_held_out(RECORDS, EVALUATIONS, 31),
+    "training_beside_held_out, of sft": lambda: plots.training_beside_held_out(
+        RECORDS[:1], [{"step": 0, "loss": 0.7, "loss_low": 0.7, "loss_high": 0.7}], 0
+    ),
     "lengths": lambda: plots.lengths({"SFT": [4, 7, 7, 20], "DPO": [9, 9, 40]}),
     "learning_curves": lambda: plots.learning_curves(
         {"a": RECORDS, "b": RECORDS}, ["loss", "kl_to_optimum"], exact={"loss": 0.4}

@@ -7,7 +7,17 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from dpo_book.system.files import FileError, read_object, remove, replace_whole, scratch_of, user_path
+from dpo_book.system.files import (
+    FileError,
+    read_object,
+    remove,
+    replace_folder,
+    replace_whole,
+    scratch_of,
+    settle,
+    user_path,
+    waiting_of,
+)
 
 
 def test_a_tilde_is_somebodys_home(monkeypatch, tmp_path):
@@ -98,3 +108,50 @@ def test_a_link_is_removed_and_not_what_it_leads_to(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "mine")
     remove(tmp_path / "link")
     assert not (tmp_path / "link").exists() and (tmp_path / "mine" / "letter.txt").exists()
+
+
+# ------------------------------------------------------------------ a folder in another's place
+
+
+def folder_with(text):
+    def write(scratch):
+        scratch.mkdir()
+        (scratch / "a.txt").write_text(text)
+
+    return write
+
+
+def test_a_folder_takes_another_one_s_place(tmp_path):
+    for text in ("first", "second", "third"):
+        replace_folder(tmp_path / "best", folder_with(text))
+        assert (tmp_path / "best" / "a.txt").read_text() == text
+        assert [path.name for path in tmp_path.iterdir()] == ["best"]
+
+
+def test_a_folder_that_fails_leaves_the_old_one(tmp_path):
+    def fail(scratch):
+        scratch.mkdir()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    replace_folder(tmp_path / "best", folder_with("first"))
+    with pytest.raises(OSError, match="No space"):
+        replace_folder(tmp_path / "best", fail)
+    assert (tmp_path / "best" / "a.txt").read_text() == "first"
+    assert [path.name for path in tmp_path.iterdir()] == ["best"]
+
+
+def test_one_that_waits_is_whole_and_newer_and_gets_the_name(tmp_path):
+    """What a kill between the two steps leaves: the old one whole, half, or gone."""
+    for old in ("whole", "half", "gone"):
+        best, waiting = tmp_path / "best", waiting_of(tmp_path / "best")
+        if old != "gone":
+            replace_folder(best, folder_with("first"))
+        if old == "half":
+            (best / "a.txt").unlink()
+        folder_with("second")(waiting)
+        settle(best)
+        assert (best / "a.txt").read_text() == "second"
+        assert [path.name for path in tmp_path.iterdir()] == ["best"]
+        settle(best)  # with nothing that waits, nothing happens
+        assert (best / "a.txt").read_text() == "second"
+        remove(best)

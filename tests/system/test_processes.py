@@ -97,8 +97,12 @@ def alone(tmp_path_factory):
     """The command, and the records of one process."""
     folder = tmp_path_factory.mktemp("alone")
     # Eleven pairs in batches of five: the third, of one pair, leaves the second process without any.
-    command = write_run(folder, "--batch-size=5", "--steps=7", "--checkpoint-every=3")
-    return command, launched([], command, folder / "out", folder / "cache")
+    shape = ("--batch-size=5", "--steps=7", "--checkpoint-every=3", "--eval-every=3", "--eval-samples=6")
+    held_out = folder / "held_out.jsonl"
+    command = write_run(folder, *shape, "--eval-max-new-tokens=5", "--eval-data", held_out)
+    held_out.write_text((folder / "pairs.jsonl").read_text().replace("the plot", "the acting"))
+    records = launched([], command, folder / "out", folder / "cache")
+    return command, records, evaluations(folder / "out")
 
 
 def launched(launcher, command, out, cache):
@@ -113,9 +117,14 @@ def launched(launcher, command, out, cache):
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 
+def evaluations(out):
+    rows = [json.loads(line) for line in (out / "evaluations.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name != "samples"} for row in rows]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_processes_of_accelerate_give_the_losses_of_one_at_the_same_global_batch(kind, alone, tmp_path):
-    command, expected = alone
+    command, expected, measured = alone
     # --multi_gpu is accelerate's name for several processes here; without a GPU they are on the CPU (gloo).
     launcher = ["-m", "accelerate.commands.launch", "--multi_gpu" if kind == "ddp" else "--use_fsdp"]
     launcher += ["--num_processes=2", "--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no"]
@@ -125,5 +134,10 @@ def test_two_processes_of_accelerate_give_the_losses_of_one_at_the_same_global_b
         assert a["loss"] == pytest.approx(b["loss"], abs=1e-5)
         assert a == pytest.approx(b, rel=1e-4, abs=1e-4)  # log-probabilities of about 10 nats are good to 1e-5
     assert len({record["loss"] for record in records}) == 7  # it did train
+    found = evaluations(tmp_path / "out")
+    assert [row["step"] for row in found] == [0, 3, 6, 7]
+    for a, b in zip(measured, found, strict=True):
+        assert a == pytest.approx(b, rel=1e-4, abs=1e-4)
+    assert (tmp_path / "out" / "best" / "model.safetensors").exists()
     kept = list((tmp_path / "cache").glob("reference-logps-*/logps.safetensors"))
     assert len(kept) == 1  # computed by both, kept once

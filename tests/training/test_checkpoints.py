@@ -156,7 +156,7 @@ app.main()
 
 @pytest.fixture(scope="module")
 def arguments(tmp_path_factory):
-    """A DPO run of twelve steps from a saved nano policy on forty short preferences."""
+    """A DPO run of twelve steps from a saved nano policy on forty short preferences, measured every three of them."""
     folder = tmp_path_factory.mktemp("run")
     world = verdicts()
     build_policy("nano", world.tokenizer, seed=3).save_pretrained(folder / "start")
@@ -166,8 +166,12 @@ def arguments(tmp_path_factory):
         for a in ("acting", "plot")
     ]
     (folder / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows * 20))
+    held_out = [row | {"prompt": "the plot "} for row in rows]
+    (folder / "held_out.jsonl").write_text("".join(json.dumps(row) + "\n" for row in held_out))
     options = "--steps 12 --batch-size 4 --learning-rate 1e-3 --warmup-steps 2 --checkpoint-every 4 --beta 0.5"
-    return ["dpo", "--policy", folder / "start", "--data", folder / "pairs.jsonl", *options.split()]
+    looks = "--eval-every 3 --eval-samples 4 --eval-max-new-tokens 4"
+    data = ["--data", folder / "pairs.jsonl", "--eval-data", folder / "held_out.jsonl"]
+    return ["dpo", "--policy", folder / "start", *data, *options.split(), *looks.split()]
 
 
 def run(arguments, out, at=0, what="wait"):
@@ -186,7 +190,8 @@ def undisturbed(arguments, tmp_path_factory):
 
 
 def assert_same_end(out, undisturbed):
-    for name in ("metrics.jsonl", "run.json", "model/model.safetensors"):
+    measured = ("evaluations.jsonl", "samples.txt", "best/evaluation.json", "best/model.safetensors")
+    for name in ("metrics.jsonl", "run.json", "model/model.safetensors", *measured):
         assert (out / name).read_bytes() == (undisturbed / name).read_bytes(), name
 
 
@@ -202,6 +207,8 @@ def test_a_killed_run_ends_with_the_same_metrics_and_weights_bit_for_bit(argumen
             metrics.write('{"step": ')  # what a kill in the middle of a line leaves
     (out / "checkpoint.safetensors.writing").write_bytes(b"half a check")  # and one in the middle of a checkpoint
     (out / "model.writing").mkdir()
+    with open(out / "evaluations.jsonl", "a") as evaluations:
+        evaluations.write('{"st')
     process = run(arguments, out)
     _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, said
@@ -229,7 +236,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint_and_says_so(arguments, undi
 def test_a_checkpoint_that_cannot_be_used_stops_the_command_in_one_line(
     arguments, undisturbed, tmp_path, monkeypatch, capsys
 ):
-    for name in ("run.json", "metrics.jsonl", "checkpoint.safetensors"):
+    for name in ("run.json", "metrics.jsonl", "evaluations.jsonl", "checkpoint.safetensors"):
         (tmp_path / name).write_bytes((undisturbed / name).read_bytes())
     with open(tmp_path / "checkpoint.safetensors", "r+b") as file:
         file.seek(-1, os.SEEK_END)

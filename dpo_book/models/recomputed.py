@@ -1,0 +1,46 @@
+"""Activations computed twice and not kept (gradient checkpointing; Chen et al. 2016, arXiv 1604.06174).
+
+Of a block only its input stays in memory until the gradient needs what is inside; then the block is run again. With n
+blocks, memory for activations falls from n blocks to n inputs and one block, for one more forward pass.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import torch
+from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+
+@contextmanager
+def recomputed(model: PreTrainedModel) -> Iterator[None]:
+    """Within it the model's blocks are run again for the gradient; results and gradients are the same.
+
+    transformers' own switch does this only in training mode, in which dropout is on, and log π a draw. ValueError as
+    of ``require_blocks``.
+    """
+    blocks = require_blocks(model)
+    for block in blocks:
+        # Nothing in a block is drawn, so nobody's random numbers have to be kept for the second time.
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False)
+    try:
+        yield
+    finally:
+        for block in blocks:
+            del block.forward  # the class's own is behind it
+
+
+def require_blocks(model: PreTrainedModel) -> list[torch.nn.Module]:
+    """The blocks that can be run again, those within others left out; ValueError if there is none."""
+    blocks, inside = [], set()
+    for module in model.modules():
+        if isinstance(module, GradientCheckpointingLayer) and module not in inside:
+            blocks.append(module)
+            inside.update(module.modules())
+    if not blocks:
+        raise ValueError(
+            f"{type(model).__name__} has no blocks that can be computed again: leave gradient_checkpointing out"
+        )
+    return blocks
