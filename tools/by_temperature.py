@@ -1,7 +1,7 @@
 """Who answers better, at which temperature: `python -m tools.by_temperature`, half an hour on two cores.
 
-The paper's experiments of §6.2 and §6.3 in the worlds of summaries, dialogues and reviews: SFT, preferred-FT, DPO,
-PPO and best-of-n answer 256 prompts at five temperatures, DPO also on its way. A row of OUT/by-temperature.csv is one
+The paper's experiments of §6.2 and §6.3 in the worlds of summaries and dialogues: SFT, preferred-FT, DPO, PPO and
+best-of-n answer 256 prompts at five temperatures, DPO also on its way. A row of OUT/by-temperature.csv is one
 policy at one temperature: the exact quality and the words of each answer, in the order of the prompts. Finished runs
 are not run again. Chapter 10 reads it.
 """
@@ -17,14 +17,15 @@ import pandas as pd
 
 from dpo_book.cli.options import UserPath
 from dpo_book.frontier.arena import ARENAS, SampledArena
-from dpo_book.frontier.by_temperature import PEOPLE, WRITTEN, Answers, method_answers, written_answers
+from dpo_book.frontier.by_temperature import PEOPLE, Answers, method_answers, written_answers
 from dpo_book.frontier.plans import PLANS
 from dpo_book.system.devices import hardware
 from dpo_book.system.provenance import versions
 from tools import command_line
 from tools.resumable import Table, fill, in_order_of
 
-WORLDS = {"tiny-dialogues": 3, "tiny-summaries": 3, "tiny-reviews": 2}  # name → seeds; reviews take longest
+WORLDS = ("tiny-dialogues", "tiny-summaries")
+SEEDS = (0, 1, 2)
 STRENGTHS = {"sft": 0.0, "preferred-ft": 0.0, "dpo": 0.1, "ppo": 0.1, "best-of-n": 16.0}
 ON_THE_WAY = dict.fromkeys((10, 25, 50, 100, 150), (0.75, 1.0))  # steps of DPO → temperatures
 
@@ -40,11 +41,10 @@ class Run(NamedTuple):
 
 def runs() -> list[Run]:
     """Every run of the table, seeds in turn, so that a table that was stopped has whole seeds."""
-    found = [Run(world, PEOPLE, 0.0, 0) for world in WORLDS if world in WRITTEN]
-    for seed in range(max(WORLDS.values())):
-        for world, seeds in WORLDS.items():
-            if seed < seeds:
-                found += [Run(world, method, strength, seed) for method, strength in STRENGTHS.items()]
+    found = [Run(world, PEOPLE, 0.0, 0) for world in WORLDS]
+    for seed in SEEDS:
+        for world in WORLDS:
+            found += [Run(world, method, strength, seed) for method, strength in STRENGTHS.items()]
     return found
 
 
