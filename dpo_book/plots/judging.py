@@ -24,7 +24,7 @@ from dpo_book.plots.style import (
 )
 
 Ends = tuple[float, float, float]  # a value, and the low and high end of its interval
-LOWEST = 0.8  # coverage that a panel still shows
+LOWEST = 0.3  # coverage that a panel still shows
 OF_INTERVALS = (SHADES[0], REFERENCE, SHADES[2], SHADES[3])  # the recommended first, the plain one second
 
 
@@ -47,7 +47,7 @@ def interval_coverage(
         exact_line(axes, stated)
         axes.set(xlabel="true share $p$", ylabel="intervals that hold $p$", title=literally(title))
         axes.set(ylim=(LOWEST, 1.005))
-    axes_of[0].legend(loc="lower left")
+    axes_of[0].legend(loc="lower center")
     return figure
 
 
