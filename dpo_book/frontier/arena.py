@@ -148,7 +148,7 @@ class SampledArena:
     def _log_ratios(
         self, policy: PreTrainedModel, prompts: Sequence[list[int]], completions: Sequence[list[int]]
     ) -> Tensor:
-        """log π(y|x) − log π_ref(y|x) of every completion, those of like length computed together: (B,)."""
+        """log π(y|x) − log π_ref(y|x) of every completion: (B,), by length, for those of like length go together."""
         score, score_reference = row_scorer(policy), row_scorer(self.reference)
         lengths = [len(completion) for completion in completions]
         in_order = sorted(range(len(lengths)), key=lengths.__getitem__)

@@ -1,15 +1,13 @@
 """What policies answer at several temperatures, and what it is worth: the paper's experiments of §6.2 and §6.3.
 
 Where there is no list of responses, a policy is known by what it says. Here that is one answer to each of a world's
-prompts, its exact quality and its length. A win rate compares two such lists, prompt by prompt.
+prompts, its exact quality and its length. ``win_rates.py`` compares two such lists, prompt by prompt.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple
 
-import pandas as pd
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -17,24 +15,10 @@ from transformers import PreTrainedModel
 from dpo_book.frontier.arena import SampledArena
 from dpo_book.frontier.material import draw_material
 from dpo_book.frontier.methods import METHODS, Plan, training
-from dpo_book.maths.estimates import Interval, win_rate_interval
-from dpo_book.maths.shapes import require_one_shape
 from dpo_book.worlds.tiny_dialogues import TinyDialogues
 from dpo_book.worlds.tiny_summaries import TinySummaries
 
-__all__ = [
-    "PEOPLE",
-    "outcomes",
-    "rates_by",
-    "read_answers",
-    "sampled_answers",
-    "win_rate_over_seeds",
-    "wins_between",
-    "written_answers",
-]
-
 TEMPERATURES = (0.0, 0.25, 0.5, 0.75, 1.0)  # the paper's
-RUN = ["world", "method", "strength", "seed"]  # columns that tell a run
 PEOPLE = "written"  # in place of a method
 SHOWN = 4  # answers that are kept as texts
 # Who answers for people: what the paper's judges compared with, the reference summary and the chosen answer.
@@ -104,75 +88,6 @@ def method_answers(
         if on_the_way and step in on_the_way:
             yield from sampled_answers(arena, policy, on_the_way[step], own_seed, step)
     yield from sampled_answers(arena, policy, TEMPERATURES, own_seed, step)
-
-
-def outcomes(qualities: Tensor, other_qualities: Tensor) -> Tensor:
-    """1 where the first is better, 0 where it is worse, 0.5 for the very same quality; any one shape, float64."""
-    require_one_shape(qualities=qualities, other_qualities=other_qualities)
-    return ((qualities - other_qualities).sign().double() + 1) / 2
-
-
-def win_rate_over_seeds(by_seed: Sequence[Tensor]) -> Interval:
-    """The mean of outcomes (P,) of several seeds on the same prompts, with its 95 % interval.
-
-    A prompt counts once, by the mean over seeds: its outcomes depend on each other. So the interval is for other
-    prompts, and these seeds.
-    """
-    return win_rate_interval(torch.stack(list(by_seed)).double().mean(dim=0))
-
-
-# ------------------------------------------------------------------ the stored table
-
-
-def read_answers(path: Path) -> pd.DataFrame:
-    """A table of ``tools.by_temperature``; ``qualities`` are tensors (P,) again, and so are ``words``.
-
-    last: whether a row is of a finished policy.
-    """
-    answers = pd.read_csv(path)
-    for column in ("qualities", "words"):
-        answers[column] = answers[column].map(_numbers)
-    latest = answers.groupby(RUN)["step"].transform("max")
-    return answers.assign(last=answers["step"] == latest)
-
-
-def rates_by(column: str, answers: pd.DataFrame, others: pd.DataFrame) -> dict[float, Interval]:
-    """The win rate of ``answers`` against ``others`` at each value of ``column``, over the seeds of both.
-
-    Rows meet at the same seed and temperature; people's, who have neither, meet all.
-    """
-    met = ["world", "seed", "temperature"]
-    if set(others["method"]) == {PEOPLE}:
-        met = ["world"]
-    meetings = answers.merge(others, on=met, suffixes=("", "_of_other"))
-    rates = {}
-    for value, at_value in meetings.groupby(column):
-        by_seed = [
-            outcomes(*both) for both in zip(at_value["qualities"], at_value["qualities_of_other"], strict=True)
-        ]
-        rates[value] = win_rate_over_seeds(by_seed)
-    return rates
-
-
-def wins_between(groups: Sequence[pd.DataFrame]) -> Tensor:
-    """How often each of n policies won over each other one, a tie half, over prompts and seeds: (n, n) float64.
-
-    groups: a policy's rows, one a seed, in the order of the seeds.
-    """
-    qualities = [torch.stack(list(rows["qualities"])) for rows in groups]  # (seeds, P) each
-    wins = torch.zeros(len(groups), len(groups), dtype=torch.float64)
-    for i, ours in enumerate(qualities):
-        for j, theirs in enumerate(qualities):
-            if i != j:
-                wins[i, j] = outcomes(ours, theirs).sum()
-    return wins
-
-
-def _numbers(text: str) -> Tensor:
-    return torch.tensor([float(number) for number in text.split()], dtype=torch.float64)
-
-
-# ------------------------------------------------------------------ what an answer is worth
 
 
 def _texts(arena: SampledArena, completions: Sequence[list[int]]) -> list[str]:

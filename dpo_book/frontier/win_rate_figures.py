@@ -34,7 +34,11 @@ def win_rates_of_methods(panels: Mapping[str, Mapping[str, Rates]]) -> Figure:
         exact_line(axes, 0.5)
         axes.set(xlabel="temperature", ylabel="win rate", title=literally(title), ylim=(0, 1))
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "¼", "½", "¾", "1"])
-    figure.legend(*axes_of[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    handles = {}  # of the first panel that has the method
+    for axes in axes_of:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
     return figure
 
 

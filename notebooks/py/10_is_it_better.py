@@ -35,7 +35,8 @@ from dpo_book import plots, widgets
 from dpo_book.checks.win_rates import *
 from dpo_book.frontier import win_rate_figures
 from dpo_book.frontier.arena import ARENAS
-from dpo_book.frontier.by_temperature import *
+from dpo_book.frontier.by_temperature import PEOPLE, sampled_answers, written_answers
+from dpo_book.frontier.win_rates import outcomes, rates_by, read_answers, wins_between
 from dpo_book.notebook import stored
 from dpo_book.quizzes import quiz
 from dpo_book.worlds.tiny_summaries import tiny_summaries
@@ -176,7 +177,7 @@ widgets.slider_figure(coverage_at, n=n)
 # %% [markdown]
 # Near 0 and 1. At $n = 20$ and $p = 0.01$ it says "0, and nothing else" in $0.99^{20} = 82$ % of evaluations. Wilson's dips too, to 91 % at $n = 50$. Report Wilson's, also for a policy that never lost.
 #
-# Outcomes of one half, or means over seeds, vary less than wins and losses: `win_rate_interval` is Wilson's with their own variance.
+# Ties vary less than wins and losses: `win_rate_interval` is Wilson's with their variance. Means over seeds vary less, too; of those `rates_by`, below, makes as many comparisons as would vary so.
 #
 # ## How many comparisons does a claim need?
 #

@@ -9,18 +9,10 @@ import torch
 from dpo_book import build_policy
 from dpo_book.frontier import by_temperature
 from dpo_book.frontier.arena import SampledArena
-from dpo_book.frontier.by_temperature import (
-    PEOPLE,
-    method_answers,
-    outcomes,
-    rates_by,
-    read_answers,
-    win_rate_over_seeds,
-    written_answers,
-)
+from dpo_book.frontier.by_temperature import PEOPLE, method_answers, written_answers
 from dpo_book.frontier.material import draw_material
 from dpo_book.frontier.plans import TINY_DIALOGUES
-from dpo_book.maths.estimates import win_rate_interval
+from dpo_book.frontier.win_rates import outcomes, rates_by, read_answers
 from dpo_book.training.config import RewardConfig
 from dpo_book.worlds.tiny_dialogues import TinyDialogues
 from tools.by_temperature import Run, rows_of, runs, table_in
@@ -102,19 +94,6 @@ def test_best_of_n_has_the_highest_learned_reward_of_its_pool(arena):
     assert [one.temperature for one in answers] == list(TEMPERATURES)
     texts = arena.world.tokenizer.batch_decode(best, skip_special_tokens=True)
     assert answers[-1].texts == texts[: by_temperature.SHOWN]
-
-
-def test_an_outcome_is_a_win_a_tie_or_a_loss():
-    assert outcomes(float64(1, 2, 3), float64(0, 2, 4)).tolist() == [1, 0.5, 0]
-    with pytest.raises(ValueError, match="other_qualities"):
-        outcomes(float64(1, 2), float64(1, 2, 3))
-
-
-def test_a_prompt_counts_once_however_many_seeds_there_are():
-    wins = float64(1, 0, 1, 1)
-    assert win_rate_over_seeds([wins]) == win_rate_interval(wins)
-    assert win_rate_over_seeds([wins, wins, wins]) == win_rate_interval(wins)
-    assert win_rate_over_seeds([wins, 1 - wins]).value == 0.5
 
 
 def test_the_stored_table_gives_back_what_was_measured(arena, tmp_path, monkeypatch):
