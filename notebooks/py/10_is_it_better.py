@@ -61,7 +61,7 @@ for writer in ("careful", "hasty", "chatty", "careless"):
     y = world.summary_by(writer, post)
     rows[writer] = [y.strip(), *world.account(post, y), world.reward(post, y)]
 columns = ["summary", "kept", "missed", "invented", "side", "needless", "r*"]
-pd.set_option("display.max_colwidth", 90)
+pd.set_option("display.max_colwidth", None)
 pd.DataFrame.from_dict(rows, orient="index", columns=columns).round(2)
 
 
@@ -232,7 +232,7 @@ for name, asked in judges.items():
     print(f"{name} judge: careless wins {judged_win_rate(said)}")
 
 # %% [markdown]
-# The exact judge says that careless is worse. The fair but noisy one says so less clearly: noise mostly pulls a win rate towards one half, and where wins are narrow and losses wide, beyond it. With both habits
+# Careless is a little worse, 45.6 % on all 4,000 posts; the exact judge's interval holds that, and one half as well. The fair but noisy judge is nearer to one half: noise mostly pulls a win rate towards one half, and where wins are narrow and losses wide, beyond it. With both habits
 # careless wins by far. A win rate is a statement about two policies *and* a judge.
 #
 # **A place.** Ask every comparison in both orders. What stands first wins too often by $\delta$, once $a$ and once $b$. The two verdicts on a comparison depend on each other, so
