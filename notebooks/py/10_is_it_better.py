@@ -183,7 +183,7 @@ widgets.slider_figure(coverage_at, n=n)
 #
 # Two rates $p_a, p_b$, each from $n$ comparisons of its own. To find the difference in 80 % of studies (the **power**), by a two-sided test at 5 %:
 #
-# 1. The test rejects where $|\hat p_a - \hat p_b| > z\,\sqrt{2 \bar p (1 - \bar p)/n}$, with $\bar p = (p_a + p_b)/2$: the error if both were alike.
+# 1. The test rejects where $|\hat p_a - \hat p_b| > z\,\sqrt{2 \bar p (1 - \bar p)/n}$, where $\bar p = (p_a + p_b)/2$ gives the error as if both were alike.
 # 2. The measured difference has the mean $p_a - p_b$ and the variance $(p_a(1-p_a) + p_b(1-p_b))/n$: variances of independent shares add up.
 # 3. It exceeds the limit in 80 % of cases if $p_a - p_b = z\sqrt{2\bar p(1-\bar p)/n} + 0.84\sqrt{(p_a(1-p_a) + p_b(1-p_b))/n}$: 80 % of a
 #    normal distribution lie below 0.84 standard deviations.
@@ -291,7 +291,7 @@ assert by_ours.low < by_fair.value < by_ours.high < fairly.mean()
 #
 # ## How far can judges agree?
 #
-# People are noisy, too. Let $p$ be the chance that one of them says $a$. Two who do not know of each other say the same with the probability $s = \mathbb{E}[p^2 + (1-p)^2]$. A judge who always
+# People are noisy, too. Let $p$ be the chance that one of them says $a$. Two who do not know of each other say the same with the probability $s = \mathbb{E}[p^2 + (1-p)^2]$ on average. A judge who always
 # says the likelier thing agrees with one of them in $\mathbb{E}[\max(p, 1-p)]$, and nobody in more.
 #
 # 1. $p^2 + (1-p)^2 = \frac12 + 2 (p - \frac12)^2$ and $\max(p, 1 - p) = \frac12 + |p - \frac12|$: write $p$ as $\frac12$ and a rest.
@@ -523,8 +523,9 @@ assert leaderboard(circle).rewards.abs().max() < 1e-6
 # In the paper GPT-4 judged. `python -m dpo_book judge` asks any endpoint that speaks OpenAI's protocol, in both orders, at several temperatures:
 #
 # ```
-# python -m dpo_book judge --policy trained/model --data tldr --out judged \
-#     --endpoint https://... --judge-model NAME --instruction concise --max-cost 5
+# python -m dpo_book judge --policy trained/model \
+#     --data tldr --instruction concise --max-cost 5 \
+#     --endpoint https://... --judge-model NAME --out judged
 # ```
 #
 # With `--data hh --instruction dialogue` it is the paper's other experiment. Every verdict is stored as it comes, so a run that was killed asks nothing twice; the key comes from the environment and stands in no file. The judge is
