@@ -12,7 +12,8 @@ from dpo_book.cli.evaluations import Evaluations, best_folder, samples_text
 from dpo_book.cli.models import Trainee
 from dpo_book.cli.run_model import damage_of
 from dpo_book.system import files
-from dpo_book.system.files import scratch_of, waiting_of
+from dpo_book.system.files import remove, scratch_of, waiting_of
+from dpo_book.system.manifest import MANIFEST
 from dpo_book.training.checkpoints import CheckpointError, Checkpoints
 from dpo_book.worlds.verdicts import verdicts
 from tests.small_data import UNEVEN, write_run
@@ -293,6 +294,26 @@ def test_rows_after_the_checkpoint_are_cut_off_and_come_again_once(reference, tm
     assert (tmp_path / "samples.txt").read_text() == samples_text(rows(tmp_path))
 
 
+def test_a_best_that_is_ahead_of_the_checkpoint_stays_what_is_compared_with_and_said(reference, tmp_path):
+    """Another device may round the steps that come again so that the one that was best is so no more."""
+    with pytest.raises(Stopped):
+        Scripted(reference, tmp_path, [0.7, 0.5, 0.6, 0.4, None]).run()
+    saved = (tmp_path / "best" / "evaluation.json").read_bytes()
+    again = Scripted(reference, tmp_path, [0.6, 0.45, 0.45, 0.45], done=2, patience=2)
+    assert again.run() == [3, 4, 5] and again.evaluations.stopped_at == 5  # patience counts from step 3
+    assert kept(tmp_path) == 3 and (tmp_path / "best" / "evaluation.json").read_bytes() == saved
+    assert again.evaluations.best["step"] == 3
+    assert "the best by held-out loss, 0.4, is the model of step 3" in again.evaluations.report()
+
+
+def test_a_best_that_is_ahead_gives_way_to_a_better_one(reference, tmp_path):
+    with pytest.raises(Stopped):
+        Scripted(reference, tmp_path, [0.7, 0.5, 0.6, 0.4, None]).run()
+    again = Scripted(reference, tmp_path, [0.6, 0.45, 0.3, 0.45], done=2)
+    again.run()
+    assert kept(tmp_path) == 5 == again.evaluations.best["step"]
+
+
 def test_without_a_checkpoint_a_run_is_measured_anew_from_its_start(reference, tmp_path):
     with pytest.raises(Stopped):
         Scripted(reference, tmp_path, [0.7, 0.5, None]).run()
@@ -371,3 +392,19 @@ def test_a_run_does_not_go_on_beside_evaluations_or_a_best_that_were_changed(ref
     (tmp_path / "best" / "model.safetensors").write_bytes(b"")
     with pytest.raises(CheckpointError, match=r"best is not as this run saved it \(model.safetensors has changed\)"):
         Scripted(reference, tmp_path, [], done=6)
+    remove(tmp_path / "best")
+    with pytest.raises(CheckpointError, match=r"best is not as this run saved it \(it is not there\)"):
+        Scripted(reference, tmp_path, [], done=6)
+
+
+def test_what_is_said_of_the_best_has_to_be_whole_too(reference, tmp_path):
+    Scripted(reference, tmp_path, [0.7, 0.5, 0.6, 0.4, 0.8, 0.9, 0.9]).run()
+    about = tmp_path / "best" / "evaluation.json"
+    about.write_text(about.read_text().replace("0.4", "0.9"))
+    with pytest.raises(CheckpointError, match=r"evaluation.json has changed"):
+        Scripted(reference, tmp_path, [], done=6)
+    (tmp_path / "best" / MANIFEST).unlink()
+    for text, word in (("{", "it is not JSON"), ('{"step": 3}', "does not say its step and loss")):
+        about.write_text(text)
+        with pytest.raises(CheckpointError, match=rf"evaluation.json:? {word}"):
+            Scripted(reference, tmp_path, [], done=6)
