@@ -103,7 +103,11 @@ def test_the_start_is_measured_first_and_is_its_own_reference(book, given, tmp_p
     first, *others = rows(out)
     assert first["loss"] == pytest.approx(0.693147, abs=1e-6) and first["accuracy"] == 0.5
     assert first["kl"] == 0 == first["kl_standard_error"]
-    assert all(row["kl"] != 0 and row["kl_standard_error"] > 0 for row in others)
+    for row in others:
+        error = row["kl_standard_error"]
+        assert row["kl"] != 0 and error > 0
+        around = [row["kl"] - 1.96 * error, row["kl"] + 1.96 * error]
+        assert [row["kl_low"], row["kl_high"]] == pytest.approx(around, abs=1e-4 * error)  # z is 1.959964
     text = (out / "samples.txt").read_text()
     (sample,) = first["samples"]  # one prompt of four is held out
     assert text.startswith(f"=== {sample['prompt']}\n") and text.count("--- step") == 4
