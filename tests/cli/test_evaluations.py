@@ -175,14 +175,17 @@ def test_held_out_prompts_that_are_trained_on_are_counted(book, given, tmp_path)
     ("options", "word"),
     [
         (("--eval-share=0.25",), "no prompt leaves room for --eval-max-new-tokens 48 in the models' context of 16"),
-        (("--eval-data", "ONE"), "one row is held out"),
+        (("--eval-data", "ONE"), "one.jsonl: one row is held out"),
+        (("--data", "TWO", "--eval-share=0.5"), "--eval-share 0.5: one row is held out"),
+        (("--eval-data", "ONE", "--prompt-from=text"), "no column 'text', which --prompt-from names"),
         (("--data", "ONE", "--eval-share=0.5"), "there have to be two prompts or more"),
-        (("--eval-data", "PAIRS"), "there is no 'test'"),
+        (("--eval-data", "PAIRS"), "is the file that is trained on: take --eval-share"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_before_a_run_is_begun(options, word, book, given, tmp_path):
     (tmp_path / "one.jsonl").write_text('{"prompt": "the ", "chosen": "good", "rejected": "bad"}\n')
-    places = {"ONE": tmp_path / "one.jsonl", "PAIRS": given / "pairs.jsonl"}
+    write_pairs(tmp_path / "two.jsonl", PROMPTS[:2], UNEVEN[:1])
+    places = {"ONE": tmp_path / "one.jsonl", "TWO": tmp_path / "two.jsonl", "PAIRS": given / "pairs.jsonl"}
     options = [places.get(option, option) for option in options]
     arguments = list(command("dpo", given, tmp_path / "run"))
     if "--data" in options:
