@@ -1,6 +1,7 @@
 """The options that say on what a run is measured while it trains, how often, and what follows from it."""
 
 import math
+import os.path
 from dataclasses import asdict, dataclass
 from typing import Literal, NamedTuple
 
@@ -32,12 +33,13 @@ class EvalOptions:
     """Held-out data, on which the run is measured before, while and after it trains."""
 
     eval_data: NameOrNone = None
-    """held-out data, in any form of --data. What is measured goes to OUT/evaluations.jsonl, the best policy so far
-    to OUT/best; training is the same with and without"""
+    """held-out data, in any form of --data, with the same columns where --prompt-from names some. What is measured
+    goes to OUT/evaluations.jsonl, the best policy so far to OUT/best; the steps of training are the same with and
+    without, and --patience may end them sooner"""
     eval_split: NameOrNone = None
     """which part of it; by default test where it is --data's own, else train"""
     eval_source: NameOrNone = None
-    """a local copy of it, where it is hh, tldr or imdb"""
+    """a local copy of it, where it is hh, tldr or imdb; by default --source, where it is --data's own"""
     eval_pairs: int | None = None
     """at most so many of its pairs, drawn by lot; by default 512"""
     eval_share: float | None = None
@@ -77,15 +79,29 @@ class EvalOptions:
         return self.eval_data is not None or self.eval_share is not None
 
     def data_options(self, data: DataOptions) -> DataOptions:
-        """Where the held-out data are read, and how, given what ``data`` says of those that are trained on."""
-        same = self.eval_data == data.data
+        """Where the held-out data are read, and how, given what ``data`` says of those that are trained on.
+
+        SettingError where they would be the same rows: the same file, or the same split of the same set.
+        """
+        same = _is_same(self.eval_data, data.data)
+        if same and os.path.isfile(self.eval_data) and self.eval_data not in PAPER_SETS:
+            raise SettingError(
+                f"--eval-data {self.eval_data} is the file that is trained on: take --eval-share, to hold a part out"
+            )
+        split = self.eval_split or ("test" if same else "train")
+        source = self.eval_source or (data.source if same else None)
+        if same and split == data.split and _is_same(source or "", data.source or ""):
+            raise SettingError(
+                f"--eval-data is {self.eval_data}, whose split {split} is trained on: take another by --eval-split, "
+                "or --eval-share in place of --eval-data"
+            )
         is_imdb, of_paper = self.eval_data == "imdb", self.eval_data in PAPER_SETS
         return DataOptions(
             data=self.eval_data,
-            split=self.eval_split or ("test" if same else "train"),
+            split=split,
             configuration=data.configuration if same else None,
             prompt_from=None if of_paper else data.prompt_from,
-            source=self.eval_source,
+            source=source,
             max_length=data.max_length,
             drop_long=data.drop_long,
             judge=data.judge if is_imdb else None,
@@ -130,3 +146,10 @@ class EvalOptions:
                 raise SettingError("eval_samples must be 0 or at least 2, for an error of the KL; got 1")
         if self.eval_seed is not None:
             require_seed("eval_seed", self.eval_seed)
+
+
+def _is_same(one: str, other: str) -> bool:
+    """Whether both name one data set: by the same word, or by two paths to one file or folder."""
+    if one == other or one in PAPER_SETS or other in PAPER_SETS:
+        return one == other
+    return os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)

@@ -12,10 +12,10 @@ from transformers import PreTrainedTokenizerBase
 
 from dpo_book.cli.eval_options import EvalSettings
 from dpo_book.cli.models import Trainee
-from dpo_book.cli.run_model import damage_of, save_best
+from dpo_book.cli.run_model import EVALUATION, damage_of, save_best
 from dpo_book.cli.run_records import Records
 from dpo_book.evaluation.during_training import EvaluationError, undisturbed
-from dpo_book.system.files import remove, scratch_of, settle, waiting_of, write_text
+from dpo_book.system.files import FileError, read_object, remove, scratch_of, settle, waiting_of, write_text
 from dpo_book.system.processes import any_process, this_process
 from dpo_book.training.checkpoints import CheckpointError, Checkpoints
 from dpo_book.training.loop import Record
@@ -31,8 +31,10 @@ LOWER_IS_BETTER = ("loss",)
 class Evaluations:
     """What ``look`` finds at the start of a run, every so many steps and at its end.
 
-    Where a checkpoint goes on, so do the rows: later ones are cut off, and come again. CheckpointError where the
-    file or the best model is not as this run left it. Of several processes all look, and the first one decides.
+    Where a checkpoint goes on, so do the rows: later ones are cut off, and come again. The best model may be ahead
+    of it, and stays: what a later look is compared with is what is said beside the model, not a row. CheckpointError
+    where the file or the best model is not as this run left it. Of several processes all look, and the first one
+    decides.
     """
 
     def __init__(
@@ -50,12 +52,13 @@ class Evaluations:
         self._writes = this_process()[0] == 0
         self._due = {*range(0, steps + 1, settings.every), steps}
         self.stopped_at: int | None = None
+        self._best: Row | None = None
         if self._writes:
             done = checkpoints.done
             seen = [] if done == 0 else [step for step in sorted(self._due) if step <= done]
             self._records = Records(folder / "evaluations.jsonl", seen, checkpoints.evaluations_digest)
             if seen:
-                self._check_best()
+                self._best = _read_best(best_folder(folder), settings.best_by)
 
     @property
     def rows(self) -> Sequence[Row]:
@@ -64,8 +67,11 @@ class Evaluations:
 
     @property
     def best(self) -> Row:
-        """The first row than which none is better."""
-        return max(self.rows, key=self._goodness)
+        """What was measured of the model in best/, as its evaluation.json says: the first than which none is better.
+
+        In the process that writes, once the start was measured.
+        """
+        return self._best
 
     def between(self, training: Generator[Record], log: Log | None = None) -> Iterator[Record]:
         """The records of a training, which is looked at between them; it ends early where patience is at an end.
@@ -124,25 +130,36 @@ class Evaluations:
             measured = {name: value for name, value in row.items() if name != "samples"}
             about = {"best_by": self._settings.best_by, **measured}
             save_best(best_folder(self._folder), model, self._tokenizer, about)
+            self._best = about
 
     def _is_best(self, row: Row) -> bool:
-        return not self.rows or self._goodness(row) > self._goodness(self.best)
+        return self._best is None or self._goodness(row) > self._goodness(self._best)
 
     def _is_exhausted(self) -> bool:
         if self._settings.patience is None:
             return False
-        return len(self.rows) - 1 - self.rows.index(self.best) >= self._settings.patience
+        since = [row for row in self.rows if row["step"] > self._best["step"]]
+        return len(since) >= self._settings.patience
 
     def _goodness(self, row: Row) -> float:
         value = row[self._settings.best_by]
         return -value if self._settings.best_by in LOWER_IS_BETTER else value
 
-    def _check_best(self) -> None:
-        best = best_folder(self._folder)
-        if damage := damage_of(best):
-            raise CheckpointError(
-                f"{best} is not as this run saved it ({damage}). Put it back, or begin anew in a new folder"
-            )
+
+def _read_best(best: Path, by: str) -> Row:
+    """What is said of the best model, which has to be whole."""
+    try:
+        damage = damage_of(best)
+        about = {} if damage else read_object(best / EVALUATION)
+    except FileError as error:
+        damage = f"{EVALUATION}: {error}"
+    if damage is None and not about.keys() >= {"step", by}:
+        damage = f"{EVALUATION} does not say its step and {by}"
+    if damage:
+        raise CheckpointError(
+            f"{best} is not as this run saved it ({damage}). Put it back, or begin anew in a new folder"
+        )
+    return about
 
 
 def best_folder(folder: Path) -> Path:

@@ -33,11 +33,12 @@ class HeldOut(NamedTuple):
 
 def read_both(data: DataOptions, evaluation: EvalOptions, compares: bool = True) -> tuple[Data, Data | None]:
     """What a run trains on and what it is measured on, None where nothing is; compares as of ``Data``."""
+    if evaluation.eval_data is not None:
+        apart = evaluation.data_options(data)  # before anything is read, for it may refuse
+        return Data(data, compares), Data(apart, compares)
     preferences = Data(data, compares)
     if evaluation.eval_share is not None:
         return preferences.split(evaluation.eval_share, evaluation.eval_seed or 0)
-    if evaluation.eval_data is not None:
-        return preferences, Data(evaluation.data_options(data), compares)
     return preferences, None
 
 
@@ -56,7 +57,9 @@ def held_out(
     if evaluation.eval_data is not None and len(rows) > most:
         rows = [rows[i] for i in sorted(by_lot.sample(range(len(rows)), most))]
     if len(rows) < 2:
-        raise Refused("one row is held out, and an interval needs two or more: hold out more")
+        share, data = f"--eval-share {evaluation.eval_share}", f"--eval-data {evaluation.eval_data}"
+        option = share if evaluation.eval_data is None else data
+        raise Refused(f"{option}: one row is held out, and an interval needs two or more: hold out more")
     _warn_of_known_prompts(rows, trained_on)
     prompts: list[list[int]] = []
     if settings.samples:

@@ -20,7 +20,7 @@ from dpo_book.evaluation.during_training import (
     measure_pairs,
     measure_rewards,
 )
-from dpo_book.maths.estimates import Estimate
+from dpo_book.maths.estimates import Estimate, interval
 from dpo_book.maths.relatives.named import LOSSES
 from dpo_book.models.policy import copy_policy
 from dpo_book.models.scoring import score_pairs
@@ -118,11 +118,11 @@ def _look(policy: PreTrainedModel, measure: Callable[[], Measures], draws: Draws
 
 
 def flat(measures: Measures) -> Row:
-    """Every number under a name of its own: loss, loss_low, loss_high, ..., kl, kl_standard_error."""
+    """Every number under a name of its own: loss, loss_low, loss_high, ..., and kl_standard_error."""
     row: Row = {}
     for name, measured in measures.items():
+        around = interval(measured) if isinstance(measured, Estimate) else measured
+        row |= {name: around.value, f"{name}_low": around.low, f"{name}_high": around.high}
         if isinstance(measured, Estimate):
-            row |= {name: measured.mean, f"{name}_standard_error": measured.standard_error}
-        else:
-            row |= {name: measured.value, f"{name}_low": measured.low, f"{name}_high": measured.high}
+            row[f"{name}_standard_error"] = measured.standard_error
     return row

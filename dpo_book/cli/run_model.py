@@ -66,7 +66,7 @@ def damage_of(folder: Path) -> str | None:
     Files that were put there besides do no harm.
     """
     if not folder.is_dir():
-        return "it is a file"
+        return "it is a file" if folder.exists() else "it is not there"
     if not (folder / MANIFEST).exists():
         return _unreadable(folder)
     try:

@@ -52,7 +52,9 @@ def check_columns(row: object, prompt_from: Sequence[str] | None) -> None:
         raise PreferenceError(f"is {show(row)}, not an object; {FORMS}")
     for column in (*SIDES, *(prompt_from or ())):
         if column not in row:
-            raise PreferenceError(f"no column {column!r}; columns: {listed(row)}{_nearly(row, column)}; {FORMS}")
+            asked = ", which prompt_from names" if column in (prompt_from or ()) else ""
+            there = f"columns: {listed(row)}{_nearly(row, column)}"
+            raise PreferenceError(f"no column {column!r}{asked}; {there}; {FORMS}")
     if all(_is_written_out(row[column]) for column in SIDES):
         raise PreferenceError(
             f"chosen and rejected are messages written as text ({show(row['chosen'])}): a CSV holds text only, and "

@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from dpo_book.plots.style import POLICY, REFERENCE, SHADES, column, new_figure, smooth, styled
 
 Rows = Sequence[Mapping[str, float]]
-Z95 = 1.96
 UNITS = {
     "loss": "nats",
     "accuracy": "share of pairs",
@@ -49,10 +48,7 @@ def _training(axes: Axes, records: Rows, name: str) -> None:
 
 def _held_out(axes: Axes, evaluations: Rows, name: str) -> None:
     value = column(evaluations, name)
-    if f"{name}_low" in evaluations[0]:
-        below, above = value - column(evaluations, f"{name}_low"), column(evaluations, f"{name}_high") - value
-    else:
-        below = above = Z95 * column(evaluations, f"{name}_standard_error")
+    below, above = value - column(evaluations, f"{name}_low"), column(evaluations, f"{name}_high") - value
     # Rounding may put a value that has no spread a little outside of its interval.
     errors = np.maximum([below, above], 0)
     look = {"color": POLICY, "marker": "o", "markersize": 4, "elinewidth": 1, "capsize": 2}

@@ -34,12 +34,13 @@ class TrainConfig:
     large_model_rate = 1e-5  # no setting: without an annotation it is no field
 
     learning_rate: float | None = None
-    """the peak after the warm-up. By default, for a model of 100 million parameters or more, 1e-6 (DPO, unlikelihood,
-    PPO) or 1e-5 (SFT, reward model); a smaller one takes as many times more as it is smaller, to 1e-3 at most; an
-    adapter takes ten times what its model would"""
+    """of which warm-up and schedule give each update a share. By default, for a model of 100 million parameters or
+    more, 1e-6 (DPO, unlikelihood, PPO) or 1e-5 (SFT, reward model); a smaller one takes as many times more as it is
+    smaller, to 1e-3 at most; an adapter takes ten times what its model would"""
     schedule: ScheduleName = "cosine"
-    """how the learning rate goes on from its peak: down to zero along a cosine or a line, or constant, as in the code
-    of DPO's authors"""
+    """how the learning rate falls. linear: from the end of the warm-up to zero in a line. cosine: over all steps, and
+    the warm-up multiplies it, so that with one the full rate is not quite reached. constant: it does not, as in the
+    code of DPO's authors"""
     optimizer: OptimizerName = "adamw"
     """AdamW, or RMSprop, the paper's; either with torch's own settings but for rate and weight decay. The default
     rates are AdamW's"""
@@ -53,7 +54,8 @@ class TrainConfig:
     steps: int = STEPS
     """updates; the data is gone through as often as they need"""
     warmup_steps: int | None = None
-    """updates in which the learning rate rises in a line, by default 20, and no more than half of a short run"""
+    """updates in which a factor of the learning rate rises to 1 in a line, by default 20, and no more than half of a
+    short run"""
     max_grad_norm: float = 10.0
     """gradients longer than this are scaled down to it"""
     seed: int = 0
@@ -102,11 +104,11 @@ class TrainConfig:
         return self.warmup_steps
 
     def _check_warmup(self, warmup_steps: int) -> None:
-        """SettingError for a warm-up that is longer than the run, whose learning rate nobody would ever see."""
-        if warmup_steps > self.updates:
+        """SettingError for a warm-up that no update of the run comes after."""
+        if warmup_steps >= self.updates:
             raise SettingError(
-                f"warmup_steps = {warmup_steps} is longer than the run of {self.updates} updates, which would never "
-                f"reach its learning rate. Take fewer, or leave it out for {WARMUP_STEPS} or half of the run"
+                f"warmup_steps = {warmup_steps} leaves no update after it in a run of {self.updates}. Take "
+                f"fewer, or leave it out for {WARMUP_STEPS} and at most half of the run"
             )
 
 
@@ -115,7 +117,8 @@ class OfflineConfig(TrainConfig):
     """What every method needs to know that learns from rows that are given: all but PPO."""
 
     epochs: int | None = None
-    """how often the data is gone through, in place of steps"""
+    """how often the data is gone through, in place of steps; steps of 300 count as not given, for that is the
+    default"""
     gradient_checkpointing: bool = False
     """for small cards: keep what a block was given and not what is computed in it, which is then computed a second
     time. The same numbers, for one more forward pass a step"""
@@ -133,7 +136,7 @@ class OfflineConfig(TrainConfig):
         """These settings with their length in steps, where they have it in epochs of so many rows.
 
         The last batch of an epoch may be smaller, so an epoch is ⌈rows / batch_size⌉ steps. SettingError for a
-        warm-up that is then longer than the run.
+        warm-up that is then as long as the run.
         """
         if self.epochs is None:
             return self

@@ -52,8 +52,7 @@ class Updates:
         self._named = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
         self._parameters = list(self._named.values())
         self._peak = learning_rate or with_rate(config, model).learning_rate
-        after = SCHEDULES[config.schedule]
-        self._share = partial(_schedule, warmup_steps=config.warmup_updates, total=total, after=after)
+        self._share = partial(SCHEDULES[config.schedule], warmup=config.warmup_updates, total=total)
         self.done = 0
         self._moments = MOMENTS[config.optimizer]
         self._optimizer = _optimizer(self._parameters, config, self._peak)
@@ -181,23 +180,21 @@ def _optimizer(parameters: list[Tensor], config: TrainConfig, rate: float) -> to
     return torch.optim.AdamW(parameters, **settings, fused=True)
 
 
-def _cosine(done: int, total: int) -> float:
-    return (1 + math.cos(math.pi * done / total)) / 2
+def _constant(done: int, warmup: int, total: int) -> float:
+    """Share of the learning rate after ``done`` updates: it rises in a line, and after ``warmup`` of them is 1."""
+    return min(1.0, (done + 1) / (warmup + 1))
 
 
-def _linear(done: int, total: int) -> float:
-    return 1 - done / total
+def _linear(done: int, warmup: int, total: int) -> float:
+    """Up in the same line, and down in another, which would reach 0 with one update more."""
+    if done < warmup:
+        return _constant(done, warmup, total)
+    return (total - done) / (total - warmup)
 
 
-def _constant(done: int, total: int) -> float:
-    return 1.0
+def _cosine(done: int, warmup: int, total: int) -> float:
+    """The same line times a cosine that falls over all updates, the warm-up's too: with a warm-up it is never 1."""
+    return _constant(done, warmup, total) * ((1 + math.cos(math.pi * done / total)) / 2)
 
 
-# What is left of the peak learning rate after some of all updates, the warm-up apart.
-SCHEDULES: dict[str, Callable[[int, int], float]] = {"cosine": _cosine, "linear": _linear, "constant": _constant}
-
-
-def _schedule(done: int, warmup_steps: int, total: int, after: Callable[[int, int], float]) -> float:
-    """Share of the peak learning rate after ``done`` updates: up in a line, and from there as ``after`` says."""
-    warm_up = min(1.0, (done + 1) / (warmup_steps + 1))
-    return warm_up * after(done, total)
+SCHEDULES: dict[str, Callable[..., float]] = {"cosine": _cosine, "linear": _linear, "constant": _constant}

@@ -80,6 +80,42 @@ def test_held_out_data_are_read_as_the_others_are():
     assert (paper.split, paper.source, paper.prompt_from) == ("train", "copy", None)
 
 
+def test_of_the_same_set_a_local_copy_is_taken_over_too():
+    data = DataOptions(data="hh", source="copy")
+    assert EvalOptions(eval_data="hh").data_options(data) == dataclasses.replace(data, split="test")
+    assert EvalOptions(eval_data="hh", eval_source="mine").data_options(data).source == "mine"
+    assert EvalOptions(eval_data="tldr").data_options(data).source is None
+
+
+def test_the_split_that_is_trained_on_is_not_measured_on():
+    for data, options in (
+        (DataOptions(data="o/n", split="test"), EvalOptions(eval_data="o/n")),
+        (DataOptions(data="o/n"), EvalOptions(eval_data="o/n", eval_split="train")),
+        (DataOptions(data="hh", source="copy"), EvalOptions(eval_data="hh", eval_split="train")),
+    ):
+        with pytest.raises(SettingError, match=f"split {data.split} is trained on: take another by --eval-split"):
+            options.data_options(data)
+    other_copy = EvalOptions(eval_data="hh", eval_split="train", eval_source="mine")
+    assert other_copy.data_options(DataOptions(data="hh", source="copy")).split == "train"
+
+
+def test_two_paths_to_one_file_or_folder_are_the_same_data(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.jsonl").write_text("")
+    (tmp_path / "b.jsonl").write_text("")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link.jsonl").symlink_to("a.jsonl")
+    data = DataOptions(data="a.jsonl")
+    for name in ("a.jsonl", "./a.jsonl", "folder/../a.jsonl", str(tmp_path / "a.jsonl"), "link.jsonl"):
+        with pytest.raises(SettingError, match=r"is the file that is trained on: take --eval-share"):
+            EvalOptions(eval_data=name).data_options(data)
+    assert EvalOptions(eval_data="b.jsonl").data_options(data).split == "train"
+    folder = DataOptions(data="folder")
+    assert EvalOptions(eval_data="./folder/").data_options(folder).split == "test"
+    with pytest.raises(SettingError, match="split train is trained on"):
+        EvalOptions(eval_data="./folder", eval_split="train").data_options(folder)
+
+
 def test_imdb_s_comparisons_are_made_as_those_that_are_trained_on():
     data = DataOptions(data="imdb", judge="vader", prompts=7)
     held_out = EvalOptions(eval_data="imdb").data_options(data)

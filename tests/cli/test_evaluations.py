@@ -12,7 +12,8 @@ from dpo_book.cli.evaluations import Evaluations, best_folder, samples_text
 from dpo_book.cli.models import Trainee
 from dpo_book.cli.run_model import damage_of
 from dpo_book.system import files
-from dpo_book.system.files import scratch_of, waiting_of
+from dpo_book.system.files import remove, scratch_of, waiting_of
+from dpo_book.system.manifest import MANIFEST
 from dpo_book.training.checkpoints import CheckpointError, Checkpoints
 from dpo_book.worlds.verdicts import verdicts
 from tests.small_data import UNEVEN, write_run
@@ -102,7 +103,11 @@ def test_the_start_is_measured_first_and_is_its_own_reference(book, given, tmp_p
     first, *others = rows(out)
     assert first["loss"] == pytest.approx(0.693147, abs=1e-6) and first["accuracy"] == 0.5
     assert first["kl"] == 0 == first["kl_standard_error"]
-    assert all(row["kl"] != 0 and row["kl_standard_error"] > 0 for row in others)
+    for row in others:
+        error = row["kl_standard_error"]
+        assert row["kl"] != 0 and error > 0
+        around = [row["kl"] - 1.96 * error, row["kl"] + 1.96 * error]
+        assert [row["kl_low"], row["kl_high"]] == pytest.approx(around, abs=1e-4 * error)  # z is 1.959964
     text = (out / "samples.txt").read_text()
     (sample,) = first["samples"]  # one prompt of four is held out
     assert text.startswith(f"=== {sample['prompt']}\n") and text.count("--- step") == 4
@@ -170,14 +175,17 @@ def test_held_out_prompts_that_are_trained_on_are_counted(book, given, tmp_path)
     ("options", "word"),
     [
         (("--eval-share=0.25",), "no prompt leaves room for --eval-max-new-tokens 48 in the models' context of 16"),
-        (("--eval-data", "ONE"), "one row is held out"),
+        (("--eval-data", "ONE"), "one.jsonl: one row is held out"),
+        (("--data", "TWO", "--eval-share=0.5"), "--eval-share 0.5: one row is held out"),
+        (("--eval-data", "ONE", "--prompt-from=text"), "no column 'text', which --prompt-from names"),
         (("--data", "ONE", "--eval-share=0.5"), "there have to be two prompts or more"),
-        (("--eval-data", "PAIRS"), "there is no 'test'"),
+        (("--eval-data", "PAIRS"), "is the file that is trained on: take --eval-share"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_before_a_run_is_begun(options, word, book, given, tmp_path):
     (tmp_path / "one.jsonl").write_text('{"prompt": "the ", "chosen": "good", "rejected": "bad"}\n')
-    places = {"ONE": tmp_path / "one.jsonl", "PAIRS": given / "pairs.jsonl"}
+    write_pairs(tmp_path / "two.jsonl", PROMPTS[:2], UNEVEN[:1])
+    places = {"ONE": tmp_path / "one.jsonl", "TWO": tmp_path / "two.jsonl", "PAIRS": given / "pairs.jsonl"}
     options = [places.get(option, option) for option in options]
     arguments = list(command("dpo", given, tmp_path / "run"))
     if "--data" in options:
@@ -293,6 +301,26 @@ def test_rows_after_the_checkpoint_are_cut_off_and_come_again_once(reference, tm
     assert (tmp_path / "samples.txt").read_text() == samples_text(rows(tmp_path))
 
 
+def test_a_best_that_is_ahead_of_the_checkpoint_stays_what_is_compared_with_and_said(reference, tmp_path):
+    """Another device may round the steps that come again so that the one that was best is so no more."""
+    with pytest.raises(Stopped):
+        Scripted(reference, tmp_path, [0.7, 0.5, 0.6, 0.4, None]).run()
+    saved = (tmp_path / "best" / "evaluation.json").read_bytes()
+    again = Scripted(reference, tmp_path, [0.6, 0.45, 0.45, 0.45], done=2, patience=2)
+    assert again.run() == [3, 4, 5] and again.evaluations.stopped_at == 5  # patience counts from step 3
+    assert kept(tmp_path) == 3 and (tmp_path / "best" / "evaluation.json").read_bytes() == saved
+    assert again.evaluations.best["step"] == 3
+    assert "the best by held-out loss, 0.4, is the model of step 3" in again.evaluations.report()
+
+
+def test_a_best_that_is_ahead_gives_way_to_a_better_one(reference, tmp_path):
+    with pytest.raises(Stopped):
+        Scripted(reference, tmp_path, [0.7, 0.5, 0.6, 0.4, None]).run()
+    again = Scripted(reference, tmp_path, [0.6, 0.45, 0.3, 0.45], done=2)
+    again.run()
+    assert kept(tmp_path) == 5 == again.evaluations.best["step"]
+
+
 def test_without_a_checkpoint_a_run_is_measured_anew_from_its_start(reference, tmp_path):
     with pytest.raises(Stopped):
         Scripted(reference, tmp_path, [0.7, 0.5, None]).run()
@@ -371,3 +399,19 @@ def test_a_run_does_not_go_on_beside_evaluations_or_a_best_that_were_changed(ref
     (tmp_path / "best" / "model.safetensors").write_bytes(b"")
     with pytest.raises(CheckpointError, match=r"best is not as this run saved it \(model.safetensors has changed\)"):
         Scripted(reference, tmp_path, [], done=6)
+    remove(tmp_path / "best")
+    with pytest.raises(CheckpointError, match=r"best is not as this run saved it \(it is not there\)"):
+        Scripted(reference, tmp_path, [], done=6)
+
+
+def test_what_is_said_of_the_best_has_to_be_whole_too(reference, tmp_path):
+    Scripted(reference, tmp_path, [0.7, 0.5, 0.6, 0.4, 0.8, 0.9, 0.9]).run()
+    about = tmp_path / "best" / "evaluation.json"
+    about.write_text(about.read_text().replace("0.4", "0.9"))
+    with pytest.raises(CheckpointError, match=r"evaluation.json has changed"):
+        Scripted(reference, tmp_path, [], done=6)
+    (tmp_path / "best" / MANIFEST).unlink()
+    for text, word in (("{", "it is not JSON"), ('{"step": 3}', "does not say its step and loss")):
+        about.write_text(text)
+        with pytest.raises(CheckpointError, match=rf"evaluation.json:? {word}"):
+            Scripted(reference, tmp_path, [], done=6)

@@ -116,7 +116,7 @@ def test_prompt_from_refuses_what_is_no_prompt(tmp_path):
     path = write(tmp_path / "a.jsonl", ALPACA, ALPACA | {"instruction": " ", "score": 3})
     for names, words in {
         ("instruction", "input"): "line 2: 'instruction', 'input': all empty",
-        ("input", "query"): "line 1: no column 'query'; columns: 'instruction', 'input'",
+        ("input", "query"): "line 1: no column 'query', which prompt_from names; columns: 'instruction', 'input'",
     }.items():
         with pytest.raises(PreferenceError, match=words):
             load_preferences(path, prompt_from=names)

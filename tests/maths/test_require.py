@@ -101,15 +101,16 @@ def test_the_warm_up_is_twenty_updates_or_half_of_a_short_run(steps, warmup):
     assert DPOConfig(steps=steps).warmup_updates == warmup
 
 
-def test_a_warm_up_longer_than_the_run_is_refused_with_both_numbers():
-    assert DPOConfig(steps=5, warmup_steps=5).warmup_updates == 5
-    with pytest.raises(SettingError, match=r"warmup_steps = 6 is longer than the run of 5 updates"):
-        DPOConfig(steps=5, warmup_steps=6)
+@pytest.mark.parametrize("warmup", [5, 6])
+def test_a_warm_up_as_long_as_the_run_is_refused_with_both_numbers(warmup):
+    assert DPOConfig(steps=5, warmup_steps=4).warmup_updates == 4
+    with pytest.raises(SettingError, match=rf"warmup_steps = {warmup} leaves no update after it in a run of 5"):
+        DPOConfig(steps=5, warmup_steps=warmup)
 
 
 def test_ppo_counts_the_updates_within_its_steps():
     shape = {"steps": 3, "epochs": 2, "batch_size": 5, "minibatch_size": 2}
     assert PPOConfig(**shape).updates == 3 * 2 * 3
-    assert PPOConfig(**shape, warmup_steps=18).warmup_updates == 18
-    with pytest.raises(SettingError, match="19 is longer than the run of 18 updates"):
-        PPOConfig(**shape, warmup_steps=19)
+    assert PPOConfig(**shape, warmup_steps=17).warmup_updates == 17
+    with pytest.raises(SettingError, match="18 leaves no update after it in a run of 18"):
+        PPOConfig(**shape, warmup_steps=18)

@@ -33,7 +33,7 @@ EVALUATIONS = [
         "step": step, "loss": 0.69 - step / 200, "loss_low": 0.6 - step / 200, "loss_high": 0.8,
         "margin": step / 9, "margin_low": step / 9, "margin_high": step / 9 - 1e-17,
         "accuracy": 0.5 + step / 100, "accuracy_low": 0.4, "accuracy_high": 0.95,
-        "kl": step / 40, "kl_standard_error": step / 400,
+        "kl": step / 40, "kl_low": step / 50, "kl_high": step / 30,
     }
     for step in (0, 10, 20, 31)
 ]  # fmt: skip

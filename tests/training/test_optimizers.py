@@ -27,9 +27,9 @@ def same_weights(one, other):
 # ------------------------------------------------------------------ schedules
 
 FORMULAS = {
-    "cosine": lambda done, total: (1 + math.cos(math.pi * done / total)) / 2,
-    "linear": lambda done, total: (total - done) / total,
-    "constant": lambda done, total: 1,
+    "cosine": lambda n, warmup, total: (1 + math.cos(math.pi * n / total)) / 2 * min(1, (n + 1) / (warmup + 1)),
+    "linear": lambda n, warmup, total: min((n + 1) / (warmup + 1), (total - n) / (total - warmup)),
+    "constant": lambda n, warmup, total: min(1, (n + 1) / (warmup + 1)),
 }
 
 
@@ -43,11 +43,26 @@ def rates(config):
 
 
 @pytest.mark.parametrize("schedule", FORMULAS)
-@pytest.mark.parametrize("warmup", [0, 4, 10])
-def test_a_rate_rises_in_a_line_and_goes_on_as_its_schedule_says(schedule, warmup):
+@pytest.mark.parametrize("warmup", [0, 4, 9])
+def test_a_rate_is_as_its_schedule_says(schedule, warmup):
     config = SFTConfig(learning_rate=0.3, steps=10, warmup_steps=warmup, schedule=schedule)
-    expected = [0.3 * min(1, (n + 1) / (warmup + 1)) * FORMULAS[schedule](n, 10) for n in range(10)]
+    expected = [0.3 * FORMULAS[schedule](n, warmup, 10) for n in range(10)]
     assert rates(config) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("warmup", [0, 4, 9])
+def test_all_of_the_rate_is_reached_but_for_a_cosine_with_a_warm_up(warmup):
+    shape = {"learning_rate": 0.3, "steps": 10, "warmup_steps": warmup}
+    for schedule in ("linear", "constant"):
+        found = rates(SFTConfig(**shape, schedule=schedule))
+        assert max(found) == 0.3 and found.index(0.3) == warmup
+    assert (max(rates(SFTConfig(**shape))) == 0.3) == (warmup == 0)
+
+
+def test_a_cosine_is_bit_for_bit_that_of_the_stored_runs():
+    """The warm-up's share times the cosine's, and that times the rate, in this order."""
+    shares = [min(1.0, (n + 1) / 4) * ((1 + math.cos(math.pi * n / 10)) / 2) for n in range(10)]
+    assert rates(SFTConfig(learning_rate=0.3, steps=10, warmup_steps=3)) == [0.3 * share for share in shares]
 
 
 def test_the_schedule_of_dpo_s_authors_is_constant_after_its_warm_up():
@@ -127,7 +142,7 @@ def test_epochs_are_so_many_passes_over_the_rows(reference):
 
 def test_a_warm_up_is_held_against_epochs_when_the_rows_are_counted(reference):
     config = DPOConfig(**SHAPE | {"warmup_steps": 4}, epochs=1)
-    with pytest.raises(SettingError, match="warmup_steps = 4 is longer than the run of 3 updates"):
+    with pytest.raises(SettingError, match="warmup_steps = 4 leaves no update after it in a run of 3"):
         train_dpo(copy_policy(reference), reference, uneven_pairs(), config)
     assert DPOConfig(epochs=1, batch_size=4).counted(11).warmup_updates == 1
 
