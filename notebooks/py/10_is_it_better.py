@@ -115,10 +115,10 @@ assert held.all()
 z = 1.959964
 for name, wins in (("DPO", 158), ("PPO", 146)):
     share = wins / 256
-    wilson, normal = share_interval(share, 256), normal_share_interval(share, 256)
-    for end in wilson[1:]:
+    interval, normal = share_interval(share, 256), normal_share_interval(share, 256)
+    for end in interval[1:]:
         assert math.isclose((share - end) ** 2, z**2 * end * (1 - end) / 256)
-    print(f"{name}: Wilson {wilson}, normal {normal}")
+    print(f"{name}: Wilson {interval}, normal {normal}")
 
 # %% [markdown]
 # Here the two hardly differ. They do where $n$ is small or $p$ is near 0 or 1. A 95 % interval should hold the truth in 95 % of all
