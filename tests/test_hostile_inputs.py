@@ -1,6 +1,6 @@
 """Whatever files, folders and options hold: right, or one line that says what is wrong, and nothing is lost.
 
-Fifteen hundred cases, drawn by hypothesis and the same in every run; more with the environment variable HOSTILE_INPUTS.
+Fifteen hundred cases, drawn by hypothesis, the same in every run; more with the environment variable HOSTILE_INPUTS.
 """
 
 import gzip
