@@ -11,6 +11,7 @@ import pytest
 from filelock import FileLock
 
 from dpo_book import LabellingSession, load_preferences
+from dpo_book.cli import label_notebook
 from dpo_book.cli.label_terminal import written_out
 from dpo_book.evaluation.labelling_folder import open_session
 from tests.patience import PATIENCE
@@ -223,6 +224,25 @@ def test_the_notebook_opens_the_same_session(label, tmp_path, monkeypatch):
     (folder / "label.ipynb").write_text("somebody's own")
     label(options=("--notebook",))
     assert (folder / "label.ipynb").read_text() == "somebody's own"
+
+
+def test_at_a_terminal_the_notebook_is_opened_where_jupyterlab_is_installed(label, tmp_path, monkeypatch):
+    became, installed = [], {"jupyterlab": True}
+
+    def become(path, arguments):
+        with FileLock(tmp_path / "labelled" / "labels.jsonl.lock", timeout=0):  # the notebook's kernel takes it
+            became.append((path, arguments))
+
+    monkeypatch.setattr(label_notebook.os, "execv", become)
+    monkeypatch.setattr(label_notebook, "find_spec", installed.get)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    notebook = tmp_path / "labelled" / "label.ipynb"
+    status, printed, said = label(options=("--notebook",))
+    assert (status, said, printed) == (0, "", f"opening {notebook} in JupyterLab\n") and notebook.exists()
+    assert became == [(sys.executable, [sys.executable, "-m", "jupyterlab", str(notebook)])]
+    installed.clear()
+    status, printed, said = label(options=("--notebook",))
+    assert (status, said, printed) == (0, "", f"open it with: jupyter lab {notebook}\n") and len(became) == 1
 
 
 # ------------------------------------------------------------------ slips
