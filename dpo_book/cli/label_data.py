@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Iterator
+from statistics import fmean
 
 from dpo_book.cli.data import read_preferences
 from dpo_book.cli.options import PAPER_SETS, SourceOptions
@@ -17,15 +18,27 @@ NAMES = dict(zip(("a", "b"), SIDES, strict=True))
 
 def read_pairs(options: SourceOptions, most: int, seed: int) -> list[Row]:
     """At most so many of the data's distinct pairs, drawn by lot. PreferenceError for what cannot be compared."""
-    distinct = {}
-    for row in _unlabelled(options) if _has_no_labels(options) else _labelled(options):
-        both = sorted(json.dumps(text) for text in (row.a, row.b))
-        distinct.setdefault(json.dumps([row.prompt, both]), row)
-    if not distinct:
+    rows = _distinct(_unlabelled(options) if _has_no_labels(options) else _labelled(options))
+    if not rows:
         raise PreferenceError(f"{options.data}: a and b are the same in every row")
-    rows = list(distinct.values())
     random.Random(seed).shuffle(rows)
     return rows[:most]
+
+
+def _distinct(rows: Iterator[Row]) -> list[Row]:
+    """Each pair once, as it stands first; one that is labelled several times has the mean of its labels."""
+    found: dict[str, Row] = {}
+    labels: dict[str, list[float]] = {}
+    for row in rows:
+        both = sorted(json.dumps(text) for text in (row.a, row.b))
+        key = json.dumps([row.prompt, both])
+        first = found.setdefault(key, row)
+        if row.a_probability is not None:
+            of_first = row.a_probability if row.a == first.a else 1 - row.a_probability
+            labels.setdefault(key, []).append(of_first)
+    for key, said in labels.items():
+        found[key] = found[key]._replace(a_probability=fmean(said))
+    return list(found.values())
 
 
 def _has_no_labels(options: SourceOptions) -> bool:

@@ -79,7 +79,10 @@ def test_what_is_typed_becomes_preferences_and_a_report(label, tmp_path):
 
 
 def test_a_label_is_put_aside_and_compared(label, data, tmp_path):
-    """Who says what the data says agrees with it wholly, wherever the chosen text is shown."""
+    """Who says what the data says agrees with it wholly, wherever the chosen text is shown.
+
+    What the data itself has both ways round is a tie there, and left out.
+    """
     rows = [json.loads(line) for line in data.read_text().splitlines()][:6]
     chosen = {row["prompt"]: row["chosen"] for row in rows}
     label("q")
@@ -88,7 +91,7 @@ def test_a_label_is_put_aside_and_compared(label, data, tmp_path):
     typed = ["1" if one.first == chosen[one.prompt] else "2" for one in shown]
     assert set(typed) == {"1", "2"}
     _, printed, _ = label(*typed)
-    assert "You and the data's own labels: decided by both: 6, left out: 0; the same in 100 %" in printed
+    assert "You and the data's own labels: decided by both: 5, left out: 1; the same in 100 %" in printed
     found = load_preferences(tmp_path / "labelled" / "preferences.jsonl")
     assert {(one.prompt, one.chosen) for one in found} == set(chosen.items())
 
@@ -111,6 +114,27 @@ def test_of_a_conversation_one_reads_what_was_said_and_keeps_the_messages(label,
     assert "--- prompt\nsystem: be kind\nuser: why?\n--- 1\n" in printed
     (found,) = load_preferences(tmp_path / "labelled" / "preferences.jsonl")
     assert found.prompt == prompt and found.chosen in answers
+
+
+@pytest.mark.parametrize(
+    ("given", "mean"),
+    [
+        ([("x", "y", 1.0), ("y", "x", 1.0)], 0.5),
+        ([("x", "y", 1.0), ("x", "y", 0.0)], 0.5),
+        ([("x", "y", 1.0), ("y", "x", 1.0), ("y", "x", 1.0), ("y", "x", 1.0)], 0.25),
+        ([("x", "y", 0.75), ("y", "x", 0.75)], 0.5),
+        ([("x", "y", 0.75), ("x", "y", 0.25), ("x", "y", 0.75), ("x", "y", 0.75)], 0.625),
+    ],
+)
+def test_a_pair_labelled_several_times_has_the_mean_of_its_labels(label, tmp_path, given, mean):
+    path = tmp_path / "several.jsonl"
+    columns = ("chosen", "rejected", "chosen_probability")
+    write(path, [{"prompt": "p"} | dict(zip(columns, row, strict=True)) for row in given])
+    _, printed, _ = label("1", of=path)
+    (row,) = json.loads((tmp_path / "labelled" / "session.json").read_text())["comparisons"]
+    assert row == {"prompt": "p", "a": "x", "b": "y", "a_probability": mean}  # exact: all are sums of powers of 2
+    left_out = int(mean == 0.5)
+    assert f"You and the data's own labels: decided by both: {1 - left_out}, left out: {left_out}" in printed
 
 
 def test_pairs_are_drawn_by_lot(label, tmp_path):
