@@ -13,7 +13,7 @@ from dpo_book.data.reading import read_rows
 from dpo_book.data.rows import PreferenceError, listed, show
 from dpo_book.evaluation.labelling_folder import Row
 
-NAMES = dict(zip(("a", "b"), SIDES, strict=True))
+NAMES = ("a", "b")  # of the columns of two texts of which none is chosen yet
 
 
 def read_pairs(options: SourceOptions, most: int, seed: int) -> list[Row]:
@@ -47,7 +47,7 @@ def _has_no_labels(options: SourceOptions) -> bool:
         return False
     rows = read_rows(options.data, options.split, options.configuration)
     _, first = next(rows, ("", None))
-    return isinstance(first, dict) and NAMES.keys() <= first.keys() and not set(SIDES) & first.keys()
+    return isinstance(first, dict) and first.keys() >= set(NAMES) and not set(SIDES) & first.keys()
 
 
 def _labelled(options: SourceOptions) -> Iterator[Row]:
@@ -58,18 +58,14 @@ def _labelled(options: SourceOptions) -> Iterator[Row]:
 def _unlabelled(options: SourceOptions) -> Iterator[Row]:
     """As preferences are read, with a for chosen and b for rejected, and all their checks."""
     for where, row in read_rows(options.data, options.split, options.configuration):
-        if not isinstance(row, dict) or not NAMES.keys() <= row.keys():
+        if not isinstance(row, dict) or not row.keys() >= set(NAMES):
             raise PreferenceError(f"{where}: is {show(row)}, and the first row has the columns a and b")
         if labels := row.keys() & {*SIDES, "chosen_probability"}:
             raise PreferenceError(f"{where}: has {listed(sorted(labels))} beside a and b: keep to one form")
         try:
-            renamed = {NAMES.get(name, name): value for name, value in row.items()}
-            preference = preference_of(where, renamed, options.prompt_columns())
+            preference = preference_of(where, row, options.prompt_columns(), NAMES)
         except PreferenceError as error:
-            said = str(error)
-            for name, side in NAMES.items():
-                said = said.replace(side, name)
-            raise PreferenceError(f"{where}: {said}") from None
+            raise PreferenceError(f"{where}: {error}") from None
         if preference is not None:
             yield _row(preference, None)
 

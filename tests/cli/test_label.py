@@ -288,9 +288,16 @@ def test_slips_are_answered_in_one_line_and_write_nothing(label, tmp_path):
         ([row | {"b": "x"}], ("a and b are the same in every row",)),
         ([row | {"system": "be kind"}], ("line 1", "'system' would not be read")),
         ([{"prompt": "p", "chosen": "x"}], ("line 1", "no column 'rejected'")),
+        ([row | {"prompt": {"chosen": "rejected"}}], ("line 1: column 'prompt'", 'not {"chosen": "rejected"}')),
+        ([{"a": "chosen x", "b": "y"}], ("line 1", "no column 'prompt', and a and b do not begin")),
+        ([{"a": "p ", "b": "p y"}], ("line 1", "column 'a' is empty after the prompt")),
+        ([row | {"b": [{"role": "user", "content": "y"}]}], ("line 1", "make prompt, a and b alike")),
     ):
         write(tmp_path / "bad.jsonl", rows)
         refused(label("1", of=tmp_path / "bad.jsonl"), "bad.jsonl", *words)
+    write(tmp_path / "bad.jsonl", [{"a": "x", "b": "y"}])
+    twice = ("--prompt-from", "a")
+    refused(label(of=tmp_path / "bad.jsonl", options=twice), "'a', which is a completion and no part of the prompt")
     chat = [{"role": "user", "content": "hi"}]
     write(tmp_path / "bad.jsonl", [{"prompt": chat, "a": chat, "b": chat * 2, "tools": [{"name": "look"}]}])
     refused(label("1", of=tmp_path / "bad.jsonl"), "bad.jsonl, line 1: has tools", "label cannot show")
