@@ -28,14 +28,14 @@ def label(
         out: folder of the answers.
         pairs: how many of the data's distinct pairs are drawn, all if there are fewer.
         seed: of the draw, and of what is shown when.
-        notebook: write OUT/label.ipynb, to label there, instead of asking here.
+        notebook: write OUT/label.ipynb and open it in JupyterLab, instead of asking here.
     """
     require_count("pairs", pairs)
     require_seed("seed", seed)
     if data.data == "imdb":
         raise SettingError("--data imdb holds reviews and no pairs: label takes any other data")
     from dpo_book.cli.label_data import read_pairs
-    from dpo_book.cli.label_notebook import write_notebook
+    from dpo_book.cli.label_notebook import open_notebook, write_notebook
     from dpo_book.cli.label_terminal import ask, end
     from dpo_book.evaluation.labelling_folder import PREFERENCES, keep_session, session_of
 
@@ -46,6 +46,8 @@ def label(
         keep_session(out, rows, seed)
         if notebook:
             write_notebook(out, session.total)
-            return
-        ask(session)
-        end(session, others, out / PREFERENCES)
+        else:
+            ask(session)
+            end(session, others, out / PREFERENCES)
+    if notebook:
+        open_notebook(out)

@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Iterator
+from statistics import fmean
 
 from dpo_book.cli.data import read_preferences
 from dpo_book.cli.options import PAPER_SETS, SourceOptions
@@ -12,20 +13,32 @@ from dpo_book.data.reading import read_rows
 from dpo_book.data.rows import PreferenceError, listed, show
 from dpo_book.evaluation.labelling_folder import Row
 
-NAMES = dict(zip(("a", "b"), SIDES, strict=True))
+NAMES = ("a", "b")  # of the columns of two texts of which none is chosen yet
 
 
 def read_pairs(options: SourceOptions, most: int, seed: int) -> list[Row]:
     """At most so many of the data's distinct pairs, drawn by lot. PreferenceError for what cannot be compared."""
-    distinct = {}
-    for row in _unlabelled(options) if _has_no_labels(options) else _labelled(options):
-        both = sorted(json.dumps(text) for text in (row.a, row.b))
-        distinct.setdefault(json.dumps([row.prompt, both]), row)
-    if not distinct:
+    rows = _distinct(_unlabelled(options) if _has_no_labels(options) else _labelled(options))
+    if not rows:
         raise PreferenceError(f"{options.data}: a and b are the same in every row")
-    rows = list(distinct.values())
     random.Random(seed).shuffle(rows)
     return rows[:most]
+
+
+def _distinct(rows: Iterator[Row]) -> list[Row]:
+    """Each pair once, as it stands first; one that is labelled several times has the mean of its labels."""
+    found: dict[str, Row] = {}
+    labels: dict[str, list[float]] = {}
+    for row in rows:
+        both = sorted(json.dumps(text) for text in (row.a, row.b))
+        key = json.dumps([row.prompt, both])
+        first = found.setdefault(key, row)
+        if row.a_probability is not None:
+            of_first = row.a_probability if row.a == first.a else 1 - row.a_probability
+            labels.setdefault(key, []).append(of_first)
+    for key, said in labels.items():
+        found[key] = found[key]._replace(a_probability=fmean(said))
+    return list(found.values())
 
 
 def _has_no_labels(options: SourceOptions) -> bool:
@@ -34,7 +47,7 @@ def _has_no_labels(options: SourceOptions) -> bool:
         return False
     rows = read_rows(options.data, options.split, options.configuration)
     _, first = next(rows, ("", None))
-    return isinstance(first, dict) and NAMES.keys() <= first.keys() and not set(SIDES) & first.keys()
+    return isinstance(first, dict) and first.keys() >= set(NAMES) and not set(SIDES) & first.keys()
 
 
 def _labelled(options: SourceOptions) -> Iterator[Row]:
@@ -45,18 +58,14 @@ def _labelled(options: SourceOptions) -> Iterator[Row]:
 def _unlabelled(options: SourceOptions) -> Iterator[Row]:
     """As preferences are read, with a for chosen and b for rejected, and all their checks."""
     for where, row in read_rows(options.data, options.split, options.configuration):
-        if not isinstance(row, dict) or not NAMES.keys() <= row.keys():
+        if not isinstance(row, dict) or not row.keys() >= set(NAMES):
             raise PreferenceError(f"{where}: is {show(row)}, and the first row has the columns a and b")
         if labels := row.keys() & {*SIDES, "chosen_probability"}:
             raise PreferenceError(f"{where}: has {listed(sorted(labels))} beside a and b: keep to one form")
         try:
-            renamed = {NAMES.get(name, name): value for name, value in row.items()}
-            preference = preference_of(where, renamed, options.prompt_columns())
+            preference = preference_of(where, row, options.prompt_columns(), NAMES)
         except PreferenceError as error:
-            said = str(error)
-            for name, side in NAMES.items():
-                said = said.replace(side, name)
-            raise PreferenceError(f"{where}: {said}") from None
+            raise PreferenceError(f"{where}: {error}") from None
         if preference is not None:
             yield _row(preference, None)
 

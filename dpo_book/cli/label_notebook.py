@@ -1,6 +1,12 @@
-"""The notebook in which a folder's session is labelled. It lies beside the session's files, and names no path."""
+"""The notebook in which a folder's session is labelled, and how it is opened.
+
+It lies beside the session's files, and names no path.
+"""
 
 import json
+import os
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from dpo_book.system.files import write_text
@@ -26,7 +32,7 @@ if session.answered:
 
 
 def write_notebook(folder: Path, total: int) -> None:
-    """label.ipynb, unless it is there: it may hold what somebody added. Says how to open it."""
+    """label.ipynb, unless it is there: it may hold what somebody added."""
     path = folder / NAME
     if not path.exists():
         cells = [_cell("markdown", HOW.format(total=total)), _cell("code", LABEL)]
@@ -36,7 +42,23 @@ def write_notebook(folder: Path, total: int) -> None:
         kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
         notebook = {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
         write_text(path, f"{json.dumps(notebook, indent=1, ensure_ascii=False)}\n")
-    print(f"open it with: jupyter lab {path}")
+
+
+def open_notebook(folder: Path) -> None:
+    """At a terminal this process becomes JupyterLab, with label.ipynb open; elsewhere it says how to open it."""
+    path = folder / NAME
+    if not _can_become_jupyterlab():
+        print(f"open it with: jupyter lab {path}")
+        return
+    print(f"opening {path} in JupyterLab", flush=True)
+    # The whole path, for a relative one that begins with "-" would be an option.
+    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", str(path.absolute())])
+
+
+def _can_become_jupyterlab() -> bool:
+    """Not on Windows: there a process is not replaced, and the shell would ask for the next command."""
+    at_terminal = sys.stdout is not None and sys.stdout.isatty()
+    return at_terminal and os.name == "posix" and find_spec("jupyterlab") is not None
 
 
 def _cell(kind: str, source: str) -> dict:

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Sequence
 
-from dpo_book.data.rows import FORMS, PreferenceError, listed, show
+from dpo_book.data.rows import PreferenceError, forms, listed, show
 
 Message = dict  # "role" and "content", and whatever else a chat template may read: tool_calls, reasoning_content, ...
 Messages = list[Message]
@@ -46,26 +46,33 @@ WRITTEN_OUT = re.compile(r"""\s*(array\()?\s*\[?\s*\{\s*['"](role|content)['"]\s
 ABOUT |= {"category", "domain", "tag", "tags", "score", "scores", "rating", "ratings", "label"}
 
 
-def check_columns(row: object, prompt_from: Sequence[str] | None) -> None:
-    """PreferenceError unless a row has the columns that it needs, and none that speaks unheard."""
+def check_columns(row: object, prompt_from: Sequence[str] | None, sides: tuple[str, str] = SIDES) -> None:
+    """PreferenceError unless a row has the columns that it needs, and none that speaks unheard.
+
+    sides: what the columns of the two completions are called.
+    """
+    first, second = sides
+    read = READ.union(sides)
     if not isinstance(row, dict):
-        raise PreferenceError(f"is {show(row)}, not an object; {FORMS}")
-    for column in (*SIDES, *(prompt_from or ())):
+        raise PreferenceError(f"is {show(row)}, not an object; {forms(*sides)}")
+    for column in (*sides, *(prompt_from or ())):
         if column not in row:
             asked = ", which prompt_from names" if column in (prompt_from or ()) else ""
             there = f"columns: {listed(row)}{_nearly(row, column)}"
-            raise PreferenceError(f"no column {column!r}{asked}; {there}; {FORMS}")
-    if all(_is_written_out(row[column]) for column in SIDES):
+            raise PreferenceError(f"no column {column!r}{asked}; {there}; {forms(*sides)}")
+    if twice := sorted(set(sides).intersection(prompt_from or ())):
+        raise PreferenceError(f"prompt_from names {listed(twice)}, which is a completion and no part of the prompt")
+    if all(_is_written_out(row[column]) for column in sides):
         raise PreferenceError(
-            f"chosen and rejected are messages written as text ({show(row['chosen'])}): a CSV holds text only, and "
+            f"{first} and {second} are messages written as text ({show(row[first])}): a CSV holds text only, and "
             "messages need JSON or Parquet"
         )
-    if prompt_from is None and READ.issuperset(row):
+    if prompt_from is None and read.issuperset(row):
         return
-    unread = (row.keys() - READ).difference(prompt_from or ())
+    unread = (row.keys() - read).difference(prompt_from or ())
     if unseen := sorted(name for name in unread if _plain(name) in UNSEEN and row[name]):
         raise PreferenceError(f"has {listed(unseen)}, which a model of text cannot see")
-    if misspelt := sorted(name for name in unread if _plain(name) in READ):
+    if misspelt := sorted(name for name in unread if _plain(name) in read):
         raise PreferenceError(f"column {misspelt[0]!r} is not read: write it {_plain(misspelt[0])!r}")
     if prompt_from is not None:  # said by who knows what the others are
         if "prompt" not in prompt_from and _says(row.get("prompt")):
@@ -83,15 +90,27 @@ def check_columns(row: object, prompt_from: Sequence[str] | None) -> None:
 
 
 def side(row: dict, column: str) -> str | Messages:
+    """What a completion's column holds, as ``_content`` has it, of one word at least."""
+    value = _content(row, column)
+    if not has_words(value):
+        raise _empty(column, value)
+    return value
+
+
+def _content(row: dict, column: str) -> str | Messages:
     """The text of a column, or its messages without the keys that hold null (as Arrow fills what is absent)."""
     value = row[column]
     if isinstance(value, list):
         value = [_message(column, message) for message in value]
     elif not isinstance(value, str):
         raise PreferenceError(f"column {column!r} must be text or a list of messages, not {show(value)}")
-    if value == [] or (column in SIDES and not has_words(value)):
-        raise PreferenceError(f"column {column!r} is empty ({show(value)}): it needs at least one word")
+    if value == []:
+        raise _empty(column, value)
     return value
+
+
+def _empty(column: str, value: str | Messages) -> PreferenceError:
+    return PreferenceError(f"column {column!r} is empty ({show(value)}): it needs at least one word")
 
 
 def has_words(content: str | Messages) -> bool:
@@ -104,9 +123,9 @@ def has_words(content: str | Messages) -> bool:
 def prompt_of(row: dict, prompt_from: Sequence[str] | None) -> str | Messages | None:
     """The prompt that stands in the row, or is joined of columns; None if it has to be taken off the completions."""
     if prompt_from is None:
-        return side(row, "prompt") if "prompt" in row else None
+        return _content(row, "prompt") if "prompt" in row else None
     if len(prompt_from) == 1 and isinstance(row[prompt_from[0]], list):
-        return side(row, prompt_from[0])
+        return _content(row, prompt_from[0])
     parts = []
     for column in prompt_from:
         value = row[column]

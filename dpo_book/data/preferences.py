@@ -173,7 +173,7 @@ def common_prefix_length(a, b) -> int:
     return low
 
 
-def split_prompt(chosen: str | Messages, rejected: str | Messages) -> tuple:
+def split_prompt(chosen: str | Messages, rejected: str | Messages, sides: tuple[str, str] = SIDES) -> tuple:
     """Take the prompt off two different completions that both begin with it: (prompt, chosen, rejected).
 
     Messages: the prompt is the leading messages they share, and each keeps at least its last. Text: the
@@ -181,7 +181,7 @@ def split_prompt(chosen: str | Messages, rejected: str | Messages) -> tuple:
     word) or after a line break. TRL's `extract_prompt` cuts text at the first character that differs,
     so "is blue" / "is black" leaves "ue" / "ack". Both put a word that the two answers begin with in the
     prompt; where that matters, give a `prompt` column.
-    Raises `PreferenceError` where the two share no message, or no whole word.
+    Raises `PreferenceError` where the two share no message, or no whole word; it calls them by `sides`.
     """
     end = common_prefix_length(chosen, rejected)
     if isinstance(chosen, str):
@@ -194,22 +194,25 @@ def split_prompt(chosen: str | Messages, rejected: str | Messages) -> tuple:
         end = min(end, len(chosen) - 1, len(rejected) - 1)
     if end == 0:
         raise PreferenceError(
-            "no column 'prompt', and chosen and rejected do not begin with the same word or message: put the "
+            f"no column 'prompt', and {' and '.join(sides)} do not begin with the same word or message: put the "
             "prompt in front of both, or add a column 'prompt' (empty text is fine)"
         )
     return chosen[:end], chosen[end:], rejected[end:]
 
 
-def preference_of(where: str, row: dict, prompt_from: Sequence[str] | None = None) -> Preference | None:
+def preference_of(
+    where: str, row: dict, prompt_from: Sequence[str] | None = None, sides: tuple[str, str] = SIDES
+) -> Preference | None:
     """The record of a row, checked; None where chosen and rejected are the same.
 
+    sides: the columns that are read as chosen and rejected.
     PreferenceError, which does not name the row, for one that ``load_preferences`` would not read.
     """
-    check_columns(row, prompt_from)
+    check_columns(row, prompt_from, sides)
     prompt = prompt_of(row, prompt_from)
-    chosen, rejected = side(row, "chosen"), side(row, "rejected")
+    chosen, rejected = [side(row, column) for column in sides]
     if type(chosen) is not type(rejected) or (isinstance(prompt, list) and isinstance(chosen, str)):
-        raise PreferenceError("mixes text and messages: make prompt, chosen and rejected alike")
+        raise PreferenceError(f"mixes text and messages: make prompt, {' and '.join(sides)} alike")
     probability, tools, settings = label_of(row), tools_of(row), template_settings_of(row)
     if chosen == rejected:
         return None
@@ -218,8 +221,8 @@ def preference_of(where: str, row: dict, prompt_from: Sequence[str] | None = Non
     if type(prompt) is not type(chosen):
         if prompt is not None:
             _check_said(prompt, chosen, rejected)
-        prompt, chosen, rejected = split_prompt(chosen, rejected)
-        for name, content in {"chosen": chosen, "rejected": rejected}.items():
+        prompt, chosen, rejected = split_prompt(chosen, rejected, sides)
+        for name, content in zip(sides, (chosen, rejected), strict=True):
             if not has_words(content):
                 raise PreferenceError(f"column {name!r} is empty after the prompt, with which both begin")
     return Preference(prompt, chosen, rejected, probability, tools, settings, where)

@@ -3,10 +3,16 @@
 import json
 from collections.abc import Iterable, Iterator
 
-FORMS = (
-    "a row is {prompt, chosen, rejected}, or {chosen, rejected} that both begin with the prompt; "
-    'each is text, or a list of {"role", "content"} messages'
-)
+
+def forms(first: str, second: str) -> str:
+    """What a row has to be, for an error message, by the columns of its two sides."""
+    return (
+        f"a row is {{prompt, {first}, {second}}}, or {{{first}, {second}}} that both begin with the prompt; "
+        'each is text, or a list of {"role", "content"} messages'
+    )
+
+
+FORMS = forms("chosen", "rejected")
 
 Rows = Iterator[tuple[str, dict]]  # (where the row stands, for error messages; the row)
 

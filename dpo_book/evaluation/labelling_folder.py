@@ -17,6 +17,7 @@ from dpo_book.data.messages import text_of
 from dpo_book.evaluation.judges import Answer, Comparison, Judge, Shown
 from dpo_book.evaluation.labelling import LabellingSession
 from dpo_book.evaluation.labels_file import LabelsError
+from dpo_book.maths.require import SettingError
 from dpo_book.system.files import FileError, read_object, scratch_of, write_text
 
 SESSION, LABELS, PREFERENCES = "session.json", "labels.jsonl", "preferences.jsonl"
@@ -66,7 +67,7 @@ def open_session(folder: Path | str) -> FolderSession:
         content = read_object(path)
         rows = [Row(**row) for row in content["comparisons"]]
         return session_of(Path(folder), rows, content["seed"])
-    except (FileError, TypeError, KeyError) as error:
+    except (FileError, SettingError, TypeError, KeyError) as error:
         raise LabelsError(f"{path} is not as a session wrote it ({error}): put it back, or {ELSEWHERE}") from None
 
 

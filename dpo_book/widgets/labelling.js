@@ -1,6 +1,7 @@
 // A prompt and two texts, and which of them is better: by button, or by key while something in here has the focus.
 
 const KEYS = { ArrowLeft: "first", ArrowDown: "tie", ArrowRight: "second", Backspace: "back" };
+const PRESSES = ["Enter", " "]; // what clicks a button that has the focus
 const HOW = "Keys: ← left, ↓ as good, → right, Backspace back. A long text scrolls while it has the focus.";
 
 function element(tag, className, text = "") {
@@ -100,6 +101,10 @@ function render({ model, el }) {
   root.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey) return; // Ctrl+S and the like are JupyterLab's
     event.stopPropagation(); // the arrow keys are not: it would go to another cell
+    if (event.repeat && event.target.tagName === "BUTTON" && PRESSES.includes(event.key)) {
+      event.preventDefault(); // held down on a button, it would click once a repeat, and answer pairs unread
+      return;
+    }
     const place = KEYS[event.key];
     const scrolls = event.key === "ArrowDown" && event.target.classList.contains("text") && event.target.tabIndex === 0;
     if (!place || scrolls || event.altKey || event.shiftKey) return;

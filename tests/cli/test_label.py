@@ -11,6 +11,7 @@ import pytest
 from filelock import FileLock
 
 from dpo_book import LabellingSession, load_preferences
+from dpo_book.cli import label_notebook
 from dpo_book.cli.label_terminal import written_out
 from dpo_book.evaluation.labelling_folder import open_session
 from tests.patience import PATIENCE
@@ -78,7 +79,10 @@ def test_what_is_typed_becomes_preferences_and_a_report(label, tmp_path):
 
 
 def test_a_label_is_put_aside_and_compared(label, data, tmp_path):
-    """Who says what the data says agrees with it wholly, wherever the chosen text is shown."""
+    """Who says what the data says agrees with it wholly, wherever the chosen text is shown.
+
+    What the data itself has both ways round is a tie there, and left out.
+    """
     rows = [json.loads(line) for line in data.read_text().splitlines()][:6]
     chosen = {row["prompt"]: row["chosen"] for row in rows}
     label("q")
@@ -87,7 +91,7 @@ def test_a_label_is_put_aside_and_compared(label, data, tmp_path):
     typed = ["1" if one.first == chosen[one.prompt] else "2" for one in shown]
     assert set(typed) == {"1", "2"}
     _, printed, _ = label(*typed)
-    assert "You and the data's own labels: decided by both: 6, left out: 0; the same in 100 %" in printed
+    assert "You and the data's own labels: decided by both: 5, left out: 1; the same in 100 %" in printed
     found = load_preferences(tmp_path / "labelled" / "preferences.jsonl")
     assert {(one.prompt, one.chosen) for one in found} == set(chosen.items())
 
@@ -110,6 +114,27 @@ def test_of_a_conversation_one_reads_what_was_said_and_keeps_the_messages(label,
     assert "--- prompt\nsystem: be kind\nuser: why?\n--- 1\n" in printed
     (found,) = load_preferences(tmp_path / "labelled" / "preferences.jsonl")
     assert found.prompt == prompt and found.chosen in answers
+
+
+@pytest.mark.parametrize(
+    ("given", "mean"),
+    [
+        ([("x", "y", 1.0), ("y", "x", 1.0)], 0.5),
+        ([("x", "y", 1.0), ("x", "y", 0.0)], 0.5),
+        ([("x", "y", 1.0), ("y", "x", 1.0), ("y", "x", 1.0), ("y", "x", 1.0)], 0.25),
+        ([("x", "y", 0.75), ("y", "x", 0.75)], 0.5),
+        ([("x", "y", 0.75), ("x", "y", 0.25), ("x", "y", 0.75), ("x", "y", 0.75)], 0.625),
+    ],
+)
+def test_a_pair_labelled_several_times_has_the_mean_of_its_labels(label, tmp_path, given, mean):
+    path = tmp_path / "several.jsonl"
+    columns = ("chosen", "rejected", "chosen_probability")
+    write(path, [{"prompt": "p"} | dict(zip(columns, row, strict=True)) for row in given])
+    _, printed, _ = label("1", of=path)
+    (row,) = json.loads((tmp_path / "labelled" / "session.json").read_text())["comparisons"]
+    assert row == {"prompt": "p", "a": "x", "b": "y", "a_probability": mean}  # exact: all are sums of powers of 2
+    left_out = int(mean == 0.5)
+    assert f"You and the data's own labels: decided by both: {1 - left_out}, left out: {left_out}" in printed
 
 
 def test_pairs_are_drawn_by_lot(label, tmp_path):
@@ -225,6 +250,25 @@ def test_the_notebook_opens_the_same_session(label, tmp_path, monkeypatch):
     assert (folder / "label.ipynb").read_text() == "somebody's own"
 
 
+def test_at_a_terminal_the_notebook_is_opened_where_jupyterlab_is_installed(label, tmp_path, monkeypatch):
+    became, installed = [], {"jupyterlab": True}
+
+    def become(path, arguments):
+        with FileLock(tmp_path / "labelled" / "labels.jsonl.lock", timeout=0):  # the notebook's kernel takes it
+            became.append((path, arguments))
+
+    monkeypatch.setattr(label_notebook.os, "execv", become)
+    monkeypatch.setattr(label_notebook, "find_spec", installed.get)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    notebook = tmp_path / "labelled" / "label.ipynb"
+    status, printed, said = label(options=("--notebook",))
+    assert (status, said, printed) == (0, "", f"opening {notebook} in JupyterLab\n") and notebook.exists()
+    assert became == [(sys.executable, [sys.executable, "-m", "jupyterlab", str(notebook)])]
+    installed.clear()
+    status, printed, said = label(options=("--notebook",))
+    assert (status, said, printed) == (0, "", f"open it with: jupyter lab {notebook}\n") and len(became) == 1
+
+
 # ------------------------------------------------------------------ slips
 
 
@@ -244,9 +288,16 @@ def test_slips_are_answered_in_one_line_and_write_nothing(label, tmp_path):
         ([row | {"b": "x"}], ("a and b are the same in every row",)),
         ([row | {"system": "be kind"}], ("line 1", "'system' would not be read")),
         ([{"prompt": "p", "chosen": "x"}], ("line 1", "no column 'rejected'")),
+        ([row | {"prompt": {"chosen": "rejected"}}], ("line 1: column 'prompt'", 'not {"chosen": "rejected"}')),
+        ([{"a": "chosen x", "b": "y"}], ("line 1", "no column 'prompt', and a and b do not begin")),
+        ([{"a": "p ", "b": "p y"}], ("line 1", "column 'a' is empty after the prompt")),
+        ([row | {"b": [{"role": "user", "content": "y"}]}], ("line 1", "make prompt, a and b alike")),
     ):
         write(tmp_path / "bad.jsonl", rows)
         refused(label("1", of=tmp_path / "bad.jsonl"), "bad.jsonl", *words)
+    write(tmp_path / "bad.jsonl", [{"a": "x", "b": "y"}])
+    twice = ("--prompt-from", "a")
+    refused(label(of=tmp_path / "bad.jsonl", options=twice), "'a', which is a completion and no part of the prompt")
     chat = [{"role": "user", "content": "hi"}]
     write(tmp_path / "bad.jsonl", [{"prompt": chat, "a": chat, "b": chat * 2, "tools": [{"name": "look"}]}])
     refused(label("1", of=tmp_path / "bad.jsonl"), "bad.jsonl, line 1: has tools", "label cannot show")

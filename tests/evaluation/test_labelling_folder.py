@@ -7,7 +7,6 @@ import pytest
 from dpo_book.evaluation.judges import Answer, Shown
 from dpo_book.evaluation.labelling_folder import THE_LABELS, Row, keep_session, label_judge, open_session, session_of
 from dpo_book.evaluation.labels_file import LabelsError
-from dpo_book.maths.require import SettingError
 
 CHAT = [{"role": "user", "content": "why?"}]
 SAID = [[{"role": "assistant", "content": text}] for text in ("so", "because")]
@@ -68,10 +67,19 @@ def test_a_damaged_session_is_named(folder, content):
         session_of(folder, ROWS, seed=1)
 
 
-def test_a_session_that_cannot_be_is_refused(folder):
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"seed": "one"}, "seed must be a whole number"),
+        ({"comparisons": []}, "comparisons is empty"),
+        ({"comparisons": [Row("p", 1, "b")._asdict()]}, "comparison 1 must have a prompt, a and b"),
+    ],
+)
+def test_a_session_that_cannot_be_is_refused_by_its_file_s_name(folder, changed, words):
+    (folder / "labels.jsonl").unlink()
     content = json.loads((folder / "session.json").read_text())
-    (folder / "session.json").write_text(json.dumps(content | {"seed": "one"}))
-    with pytest.raises(SettingError, match="seed must be a whole number"):
+    (folder / "session.json").write_text(json.dumps(content | changed))
+    with pytest.raises(LabelsError, match=rf"session\.json is not as a session wrote it \({words}"):
         open_session(folder)
 
 
