@@ -7,11 +7,10 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser import lab_page
-from tests.chapter_widgets import NOTEBOOKS, WIDGETS, cells_up_to, cells_with
+from tests.chapter_widgets import NOTEBOOKS, cells_up_to, cells_with
 from tests.patience import PATIENCE
 
-# Two chapters stand for those with sliders, beside 00, 06 (test_alt) and 07; test_sliders moves the sliders of all.
-FIRST_SLIDER = next(iter(WIDGETS["01_what_comparisons_tell"]))  # of a chapter that trains nothing
+# Chapters 00, 06 (in test_alt) and 07 stand for those with sliders; test_sliders moves the sliders of all.
 ONE_OF_EACH = """\
 from ipywidgets import VBox
 from dpo_book.widgets import FloatLogSlider, FloatSlider, IntSlider, SelectionSlider
@@ -126,14 +125,6 @@ def test_the_beta_slider_of_chapter_00_redraws_on_a_key_press():
         lab.run_all()
         press_and_see(lab, slider, "ArrowRight", "ArrowRight", "Home", "End")
         assert lab.violations() == []  # of sliders, a list and quizzes
-
-
-def test_the_first_slider_of_chapter_01_redraws_on_a_key_press():
-    notebook = NOTEBOOKS / "01_what_comparisons_tell.ipynb"
-    needed = cells_up_to(notebook, FIRST_SLIDER)
-    with lab_page(notebook) as lab:
-        lab.run_cells(needed)
-        press_and_see(lab, needed[-1], "ArrowRight", "End")
 
 
 def press_and_see(lab, cell, *keys):
