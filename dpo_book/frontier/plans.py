@@ -61,11 +61,9 @@ TINY_REVIEWS = Plan(
     ppo=PPOConfig(minibatch_size=64, value_learning_rate=1e-3, warmup_steps=5),
 )
 
-TINY_SUMMARIES = Plan(
+TINY_SUMMARIES = replace(
+    TINY_REVIEWS,
     comparisons=3_000,
-    budget=25_600,
-    batch_size=64,
-    reward_model=RewardConfig(learning_rate=2e-3, batch_size=64, steps=100, warmup_steps=20),
     learning_rates={
         "preferred-ft": 3e-4,
         "unlikelihood": 1e-4,
@@ -82,8 +80,6 @@ TINY_SUMMARIES = Plan(
         "ppo": (0.1,),
         "ppo-gt": (0.1,),
     },
-    measurements=7,
-    ppo=PPOConfig(minibatch_size=64, value_learning_rate=1e-3, warmup_steps=5),
 )
 
 TINY_DIALOGUES = replace(TINY_SUMMARIES, learning_rates=TINY_SUMMARIES.learning_rates | {"dpo": 1e-4, "ppo": 1e-4})

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from dpo_book.frontier.methods import METHODS
 from dpo_book.maths.estimates import Interval
-from dpo_book.plots.style import LINES, MARKERS, SHADES, exact_line, literally, new_figure, styled
+from dpo_book.plots.style import LINES, MARKERS, SHADES, error_bars, exact_line, literally, new_figure, styled
 
 Rates = Mapping[float, Interval]  # by temperature, or by step
 
@@ -59,10 +59,10 @@ def win_rates_over_training(curves: Mapping[str, Rates]) -> Figure:
 
 def _draw(axes: Axes, rates: Rates, aside: float, colour: str, line: str, marker: str, label: str) -> None:
     value, low, high = np.array(list(rates.values()), dtype=float).T
-    ends = np.maximum([value - low, high - value], 0)  # of a share of 1 rounding may say −1e-16
     place = np.array(list(rates), dtype=float) + aside
-    look = {"color": colour, "linestyle": line, "marker": marker, "markersize": 5, "capsize": 2, "linewidth": 1.2}
-    axes.errorbar(place, value, yerr=ends, label=label, **look)
+    look = {"color": colour, "linestyle": line, "marker": marker}
+    size = {"markersize": 5, "capsize": 2, "linewidth": 1.2}
+    axes.errorbar(place, value, yerr=error_bars(value, low, high), label=label, **look, **size)
 
 
 def _highest(rates: Rates) -> float:

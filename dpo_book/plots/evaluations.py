@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dpo_book.plots.style import POLICY, REFERENCE, SHADES, column, new_figure, smooth, styled
+from dpo_book.plots.style import POLICY, REFERENCE, SHADES, column, error_bars, new_figure, smooth, styled
 
 Rows = Sequence[Mapping[str, float]]
 UNITS = {
@@ -48,8 +47,6 @@ def _training(axes: Axes, records: Rows, name: str) -> None:
 
 def _held_out(axes: Axes, evaluations: Rows, name: str) -> None:
     value = column(evaluations, name)
-    below, above = value - column(evaluations, f"{name}_low"), column(evaluations, f"{name}_high") - value
-    # Rounding may put a value that has no spread a little outside of its interval.
-    errors = np.maximum([below, above], 0)
+    errors = error_bars(value, column(evaluations, f"{name}_low"), column(evaluations, f"{name}_high"))
     look = {"color": POLICY, "marker": "o", "markersize": 4, "elinewidth": 1, "capsize": 2}
     axes.errorbar(column(evaluations, "step"), value, yerr=errors, label="held-out", **look)

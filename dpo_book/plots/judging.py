@@ -16,6 +16,7 @@ from dpo_book.plots.style import (
     POLICY,
     REFERENCE,
     SHADES,
+    error_bars,
     exact_line,
     literally,
     new_column,
@@ -138,4 +139,4 @@ def _with_ends(axes: Axes, place: np.ndarray, found: Sequence[Ends], colour: str
 def _ends(found: Sequence[Ends]) -> tuple[np.ndarray, np.ndarray]:
     """The values, and how far below and above them their intervals reach; of a share of 1 rounding may say −1e-16."""
     value, low, high = np.array(found, dtype=float).T
-    return value, np.maximum([value - low, high - value], 0)
+    return value, error_bars(value, low, high)

@@ -158,3 +158,11 @@ def column(records: Sequence[Mapping[str, float]], name: str) -> np.ndarray:
 def smooth(values: np.ndarray, window: int = 15) -> np.ndarray:
     """Running mean over the last ``window`` steps: batches are noisy, the eye wants the trend."""
     return pd.Series(values, dtype=float).rolling(window, min_periods=1).mean().to_numpy()
+
+
+def error_bars(value: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """How far below and above each value its interval reaches: (2, n), as matplotlib's ``errorbar`` wants it.
+
+    Rounding may put a value a little outside of its interval, as a share of 1; that is no reach below zero.
+    """
+    return np.maximum([value - low, high - value], 0)

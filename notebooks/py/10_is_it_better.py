@@ -471,7 +471,7 @@ for by_step in curves.values():
 
 
 # %% [markdown]
-# Against SFT DPO wins everywhere, whether both speak at their likeliest or by lot. Over training the win rate rises for 100 steps of 64 pairs and then stays: the paper's Figure 3 shows the same, a level that is reached early.
+# Against SFT DPO wins everywhere, whether both speak at their likeliest or by lot. Over training the win rate rises for 100 steps of 64 pairs and then stays: in the paper's Figure 3, as others have read it, a level is reached early, too.
 #
 # ## More than two, and the same prompts
 #

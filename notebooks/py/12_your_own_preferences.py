@@ -781,7 +781,8 @@ if not own.exists():
     for one in margins.values():
         missed = abs(one["simulated reader's"] - one["r(a) − r(b)"])
         assert missed > 2 * one["error"]
-    assert by_fit["KL to π*"] < 0.5 and by_fit["E[fit's r]"] > 0.85 * said["π*"]["E[fit's r]"]
+    assert by_fit["KL to π*"] < 0.5
+    assert by_fit["E[fit's r]"] > 0.85 * said["π*"]["E[fit's r]"]
     assert by_sixty["KL to π*"] > 2 * by_fit["KL to π*"]
     assert abs(by_sixty["KL to π_ref"] - by_fit["KL to π_ref"]) < 0.6
     best = expected_reward(optimal_logp(ref_logp, true, 0.5), true).mean()
