@@ -174,6 +174,9 @@ from .training.offline import (
     train_sft as train_sft,
     train_unlikelihood as train_unlikelihood,
 )
+from .training.online import (
+    train_online_dpo as train_online_dpo,
+)
 from .training.ppo import (
     train_ppo as train_ppo,
 )

@@ -135,7 +135,7 @@ class SampledArena:
         prompts = self.prompts * self.samples_a_prompt
         completions = self.sample(policy, prompts, seed=0)
         reward = estimate(self.world.rewards_of(prompts, completions))
-        kl = estimate(self._log_ratios(policy, prompts, completions))
+        kl = estimate(self.log_ratios(policy, prompts, completions))
         return Standing(
             reward=reward.mean,
             reward_error=reward.standard_error,
@@ -145,7 +145,7 @@ class SampledArena:
             samples=self._shown(completions),
         )
 
-    def _log_ratios(
+    def log_ratios(
         self, policy: PreTrainedModel, prompts: Sequence[list[int]], completions: Sequence[list[int]]
     ) -> Tensor:
         """log π(y|x) − log π_ref(y|x) of every completion: (B,), by length, for those of like length go together."""

@@ -57,16 +57,16 @@ def _steps(
 
     with recomputed(policy) if config.gradient_checkpointing else nullcontext():
         for step in range(done + 1, config.steps + 1):
-            parts = _parts_of(next(batches), loss_of, weights, config.micro_batch_size)
-            yield _record(step, updates.apply(step, *parts))
+            parts = parts_of(next(batches), loss_of, weights, config.micro_batch_size)
+            yield record_of(step, updates.apply(step, *parts))
             if checkpoints and checkpoints.due(step) and step < config.steps:
                 checkpoints.save(updates)
-        updates.check(config.steps, *_parts_of(next(batches), loss_of, weights, config.micro_batch_size))
+        updates.check(config.steps, *parts_of(next(batches), loss_of, weights, config.micro_batch_size))
     if checkpoints:
         checkpoints.save(updates)
 
 
-def _record(step: int, update: Update) -> Record:
+def record_of(step: int, update: Update) -> Record:
     measured = {"loss": update.loss, **update.metrics, "grad_norm": update.grad_norm}
     values = torch.stack([value.float() for value in measured.values()]).tolist()  # one wait for the device
     return {"step": step, **dict(zip(measured, values, strict=True)), "learning_rate": update.learning_rate}
@@ -83,7 +83,7 @@ def rows_reached(lengths: Sequence[int], config: OfflineConfig) -> list[int]:
     return sorted(reached)
 
 
-def _parts_of(
+def parts_of(
     batch: list[int], loss_of: Callable[[list[int]], Measured], weights: Sequence[float], size: int | None
 ) -> list[Callable[[], Measured]]:
     """What a batch's loss and metrics are the sums of: micro-batches of ``size`` of this process's rows.

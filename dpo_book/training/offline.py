@@ -4,7 +4,7 @@ Whoever iterates is in charge: plot while it runs, stop by leaving the loop. Wit
 they end. A method is a function from a batch to its loss; ``loop.py`` does the rest.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import torch
@@ -18,7 +18,7 @@ from dpo_book.maths.relatives.pairs import PairLogps, unchecked_expected_loss
 from dpo_book.models.logprobs import Batch, collate
 from dpo_book.models.policy import context_of
 from dpo_book.models.reward_model import sequence_reward
-from dpo_book.models.scoring import pair_scorer, row_scorer
+from dpo_book.models.scoring import PairScorer, pair_scorer, row_scorer
 from dpo_book.system.processes import this_process
 from dpo_book.training.checkpoints import Checkpoints
 from dpo_book.training.config import DPOConfig, RewardConfig, SFTConfig, UnlikelihoodConfig
@@ -124,7 +124,7 @@ def train_dpo(
     zero), a pair does not fit the policy's context, or a log-probability of the reference that the run needs is not
     finite; TrainingDiverged at the step whose loss is not finite.
     """
-    _check_policy_and_reference(policy, reference)
+    check_policy_and_reference(policy, reference)
     check_pairs(pairs)
     _check_fits(policy, longer_lengths(pairs))
     if config.loss == "kto" and this_process()[1] > 1:
@@ -138,11 +138,25 @@ def train_dpo(
     if any(logps.shape != (len(pairs),) for logps in reference_logps):
         raise ValueError(f"reference_logps must hold one value for each of the {len(pairs)} pairs")
     _check_reference_logps(reference_logps, rows_reached(pair_lengths(pairs), config))
-    reference_chosen, reference_rejected = (logps.to(policy.device) for logps in reference_logps)
-    chosen_tokens = torch.tensor([len(pair.chosen) for pair in pairs], device=policy.device)
-    rejected_tokens = torch.tensor([len(pair.rejected) for pair in pairs], device=policy.device)
-    label = torch.tensor([pair.chosen_probability for pair in pairs], device=policy.device)
-    score = pair_scorer(policy, pairs)
+    loss_of = pair_loss(pair_scorer(policy, pairs), pairs, reference_logps, config, policy.device)
+    return train(policy, pair_lengths(pairs), loss_of, config, checkpoints)
+
+
+def pair_loss(
+    score: PairScorer,
+    pairs: Sequence[Pair],
+    reference_logps: tuple[Tensor, Tensor],
+    config: DPOConfig,
+    device: torch.device,
+) -> Callable[[list[int]], Measured]:
+    """The function from some rows of ``pairs`` to their mean loss (eq. 7, or a relative's) and TRL's metrics.
+
+    score: the policy's log-probabilities of pairs. reference_logps: of all pairs, two of shape (len(pairs),).
+    """
+    reference_chosen, reference_rejected = (logps.to(device) for logps in reference_logps)
+    chosen_tokens = torch.tensor([len(pair.chosen) for pair in pairs], device=device)
+    rejected_tokens = torch.tensor([len(pair.rejected) for pair in pairs], device=device)
+    label = torch.tensor([pair.chosen_probability for pair in pairs], device=device)
     loss = partial(LOSSES[config.loss], **config.loss_settings)
 
     def loss_of(rows: list[int]) -> Measured:
@@ -167,10 +181,10 @@ def train_dpo(
         }
         return losses.mean(), metrics
 
-    return train(policy, pair_lengths(pairs), loss_of, config, checkpoints)
+    return loss_of
 
 
-def _check_policy_and_reference(policy: PreTrainedModel, reference: PreTrainedModel | None) -> None:
+def check_policy_and_reference(policy: PreTrainedModel, reference: PreTrainedModel | None) -> None:
     """TypeError or ValueError unless they are two models over one vocabulary."""
     if policy is reference:
         raise ValueError(

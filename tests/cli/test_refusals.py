@@ -201,6 +201,6 @@ def test_too_little_memory_for_a_step_is_one_line(book, whole, data, tmp_path, m
     def step(*_):
         raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
-    monkeypatch.setattr(loop, "_parts_of", step)
+    monkeypatch.setattr(loop, "parts_of", step)
     answer = book("sft", "--policy", whole, "--data", data, "--out", tmp_path / "run", *TINY)
     refused(answer, "not enough memory", "--micro-batch-size")
