@@ -69,13 +69,13 @@ def test_a_step_is_train_dpo_s_on_the_same_pairs(reference, loss):
     config = DPOConfig(loss=loss, beta=0.5, learning_rate=1e-2, batch_size=16, steps=1, warmup_steps=0, seed=5)
     start = copy_policy(reference)
     with torch.no_grad():
-        start.transformer.wpe.weight.add_(0.2)  # not where all log-ratios are 0, but for their rounding
+        start.transformer.wpe.weight.mul_(2.0)  # not where all log-ratios are 0, but for their rounding
     online, offline = copy_policy(start), copy_policy(start)
     (record,) = train_online_dpo(online, reference, [PROMPTS[0]], likes_zeros, config, LENGTH)
     pairs = propose_pairs(start, [PROMPTS[0]] * 16, likes_zeros, LENGTH, seed=5 * 1_000_003 + 1).pairs
     (same,) = train_dpo(offline, reference, pairs, config)
     assert record["pairs"] == len(pairs)
-    assert {name: record[name] for name in same} == pytest.approx(same, abs=1e-5)  # the order of rows differs
+    assert {name: record[name] for name in same} == pytest.approx(same, rel=1e-4)  # the order of rows differs
     assert torch.allclose(every_logp(online), every_logp(offline), atol=1e-4)
     assert not torch.allclose(every_logp(online), every_logp(start), atol=1e-2)
 
