@@ -1,9 +1,9 @@
-"""Who answers better, at which temperature: `python -m tools.by_temperature`, half an hour on two cores.
+"""Who answers better, at which temperature: `python -m tools.by_temperature`, 40 minutes on two cores.
 
-The paper's experiments of §6.2 and §6.3 in the worlds of summaries and dialogues: SFT, preferred-FT, DPO, PPO and
-best-of-n answer 256 prompts at five temperatures, DPO also on its way. A row of OUT/by-temperature.csv is one
-policy at one temperature: the exact quality and the words of each answer, in the order of the prompts. Finished runs
-are not run again. Chapter 10 reads it.
+The paper's experiments of §6.2 and §6.3 in the worlds of summaries and dialogues, and the same in that of reviews:
+SFT, preferred-FT, DPO, PPO and best-of-n answer 256 prompts at five temperatures, DPO also on its way. A row of
+OUT/by-temperature.csv is one policy at one temperature: the exact quality and the words of each answer, in the order
+of the prompts. Finished runs are not run again. Chapter 10 reads it.
 """
 
 import json
@@ -24,7 +24,7 @@ from dpo_book.system.provenance import versions
 from tools import command_line
 from tools.resumable import Table, fill, in_order_of
 
-WORLDS = ("tiny-dialogues", "tiny-summaries")
+WORLDS = ("tiny-reviews", "tiny-dialogues", "tiny-summaries")
 SEEDS = (0, 1, 2)
 STRENGTHS = {"sft": 0.0, "preferred-ft": 0.0, "dpo": 0.1, "ppo": 0.1, "best-of-n": 16.0}
 ON_THE_WAY = dict.fromkeys((10, 25, 50, 100, 150), (0.75, 1.0))  # steps of DPO → temperatures

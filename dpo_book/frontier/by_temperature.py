@@ -16,13 +16,16 @@ from dpo_book.frontier.arena import SampledArena
 from dpo_book.frontier.material import draw_material
 from dpo_book.frontier.methods import METHODS, Plan, training
 from dpo_book.worlds.tiny_dialogues import TinyDialogues
+from dpo_book.worlds.tiny_reviews import TinyReviews
 from dpo_book.worlds.tiny_summaries import TinySummaries
 
 TEMPERATURES = (0.0, 0.25, 0.5, 0.75, 1.0)  # the paper's
 PEOPLE = "written"  # in place of a method
 SHOWN = 4  # answers that are kept as texts
-# Who answers for people: what the paper's judges compared with, the reference summary and the chosen answer.
+# Who answers for people: what the paper's judges compared with, the reference summary and the chosen answer; of a
+# review, how it really went on.
 WRITTEN: Mapping[str, Callable[..., str]] = {
+    "tiny-reviews": TinyReviews.written_ending,
     "tiny-summaries": TinySummaries.reference_summary,
     "tiny-dialogues": TinyDialogues.chosen_answer,
 }
@@ -39,7 +42,7 @@ class Answers(NamedTuple):
 
 
 def written_answers(arena: SampledArena) -> Answers:
-    """What people wrote: the world's reference summary, or chosen answer, of each prompt; they have no temperature.
+    """What people wrote: the world's reference summary, chosen answer or ending of each prompt, without temperature.
 
     KeyError for a world that has none.
     """

@@ -151,12 +151,21 @@ class TinyReviews(OpenText):
     def __init__(self) -> None:
         rng = random.Random("tokenizer")
         self.tokenizer = train_tokenizer((_review(rng) for _ in range(TOKENIZER_SIZE)), VOCAB_SIZE)
-        self.prompts = tuple(x for x, _ in self._draw(PROMPTS, "prompts"))
+        begun = self._draw(PROMPTS, "prompts")
+        self.prompts = tuple(x for x, _ in begun)
+        self._endings = dict(reversed(begun))
         self._polarity = lru_cache(maxsize=100_000)(SentimentIntensityAnalyzer().polarity_scores)
 
     def reward(self, prompt: str, response: str) -> float:
         """r*(x, y) in nats, between −2 and 2: twice the compound score that VADER's analyser gives the review."""
         return 2 * self._polarity(prompt + response)["compound"]
+
+    def written_ending(self, prompt: str) -> str:
+        """How the review went on of which a prompt of ``prompts`` is the beginning; of several reviews, the first.
+
+        KeyError for any other prompt.
+        """
+        return self._endings[prompt]
 
     def grammatical(self, text: str) -> bool:
         """Whether the rules can make this text, capitals and full stops included. Words may come twice."""

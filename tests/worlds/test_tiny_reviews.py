@@ -94,6 +94,13 @@ def test_the_reward_is_of_prompt_and_response_together(world):
     assert world.reward("The acting", "") == 0
 
 
+def test_the_written_ending_makes_a_prompt_a_review_again(world):
+    for prompt in world.prompts:
+        assert world.grammatical(prompt + world.written_ending(prompt))
+    with pytest.raises(KeyError):
+        world.written_ending("What a")
+
+
 def test_a_review_has_the_same_tokens_in_two_parts_as_whole(world, texts, reviews):
     examples = world.tokenize(texts)
     for (x, y), whole in zip(examples, world.tokenizer(reviews).input_ids, strict=True):
