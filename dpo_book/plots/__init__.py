@@ -3,7 +3,7 @@
 ``style`` holds what they share; each other file, the figures of one subject.
 """
 
-from dpo_book.plots.after import ahead_of_dpo, losses_by_margin
+from dpo_book.plots.after import ahead_of_dpo, ends_by_kl, losses_by_margin
 from dpo_book.plots.comparisons import calibration, fitted_words, noisy_rewards, recovered_rewards, win_tables
 from dpo_book.plots.evaluations import training_beside_held_out
 from dpo_book.plots.implicit import reward_read_back, shifted_rewards
@@ -36,6 +36,7 @@ __all__ = [
     "calibration",
     "climbs",
     "cut_pairs",
+    "ends_by_kl",
     "ends_by_proposal",
     "fitted_words",
     "gradient_estimates",

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dpo_book.plots.style import LINES, MARKERS, POLICY, REFERENCE, SHADES, literally, new_figure, styled
+from dpo_book.plots.style import EXACT, LINES, MARKERS, POLICY, REFERENCE, SHADES, literally, new_figure, styled
 
 FARTHEST = 0.35  # of a share: what is farther from DPO is drawn at the edge
 BEYOND = 6.0  # nats of margin: a best margin farther out is drawn at the edge
+LOOKS = (*zip(SHADES, LINES, MARKERS, strict=True), (REFERENCE, "-", "v"))  # of up to five kinds of runs
 
 
 @styled
@@ -75,4 +76,38 @@ def ahead_of_dpo(differences: pd.DataFrame) -> Figure:
         axes.set_yticks(range(len(names)), names)
         axes.invert_yaxis()
         axes.set(xlabel="share of the gain, less DPO's", title=literally(condition), xlim=(-FARTHEST, FARTHEST))
+    return figure
+
+
+@styled
+def ends_by_kl(panels: Mapping[str, pd.DataFrame], frontier: np.ndarray | None = None) -> Figure:
+    """Where runs end, by their KL to the reference: a marker a run, a line through the means of a setting's seeds.
+
+    panels: what is on the y-axis → columns ``who`` (at most five), ``setting``, ``kl`` (nats) and ``value``.
+    frontier: KL and the best value there (2, M), drawn dashed in every panel.
+    """
+    names = list(dict.fromkeys(name for ends in panels.values() for name in ends["who"]))
+    if len(names) > len(LOOKS):
+        raise ValueError(f"ends_by_kl draws at most {len(LOOKS)} kinds of runs, got {len(names)}: {', '.join(names)}")
+    looks = dict(zip(names, LOOKS, strict=False))
+    told = []
+    for title, ends in panels.items():
+        farthest = ends.groupby("who", sort=False)[["kl", "value"]].max()
+        highest = ", ".join(f"{name} up to {value:.2f}" for name, value in farthest["value"].items())
+        told.append(f"{title}: {highest}")
+    alt = f"Where runs end, by KL to the reference, in {len(panels)} panels. {'; '.join(told)}."
+    figure, axes_of = new_figure(3.4, len(panels), alt)
+    for axes, (title, ends) in zip(axes_of, panels.items(), strict=True):
+        most = 1.05 * ends["kl"].max()
+        if frontier is not None:
+            inside = frontier[0] <= most
+            axes.plot(*frontier[:, inside], "--", color=EXACT, linewidth=1.2, label="the best at this KL")
+        for name, runs in ends.groupby("who", sort=False):
+            colour, line, marker = looks[name]
+            means = runs.groupby("setting", sort=False)[["kl", "value"]].mean().sort_values("kl")
+            axes.plot(means["kl"], means["value"], color=colour, linestyle=line)
+            axes.plot(runs["kl"], runs["value"], marker, color=colour, markersize=4, label=literally(name))
+        axes.set(xlabel="KL to the reference, nats", ylabel=literally(title), xlim=(0, most))
+    handles, labels = axes_of[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return figure

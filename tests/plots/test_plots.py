@@ -106,10 +106,20 @@ JUDGES = {
     "prefers the first": ((0.7, 0.64, 0.75), (0.58, 0.54, 0.62)),
 }
 
+ENDS = pd.DataFrame(
+    {
+        "who": ["online", "online", "online", "offline", "offline", "offline"],
+        "setting": [1.0, 1.0, 0.5, 1.0, 1.0, 0.5],
+        "kl": [0.5, 0.7, 1.5, 0.4, 0.6, 2.0],
+        "value": [0.6, 0.8, 1.2, 0.5, 0.5, 0.9],
+    }
+)
 FIGURES = {
     "losses_by_margin": lambda: plots.losses_by_margin(MARGINS, FOUR_LOSSES, BEST_MARGINS, 0.9),
     "losses_by_margin, sure": lambda: plots.losses_by_margin(MARGINS, FOUR_LOSSES, BEST_MARGINS, 1.0),
     "ahead_of_dpo": lambda: plots.ahead_of_dpo(AHEAD),
+    "ends_by_kl": lambda: plots.ends_by_kl({"reward, nats": ENDS, "tokens": ENDS}),
+    "ends_by_kl, frontier": lambda: plots.ends_by_kl({"reward, nats": ENDS}, np.array([[0.0, 1, 2], [0, 1, 1.5]])),
     "levers": lambda: plots.levers(BENCH),
     "growth": lambda: plots.growth(BENCH),
     "loss_differences": lambda: plots.loss_differences(LOSSES, within=1e-5),
@@ -409,3 +419,14 @@ def test_metrics_of_every_step_are_smoothed_and_sparse_ones_are_not():
     loss, kl = plots.learning_curves({"a": RECORDS}, ["loss", "kl_to_optimum"]).axes
     assert loss.lines[0].get_ydata()[-1] > RECORDS[-1]["loss"]  # a mean over the steps before, of a falling loss
     assert kl.lines[0].get_ydata()[-1] == RECORDS[-1]["kl_to_optimum"]
+
+
+def test_ends_by_kl_draws_every_run_a_line_through_seeds_means_and_the_frontier():
+    axes = plots.ends_by_kl({"reward": ENDS}, np.array([[0.0, 1, 9], [0, 1, 3]])).axes[0]
+    frontier, online_means, online, *_ = axes.lines
+    assert frontier.get_linestyle() == "--" and frontier.get_xdata().max() < 9  # no farther than the runs
+    np.testing.assert_allclose(online_means.get_xydata(), [[0.6, 0.7], [1.5, 1.2]])
+    assert len(online.get_xdata()) == 3
+    six = pd.concat([ENDS.assign(who=name) for name in "abcdef"])
+    with pytest.raises(ValueError, match="at most 5 kinds of runs, got 6"):
+        plots.ends_by_kl({"reward": six})
