@@ -1,9 +1,9 @@
 """Policies: built the same from the same seed, loaded as they were saved, and sampled from their own softmax."""
 
 import os
+import socket
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
@@ -217,29 +217,34 @@ def test_a_pickle_is_never_opened(tokenizer, policy, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["gpt2", "nobody/no-such-policy", "./no/such/folder", "two words", ""])
-def test_what_cannot_be_found_is_named_with_a_way_on_and_quickly(name, monkeypatch, tmp_path):
+def test_what_cannot_be_found_is_named_with_a_way_on_and_nobody_is_asked(name, monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))  # nothing downloaded before
-    begin = time.monotonic()
+    called = []
+    monkeypatch.setattr(socket.socket, "connect", lambda _, address: called.append(address))
     with pytest.raises(PolicyNotFoundError) as error:
         load_policy(name)
-    assert time.monotonic() - begin < 5  # no network is asked: HF_HUB_OFFLINE=1 in all tests
+    assert called == []  # HF_HUB_OFFLINE=1 in all tests
     assert repr(name) in str(error.value) and 'build_policy("mini"' in str(error.value)
 
 
-def test_without_a_network_the_answer_comes_in_seconds(tmp_path):
+def test_without_a_network_the_hub_is_not_called_again_and_again(tmp_path):
     online = {key: value for key, value in os.environ.items() if key != "HF_HUB_OFFLINE"}
     nowhere = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path)}  # a port where nobody listens
     script = """
-import time
+import socket
 from dpo_book.models.policy import PolicyNotFoundError, load_policy
-begin = time.monotonic()
+calls, connect = [], socket.socket.connect
+def counted(self, address):
+    calls.append(address)
+    return connect(self, address)
+socket.socket.connect = counted
 try:
     load_policy("gpt2")
 except PolicyNotFoundError:
-    print(time.monotonic() - begin)
+    print(len(calls))
 """
-    answer = subprocess.run([sys.executable, "-c", script], env=online | nowhere, capture_output=True, timeout=100)
-    assert float(answer.stdout) < 15
+    answer = subprocess.run([sys.executable, "-c", script], env=online | nowhere, capture_output=True, text=True)
+    assert 1 <= int(answer.stdout) <= 2  # transformers alone asks five times for every file
 
 
 @pytest.mark.parametrize("missing", ["config.json", "model.safetensors"])
