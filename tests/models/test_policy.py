@@ -244,7 +244,7 @@ except PolicyNotFoundError:
     print(len(calls))
 """
     answer = subprocess.run([sys.executable, "-c", script], env=online | nowhere, capture_output=True, text=True)
-    assert 1 <= int(answer.stdout) <= 2  # transformers alone asks five times for every file
+    assert 1 <= int(answer.stdout) <= 2  # transformers alone asks again five times, for every file
 
 
 @pytest.mark.parametrize("missing", ["config.json", "model.safetensors"])
