@@ -43,7 +43,7 @@ FAMILIES = {
     ),
     "mamba": lambda: MambaForCausalLM(MambaConfig(**SMALL, pad_token_id=0, state_size=8)),
 }
-METHODS = ("sft", "reward", "dpo", "lora", *FAMILIES)
+METHODS = ("sft", "reward", "dpo", "grouped", "lora", *FAMILIES)
 
 
 def start_of(method: str):
@@ -68,8 +68,11 @@ def run(method: str, parts, folder: Path, steps: int = SHAPE["steps"]):
     else:
         # Another seed than the policy's, whatever its family: only numbers, and no pair starts at a margin of 0.
         reference = build_policy("nano", verdicts().tokenizer, seed=4).double()
+        if method == "grouped":  # prompts of five pairs, of four, and of two
+            pairs = [pair._replace(prompt=[1 + i % 7 // 3]) for i, pair in enumerate(pairs)]
         logps = score_pairs(shard(reference), pairs, batch_size=4)
-        records = train_dpo(parts, None, pairs, DPOConfig(beta=0.5, **SHAPE), logps, checkpoints)
+        config = DPOConfig(beta=0.5, **SHAPE, group_by_prompt=method == "grouped")
+        records = train_dpo(parts, None, pairs, config, logps, checkpoints)
     return list(islice(records, steps))
 
 

@@ -54,7 +54,7 @@ def sequence_reward(model: PreTrainedModel, batch: Batch) -> Tensor:
     columns = torch.arange(hidden.shape[1], device=hidden.device)
     last = (columns * batch.attention_mask[:, :-1]).argmax(dim=1)
     rows = torch.arange(len(last), device=last.device)
-    return model.score(hidden[rows, last]).squeeze(-1).float()
+    return _float32_or_wider(model.score(hidden[rows, last]).squeeze(-1))
 
 
 def token_values(model: PreTrainedModel, batch: Batch) -> Tensor:
@@ -67,7 +67,11 @@ def token_values(model: PreTrainedModel, batch: Batch) -> Tensor:
     mask = completion_columns(batch)
     hidden = _hidden(model, batch)
     values = model.score(hidden[:, -mask.shape[1] :]).squeeze(-1)
-    return values.float().where(mask, 0.0)
+    return _float32_or_wider(values).where(mask, 0.0)
+
+
+def _float32_or_wider(values: Tensor) -> Tensor:
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def _hidden(model: PreTrainedModel, batch: Batch) -> Tensor:

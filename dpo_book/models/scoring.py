@@ -5,6 +5,7 @@ completions of one prompt may stand in one row (``shared_prompt.py``). Of a shar
 the function, and it is called within ``unsharded`` or a step of training.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -15,10 +16,12 @@ from transformers import PreTrainedModel
 
 from dpo_book.data.batches import in_parts
 from dpo_book.data.pairs import Pair, pair_lengths
-from dpo_book.models.batch import Batch, check_rows, collate
+from dpo_book.models.arrangement import by_length, completions_in, in_fewest_operations, in_own_rows, in_parts_of
+from dpo_book.models.batch import Batch, check_rows
+from dpo_book.models.distinct import Arrange, Group, distinct_completions
 from dpo_book.models.logprobs import TokenScorer, token_scorer
 from dpo_book.models.policy import autocast
-from dpo_book.models.shared_prompt import Group, collate_shared, pair_groups, shared_logp
+from dpo_book.models.shared_prompt import collate_shared, pair_groups, shared_logp
 from dpo_book.models.traits import traits_of
 from dpo_book.system.processes import all_reduce_sum, this_process, unsharded
 
@@ -42,27 +45,29 @@ def row_scorer(model: PreTrainedModel) -> RowScorer:
 
 
 def pair_scorer(model: PreTrainedModel, pairs: Sequence[Pair]) -> PairScorer:
-    """The function that scores both completions of pairs, with gradient.
+    """The function that scores both completions of pairs, with gradient; one that stands in several is run once.
 
     pairs: all that it will be asked about; the longest is tried.
     """
-    score_completions = completion_scorer(model, pairs)
+    score_completions, arrange = completion_scorer(model, pairs)
 
     def score(pairs: Sequence[Pair]) -> tuple[Tensor, Tensor]:
-        chosen_and_rejected = score_completions(pair_groups(pairs)).view(-1, 2)
-        return chosen_and_rejected[:, 0], chosen_and_rejected[:, 1]
+        asked = distinct_completions(pairs, arrange).to(model.device)
+        chosen, rejected = score_completions(asked.groups)[asked.places]
+        return chosen, rejected
 
     return score
 
 
-def completion_scorer(model: PreTrainedModel, pairs: Sequence[Pair]) -> CompletionScorer:
-    """The function that scores any number of completions of each of several prompts, with gradient.
+def completion_scorer(model: PreTrainedModel, pairs: Sequence[Pair]) -> tuple[CompletionScorer, Arrange]:
+    """The function that scores any number of completions of each of several prompts, with gradient; and how to group.
 
-    It runs a prompt once for all its completions if the model can share prompts, and else once for each.
+    It runs a group's prompt once for all its completions if the model can share prompts, and else once for each.
     """
     if can_share_prompts(model, pairs):
-        return partial(_in_one_row, model)
-    return partial(_in_own_rows, model, token_scorer(model))
+        features = model.get_output_embeddings().weight.shape[1]
+        return partial(_in_one_row, model), partial(in_fewest_operations, features)
+    return partial(_in_own_rows, model, token_scorer(model)), list
 
 
 @torch.no_grad()
@@ -98,11 +103,7 @@ def _in_one_row(model: PreTrainedModel, groups: Sequence[Group]) -> Tensor:
 
 def _in_own_rows(model: PreTrainedModel, score_tokens: TokenScorer, groups: Sequence[Group]) -> Tensor:
     """Every completion in a row of its own, behind its prompt."""
-    prompts, rows = [], []
-    for prompt, completions in groups:
-        prompts += [prompt] * len(completions)
-        rows += completions
-    batch = collate(prompts, rows, model.device)
+    batch = in_own_rows(groups, model.device)
     check_rows(batch)
     return score_tokens(batch).sum(dim=1)
 
@@ -116,50 +117,25 @@ def score_pairs(
 ) -> tuple[Tensor, Tensor]:
     """log π of every chosen and every rejected completion: two tensors of shape (len(pairs),), float32, on the CPU.
 
-    Each distinct completion is run once, two of one prompt together, in order of length, by one of the processes if
-    there are several; all have to ask. batch_size: completions at once. progress: the name of a bar to show.
+    Each distinct completion is run once, several of one prompt together, in order of length, by one of the processes
+    if there are several; all have to ask. batch_size: completions at once. progress: the name of a bar to show.
     """
     model.eval()
-    score = completion_scorer(model, pairs)
-    groups = _distinct_completions(pairs)
-    place: dict[tuple, int] = {}
-    for prompt, completions in groups:
-        for completion in completions:
-            place[prompt, completion] = len(place)
-    logps = torch.zeros(len(place), device=model.device)
+    score, arrange = completion_scorer(model, pairs)
+    asked = distinct_completions(pairs, partial(by_length, arrange))
+    parts = in_parts_of(asked.groups, max(2, batch_size))
+    starts = itertools.accumulate(map(completions_in, parts), initial=0)
+    logps = torch.zeros(completions_in(asked.groups), device=model.device)
 
     index, processes = this_process()
-    turns = in_parts(in_parts(groups, max(1, batch_size // 2)), processes)
+    turns = in_parts(list(zip(starts, parts, strict=False)), processes)  # the last start is the end
     for turn in tqdm(turns, desc=progress, unit="batch", disable=progress is None or index > 0):
-        part = turn[min(index, len(turn) - 1)]  # one without a part runs another's, as weights may be in shards
+        # one without a part runs another's, as weights may be in shards
+        start, part = turn[min(index, len(turn) - 1)]
         with autocast(model):
             found = unsharded(model, partial(score, part))
         if index < len(turn):
-            prompt, completions = part[0]
-            first = place[prompt, completions[0]]
-            logps[first : first + len(found)] = found.float()
+            logps[start : start + len(found)] = found.float()
     all_reduce_sum([logps])
-
-    logps = logps.cpu()
-    chosen = [place[tuple(pair.prompt), tuple(pair.chosen)] for pair in pairs]
-    rejected = [place[tuple(pair.prompt), tuple(pair.rejected)] for pair in pairs]
-    return logps[chosen], logps[rejected]
-
-
-def _distinct_completions(pairs: Sequence[Pair]) -> list[Group]:
-    """Every prompt with one or two of its distinct completions, of like length; short ones first."""
-    completions_of: dict[tuple, dict[tuple, None]] = {}  # dicts as sets that keep their order
-    for pair in pairs:
-        of_prompt = completions_of.setdefault(tuple(pair.prompt), {})
-        of_prompt[tuple(pair.chosen)] = None
-        of_prompt[tuple(pair.rejected)] = None
-    groups = []
-    for prompt, completions in completions_of.items():
-        for two in in_parts(sorted(completions, key=len), 2):
-            groups.append((prompt, two))
-    return sorted(groups, key=_tokens_of)
-
-
-def _tokens_of(group: Group) -> int:
-    prompt, completions = group
-    return len(prompt) + sum(map(len, completions))
+    chosen, rejected = logps.cpu()[asked.places]
+    return chosen, rejected

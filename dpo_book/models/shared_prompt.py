@@ -20,10 +20,9 @@ from transformers import PreTrainedModel
 
 from dpo_book.data.pairs import Pair
 from dpo_book.models.batch import OnDevice, suited_width
+from dpo_book.models.distinct import Group
 from dpo_book.models.head import head_logp
 from dpo_book.system.devices import widest_float
-
-Group = tuple[Sequence[int], Sequence[Sequence[int]]]  # token ids of a prompt, and of each of its completions
 
 
 @dataclass(frozen=True)

@@ -153,12 +153,26 @@ class SFTConfig(OfflineConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RewardConfig(OfflineConfig):
+class PairConfig(OfflineConfig):
+    """What every method needs to know that learns from pairs."""
+
+    group_by_prompt: bool = False
+    """put the pairs of one prompt into the same batch where it has room: it changes which pairs share a batch, and so
+    their order, and nothing else. Then the prompt and each distinct completion of it are run once for all of them,
+    which is faster where prompts have several pairs; a batch says less, for it has fewer prompts"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_flag("group_by_prompt", self.group_by_prompt)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardConfig(PairConfig):
     """A reward model (eq. 2), fitted to pairs."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class DPOConfig(OfflineConfig):
+class DPOConfig(PairConfig):
     """DPO (eq. 7), or one of its relatives by name: see ``maths/relatives``."""
 
     large_model_rate = 1e-6  # the paper's, appendix B
@@ -225,7 +239,7 @@ class DPOConfig(OfflineConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class UnlikelihoodConfig(OfflineConfig):
+class UnlikelihoodConfig(PairConfig):
     """Unlikelihood, a baseline of DPO's paper (§6)."""
 
     large_model_rate = 1e-6  # it starts where DPO does, from a policy that must not lose what it can

@@ -13,7 +13,7 @@ from functools import partial
 import torch
 from transformers import PreTrainedModel
 
-from dpo_book.data.batches import batches_by_length, in_parts
+from dpo_book.data.batches import BatchOrder, in_parts
 from dpo_book.models.recomputed import recomputed, require_blocks
 from dpo_book.system.processes import this_process
 from dpo_book.training.checkpoints import Checkpoints
@@ -25,13 +25,13 @@ Record = dict[str, float]
 
 def train(
     policy: PreTrainedModel,
-    lengths: Sequence[int],
+    order: BatchOrder,
     loss_of: Callable[[list[int]], Measured],
     config: OfflineConfig,
     checkpoints: Checkpoints | None,
     weights: Sequence[float] | None = None,
 ) -> Iterator[Record]:
-    """Train ``policy`` in place on batches of like ``lengths``, and yield a record of metrics a step.
+    """Train ``policy`` in place on batches of rows in such an order, and yield a record of metrics a step.
 
     loss_of: the loss of some rows, their mean weighted by ``weights`` (all alike by default), and metrics that
     are plain means over them. checkpoints: where to go on, and to keep the state. ValueError, at once, for a policy
@@ -39,12 +39,13 @@ def train(
     """
     if config.gradient_checkpointing:
         require_blocks(policy)
-    return _steps(policy, lengths, loss_of, config.counted(len(lengths)), checkpoints, weights or [1] * len(lengths))
+    rows = len(order.lengths)
+    return _steps(policy, order, loss_of, config.counted(rows), checkpoints, weights or [1] * rows)
 
 
 def _steps(
     policy: PreTrainedModel,
-    lengths: Sequence[int],
+    order: BatchOrder,
     loss_of: Callable[[list[int]], Measured],
     config: OfflineConfig,
     checkpoints: Checkpoints | None,
@@ -53,15 +54,15 @@ def _steps(
     policy.eval()  # dropout off: log π must be a function of (x, y), not a draw
     updates = Updates(policy, config, config.steps)
     done = checkpoints.restore(updates) if checkpoints else 0
-    batches = itertools.islice(batches_by_length(lengths, config.batch_size, config.seed), done, None)
+    parts = partial(parts_of, order, loss_of, weights, config.micro_batch_size)
+    batches = itertools.islice(order.batches(config.batch_size, config.seed), done, None)
 
     with recomputed(policy) if config.gradient_checkpointing else nullcontext():
         for step in range(done + 1, config.steps + 1):
-            parts = parts_of(next(batches), loss_of, weights, config.micro_batch_size)
-            yield record_of(step, updates.apply(step, *parts))
+            yield record_of(step, updates.apply(step, *parts(next(batches))))
             if checkpoints and checkpoints.due(step) and step < config.steps:
                 checkpoints.save(updates)
-        updates.check(config.steps, *parts_of(next(batches), loss_of, weights, config.micro_batch_size))
+        updates.check(config.steps, *parts(next(batches)))
     if checkpoints:
         checkpoints.save(updates)
 
@@ -72,25 +73,29 @@ def record_of(step: int, update: Update) -> Record:
     return {"step": step, **dict(zip(measured, values, strict=True)), "learning_rate": update.learning_rate}
 
 
-def rows_reached(lengths: Sequence[int], config: OfflineConfig) -> list[int]:
+def rows_reached(order: BatchOrder, config: OfflineConfig) -> list[int]:
     """Which rows ``train`` comes by, in rising order: those of its steps, and of the look after the last one."""
-    config = config.counted(len(lengths))
+    rows = len(order.lengths)
+    config = config.counted(rows)
     reached: set[int] = set()
-    for batch in itertools.islice(batches_by_length(lengths, config.batch_size, config.seed), config.steps + 1):
+    for batch in itertools.islice(order.batches(config.batch_size, config.seed), config.steps + 1):
         reached.update(batch)
-        if len(reached) == len(lengths):
+        if len(reached) == rows:
             break
     return sorted(reached)
 
 
 def parts_of(
-    batch: list[int], loss_of: Callable[[list[int]], Measured], weights: Sequence[float], size: int | None
+    order: BatchOrder,
+    loss_of: Callable[[list[int]], Measured],
+    weights: Sequence[float],
+    size: int | None,
+    batch: list[int],
 ) -> list[Callable[[], Measured]]:
     """What a batch's loss and metrics are the sums of: micro-batches of ``size`` of this process's rows.
 
-    Every so-manieth row is a process's own: rows of a batch come in order of length, so all have as much to do.
-    All have equally many parts, for they compute them together; one with fewer rows fills up with parts that count
-    nothing.
+    All processes have equally many parts, for they compute them together; one with fewer rows fills up with parts
+    that count nothing.
     """
     index, processes = this_process()
     total = sum(weights[i] for i in batch)
@@ -101,9 +106,10 @@ def parts_of(
     def idle() -> Measured:
         return _scaled(loss_of(batch[:1]), 0, 0)
 
-    most = len(batch[::processes])  # the first process's rows; no other has more
+    shares = order.shares(batch, processes)
+    most = max(map(len, shares))
     size = size or most
-    parts = [partial(part, rows) for rows in in_parts(batch[index::processes], size)]
+    parts = [partial(part, rows) for rows in in_parts(shares[index], size)]
     return parts + [idle] * (math.ceil(most / size) - len(parts))
 
 

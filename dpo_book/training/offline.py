@@ -11,11 +11,14 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from dpo_book.data.batches import BatchOrder, pair_order
 from dpo_book.data.pairs import Pair, check_pairs, longer_lengths, pair_lengths
 from dpo_book.maths.bradley_terry import reward_model_loss
 from dpo_book.maths.relatives.named import LOSSES
 from dpo_book.maths.relatives.pairs import PairLogps, unchecked_expected_loss
-from dpo_book.models.logprobs import Batch, collate
+from dpo_book.models.arrangement import in_own_rows
+from dpo_book.models.distinct import distinct_completions
+from dpo_book.models.logprobs import collate
 from dpo_book.models.policy import context_of
 from dpo_book.models.reward_model import sequence_reward
 from dpo_book.models.scoring import PairScorer, pair_scorer, row_scorer
@@ -46,7 +49,7 @@ def train_sft(
         return -score(batch).sum() / batch.completion_mask.sum(), {}
 
     tokens = [len(completion) for _, completion in examples]
-    return train(policy, lengths, loss_of, config, checkpoints, tokens)
+    return train(policy, BatchOrder(lengths), loss_of, config, checkpoints, tokens)
 
 
 def train_unlikelihood(
@@ -73,7 +76,8 @@ def train_unlikelihood(
         loss = (config.alpha * rejected - chosen).sum() / sum(tokens[i] for i in rows)
         return loss, {"logps/chosen": chosen.detach().mean(), "logps/rejected": rejected.detach().mean()}
 
-    return train(policy, pair_lengths(pairs), loss_of, config, checkpoints, tokens)
+    order = pair_order(pairs, pair_lengths(pairs), config.group_by_prompt)
+    return train(policy, order, loss_of, config, checkpoints, tokens)
 
 
 def train_reward_model(
@@ -90,14 +94,15 @@ def train_reward_model(
     label = torch.tensor([pair.chosen_probability for pair in pairs], device=model.device)
 
     def loss_of(rows: list[int]) -> Measured:
-        batch = _both([pairs[i] for i in rows], model.device)
-        chosen, rejected = sequence_reward(model, batch).chunk(2)
+        asked = distinct_completions([pairs[i] for i in rows]).to(model.device)
+        chosen, rejected = sequence_reward(model, in_own_rows(asked.groups, model.device))[asked.places]
         p = label[rows]
         losses = p * reward_model_loss(chosen, rejected) + (1 - p) * reward_model_loss(rejected, chosen)
         margins = (chosen - rejected).detach()
         return losses.mean(), {"accuracy": _accuracy(margins), "margin": margins.mean()}
 
-    return train(model, lengths, loss_of, config, checkpoints)
+    order = pair_order(pairs, lengths, config.group_by_prompt)
+    return train(model, order, loss_of, config, checkpoints)
 
 
 def train_dpo(
@@ -137,9 +142,10 @@ def train_dpo(
         reference_logps = compute_reference_logps(reference, pairs, config)
     if any(logps.shape != (len(pairs),) for logps in reference_logps):
         raise ValueError(f"reference_logps must hold one value for each of the {len(pairs)} pairs")
-    _check_reference_logps(reference_logps, rows_reached(pair_lengths(pairs), config))
+    order = pair_order(pairs, pair_lengths(pairs), config.group_by_prompt)
+    _check_reference_logps(reference_logps, rows_reached(order, config))
     loss_of = pair_loss(pair_scorer(policy, pairs), pairs, reference_logps, config, policy.device)
-    return train(policy, pair_lengths(pairs), loss_of, config, checkpoints)
+    return train(policy, order, loss_of, config, checkpoints)
 
 
 def pair_loss(
@@ -209,22 +215,13 @@ def _check_reference_logps(logps: tuple[Tensor, Tensor], rows: Sequence[int]) ->
         if not finite[row]:
             raise ValueError(
                 f"row {row + 1}: the reference's log-probabilities must be finite, and they are {chosen[row]:g} and "
-                f"{rejected[row]:g}: look at the reference's weights, or compute reference_logps for the seed, steps "
-                "and batch_size of this config"
+                f"{rejected[row]:g}: look at the reference's weights, or compute reference_logps with this config"
             )
 
 
 def _accuracy(margins: Tensor) -> Tensor:
     """The share of margins above zero; one that is zero decides nothing and counts half."""
     return ((margins > 0).float() + (margins == 0).float() / 2).mean()
-
-
-def _both(pairs: Sequence[Pair], device: torch.device) -> Batch:
-    """All chosen completions, then all rejected ones, on the batch axis: one forward pass, neither sees the other."""
-    prompts = [pair.prompt for pair in pairs]
-    chosen = [pair.chosen for pair in pairs]
-    rejected = [pair.rejected for pair in pairs]
-    return collate(prompts * 2, chosen + rejected, device)
 
 
 def _check_fits(policy: PreTrainedModel, lengths: Sequence[int]) -> None:

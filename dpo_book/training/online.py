@@ -12,8 +12,8 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from transformers import PreTrainedModel
 
-from dpo_book.data.batches import batches_by_length
-from dpo_book.data.pairs import Pair, bradley_terry_pairs, longer_lengths
+from dpo_book.data.batches import BatchOrder, batches_by_length
+from dpo_book.data.pairs import Pair, bradley_terry_pairs, longer_lengths, pair_lengths
 from dpo_book.maths.require import SettingError, require_choice, require_count
 from dpo_book.models.policy import context_of, sample_ids
 from dpo_book.models.recomputed import recomputed, require_blocks
@@ -130,7 +130,8 @@ def _steps(
             with torch.no_grad():
                 reference_logps = score_reference(pairs)
             loss_of = pair_loss(score, pairs, reference_logps, config, policy.device)
-            parts = parts_of(list(range(len(pairs))), loss_of, [1] * len(pairs), config.micro_batch_size)
+            rows, order_of_rows = list(range(len(pairs))), BatchOrder(pair_lengths(pairs))
+            parts = parts_of(order_of_rows, loss_of, [1] * len(pairs), config.micro_batch_size, rows)
             record = record_of(step, updates.apply(step, *parts))
             yield record | {
                 "reward": proposal.reward,

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from dpo_book.data.batches import pair_order
 from dpo_book.data.pairs import Pair, pair_lengths
 from dpo_book.models.scoring import score_pairs
 from dpo_book.system.cache import CacheError, cached, find_cached
@@ -36,7 +37,7 @@ def compute_reference_logps(
     command line wants it, with a bar, the model in shards where training is, and the result kept for the next run on
     the same data.
     """
-    rows = rows_reached(pair_lengths(pairs), config)
+    rows = rows_reached(pair_order(pairs, pair_lengths(pairs), config.group_by_prompt), config)
     reached = [pairs[i] for i in rows]
     score = _kept_scores if keep else score_pairs
     logps = torch.full((2, len(pairs)), math.nan)

@@ -37,16 +37,18 @@ FIELDS = {
     "micro_batch_size": (0, -1, 1.5, True, "3", HUGE),
 }
 OFFLINE = FIELDS | {"epochs": (0, -1, 1.5, True, "3", HUGE), "gradient_checkpointing": FLAGS}
+PAIRS = OFFLINE | {"group_by_prompt": FLAGS}
 WRONG = [
-    *((config, OFFLINE) for config in (SFTConfig, RewardConfig)),
+    (SFTConfig, OFFLINE),
+    (RewardConfig, PAIRS),
     (
         DPOConfig,
-        OFFLINE
+        PAIRS
         | {"beta": POSITIVE, "reference_free": FLAGS, "loss": ("sigmoid", "", None, 1)}
         # Without the loss that takes them, any value is refused; with it, tests/maths/relatives.
         | dict.fromkeys(SETTING_NAMES, (0.1,)),
     ),
-    (UnlikelihoodConfig, OFFLINE | {"alpha": POSITIVE}),
+    (UnlikelihoodConfig, PAIRS | {"alpha": POSITIVE}),
     (
         PPOConfig,
         FIELDS

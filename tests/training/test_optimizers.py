@@ -8,7 +8,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from dpo_book import DPOConfig, PPOConfig, SFTConfig, build_reward_model, copy_policy, train_dpo, train_reward_model
-from dpo_book.data.batches import batches_by_length
+from dpo_book.data.batches import BatchOrder, batches_by_length
 from dpo_book.maths.require import SettingError
 from dpo_book.models.recomputed import recomputed
 from dpo_book.training.checkpoints import Checkpoints
@@ -137,7 +137,7 @@ def test_epochs_are_so_many_passes_over_the_rows(reference):
     assert by_epochs == list(train_dpo(copy_policy(reference), reference, pairs, DPOConfig(**SHAPE, steps=6)))
     seen = itertools.chain.from_iterable(itertools.islice(batches_by_length([1] * 11, 4), 6))
     assert sorted(seen) == sorted(list(range(11)) * 2)
-    assert rows_reached([1] * 11, DPOConfig(batch_size=4, epochs=1)) == list(range(11))
+    assert rows_reached(BatchOrder([1] * 11), DPOConfig(batch_size=4, epochs=1)) == list(range(11))
 
 
 def test_a_warm_up_is_held_against_epochs_when_the_rows_are_counted(reference):
