@@ -1,10 +1,10 @@
 """DPO and the losses that count tokens, under a judge who loves length: `python -m tools.length_bias`.
 
 In the world of dialogues a judge gives an answer 0.1 nats more for every token, whatever it says, and compares the
-reference's own answers. One GPT-2 is trained on the same comparisons with each loss, at three strengths and two
-learning rates; DPO also on labels by quality alone. Where a run ends, the exact quality, the KL to the reference and
+reference's own answers. One GPT-2 is trained on the same comparisons with each loss at three strengths, in the first
+seed with two learning rates; DPO also on labels by quality alone. Where a run ends, the exact quality, the KL to the reference and
 the tokens are means over the same number of samples. Finished runs stay in OUT/length-bias.csv and are not run again;
-an hour on one core. Chapter 11 reads it.
+half an hour on one core. Chapter 11 reads it.
 """
 
 from datetime import UTC, datetime
@@ -26,8 +26,7 @@ from tools.resumable import Table, fill, in_order_of
 
 TASTE = 0.1  # nats a token
 COMPARISONS, BATCH, STEPS = 3_000, 64, 150
-RATES = (3e-4, 1e-4)
-SEEDS = (0, 1)
+RATES = {0: (3e-4, 1e-4), 1: (1e-4,)}  # by seed: the first says which of the two gets more at one KL
 SAMPLES_A_PROMPT = 2  # 512 answers
 BETAS = {  # from mild to strong
     "dpo": (1.0, 0.4, 0.2),
@@ -51,8 +50,8 @@ class Trial(NamedTuple):
 def trials() -> list[Trial]:
     """Every run of the table, seeds in turn, so that a table that was stopped has whole seeds."""
     found = []
-    for seed in SEEDS:
-        for rate in RATES:
+    for seed, rates in RATES.items():
+        for rate in rates:
             found += [Trial("quality", "dpo", beta, rate, seed) for beta in BETAS["dpo"]]
             for loss, betas in BETAS.items():
                 found += [Trial("length", loss, beta, rate, seed) for beta in betas]
