@@ -2,9 +2,9 @@
 
 In the world of dialogues a judge gives an answer 0.1 nats more for every token, whatever it says, and compares the
 reference's own answers. One GPT-2 is trained on the same comparisons with each loss at three strengths, in the first
-seed with two learning rates; DPO also on labels by quality alone. Where a run ends, the exact quality, the KL to the reference and
-the tokens are means over the same number of samples. Finished runs stay in OUT/length-bias.csv and are not run again;
-half an hour on one core. Chapter 11 reads it.
+seed with two learning rates; DPO also on labels by quality alone. Where a run ends, the exact quality, the KL to the
+reference and the tokens are means over the same number of samples. Finished runs stay in OUT/length-bias.csv and are
+not run again; half an hour on one core. Chapter 11 reads it.
 """
 
 from datetime import UTC, datetime
