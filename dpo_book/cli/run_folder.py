@@ -135,8 +135,8 @@ class Run:
                 self.checkpoints.records_digest = self._records.digest
                 for name in record if writer else ():
                     writer.add_scalar(name, record[name], step)
-                rate = bar.format_dict["rate"] or 0
-                shown = _shown(record, tokens_a_step * rate)
+                steps_a_second = bar.format_dict["rate"]  # None until the bar has seen two of them
+                shown = _shown(record, steps_a_second and tokens_a_step * steps_a_second)
                 if self._evaluations:
                     shown = f"{shown}, {self._evaluations.shown()}"
                 bar.set_postfix_str(shown, refresh=False)
@@ -270,13 +270,16 @@ def model_folder(folder: Path) -> Path:
     return folder / "model"
 
 
-def _shown(record: Record, tokens_a_second: float) -> str:
+def _shown(record: Record, tokens_a_second: float | None) -> str:
+    """What the bar says of a record; nothing of a speed that nobody knows yet."""
     parts = []
     for name, key in SHOWN.items():
         value = record.get(name, record.get(f"rewards/{key}"))
         if value is not None:
             parts.append(f"{name} {value:.3f}")
-    return ", ".join([*parts, f"{tokens_a_second:,.0f} tokens/s"])
+    if tokens_a_second:
+        parts.append(f"{tokens_a_second:,.0f} tokens/s")
+    return ", ".join(parts)
 
 
 def _tensorboard(folder: Path, done: int, stack: ExitStack):

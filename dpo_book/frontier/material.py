@@ -13,6 +13,7 @@ from transformers import AutoModelForSequenceClassification
 
 from dpo_book.data.pairs import Pair
 from dpo_book.frontier.arena import Arena, Cost, Standing
+from dpo_book.models.quiet import quiet
 from dpo_book.models.reward_model import Reward, build_reward_model, rewards_of
 from dpo_book.models.scoring import score_pairs
 from dpo_book.system.cache import cached
@@ -46,7 +47,8 @@ def draw_material(arena: Arena, comparisons: int, reward_config: RewardConfig, s
             pass
         passes = 2 * reward_config.batch_size * reward_config.steps  # both completions of every pair
         fitted = Cost(passes=passes, seconds=time.process_time() - started)
-        model.save_pretrained(folder / "reward_model")
+        with quiet():
+            model.save_pretrained(folder / "reward_model")
         kept = {
             "pairs": pairs,
             "reference_logps": [logps.tolist() for logps in score_pairs(arena.reference, pairs)],
@@ -63,7 +65,8 @@ def draw_material(arena: Arena, comparisons: int, reward_config: RewardConfig, s
     }
     folder = cached(f"{arena.name}-comparisons", depends_on, build)
     kept = json.loads((folder / "data.json").read_text(encoding="utf-8"))
-    model = AutoModelForSequenceClassification.from_pretrained(folder / "reward_model").eval()
+    with quiet():
+        model = AutoModelForSequenceClassification.from_pretrained(folder / "reward_model").eval()
     chosen, rejected = map(torch.tensor, kept["reference_logps"])
     return Material(
         pairs=[Pair(*pair) for pair in kept["pairs"]],
