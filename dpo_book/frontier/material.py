@@ -60,10 +60,12 @@ def draw_material(arena: Arena, comparisons: int, reward_config: RewardConfig, s
         "comparisons": comparisons,
         "reward_model": repr(reward_config),
         "seed": seed,
+        **arena.depends_on,
     }
     folder = cached(f"{arena.name}-comparisons", depends_on, build)
     kept = json.loads((folder / "data.json").read_text(encoding="utf-8"))
     model = AutoModelForSequenceClassification.from_pretrained(folder / "reward_model").eval()
+    model.to(arena.reference.device)
     chosen, rejected = map(torch.tensor, kept["reference_logps"])
     return Material(
         pairs=[Pair(*pair) for pair in kept["pairs"]],

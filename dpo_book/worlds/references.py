@@ -1,18 +1,22 @@
-"""π_ref of the built-in worlds: a GPT-2 that imitates a world's corpus, trained the first time and then kept.
+"""π_ref of the worlds: a policy that imitates a world's corpus, trained the first time and then kept.
 
 A chapter may write it out, and chapter 00 does.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from transformers import GPT2LMHeadModel
+from transformers import GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from dpo_book.models.policy import SIZES, build_policy
 from dpo_book.system.cache import cached
 from dpo_book.system.devices import find_device
+from dpo_book.system.files import remove
+from dpo_book.system.provenance import data_digest, model_digest, tokenizer_digest
+from dpo_book.training.checkpoints import Checkpoints
 from dpo_book.training.config import SFTConfig
-from dpo_book.training.offline import train_sft
+from dpo_book.training.loop import Record
+from dpo_book.training.offline import Example, train_sft
 from dpo_book.worlds import (
     tiny_dialogues as answers,
     tiny_reviews as reviews,
@@ -93,3 +97,38 @@ def _imitator(
 
     depends_on = {"seed": seed, "corpus": corpus, "sft": repr(sft), "size": SIZES[size]}
     return GPT2LMHeadModel.from_pretrained(cached(name, depends_on, build)).to(place).eval()
+
+
+def imdb_reference(
+    policy: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Sequence[Example],
+    sft: SFTConfig | None,
+    checkpoint: Path,
+    watch: Callable[[Record], object],
+) -> Path:
+    """π_ref of the paper's experiment on IMDb: the folder of a policy that has imitated reviews, and its tokenizer.
+
+    examples: as ``imdb_examples`` makes them of reviews. sft: None for a policy that imitates them already.
+    checkpoint: a file from which a killed training goes on; it is gone when the reference is kept. watch: told every
+    step's record. Trains ``policy`` in place, unless such a reference is kept already. CheckpointError for the
+    checkpoint of another training.
+    """
+    depends_on = {
+        "policy": model_digest(policy),
+        "tokenizer": tokenizer_digest(tokenizer),
+        "examples": data_digest(examples),
+        "sft": repr(sft),
+    }
+
+    def build(folder: Path) -> None:
+        if sft is not None:
+            kept = Checkpoints(checkpoint, depends_on, every=100)
+            for record in train_sft(policy, examples, sft, kept):
+                watch(record)
+        policy.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+    folder = cached("imdb-reference", depends_on, build)
+    remove(checkpoint)
+    return folder

@@ -225,7 +225,7 @@ def test_labels_depend_on_the_seed_alone():
 
 
 def test_other_labels_and_unequal_lengths_are_refused():
-    with pytest.raises(ValueError, match='labels must be "hard" or "soft", got \'firm\''):
+    with pytest.raises(ValueError, match='labels must be "hard", "soft" or "sure", got \'firm\''):
         judged(0.0, 1, labels="firm")
     with pytest.raises(ValueError):
         bradley_terry_pairs([[0]], [[1]] * 2, [[2]] * 2, torch.zeros(2), torch.zeros(2))
