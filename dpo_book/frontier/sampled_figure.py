@@ -3,6 +3,7 @@
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 
 from dpo_book.frontier.figures import KL_TO_REFERENCE
 from dpo_book.frontier.methods import METHODS, Method
@@ -16,7 +17,8 @@ def sampled_frontier(table: pd.DataFrame, title: str = "") -> Figure:
     """E[r*] against the KL of whole responses: a marker a finished run, small dots where it was measured on its way.
 
     Crosses are 95 % intervals, ± 1.96 standard errors, of what was sampled of this one policy; how seeds differ shows
-    only where there are several. A line joins the means over seeds of a method's strengths.
+    only where there are several. A line joins a method's strengths, seed by seed. KL is linear up to 1 nat and
+    logarithmic beyond.
     """
     ends = table[table["last"]]
     figure, (axes,) = new_figure(4.2, 1, _alt(ends, title))
@@ -24,6 +26,8 @@ def sampled_frontier(table: pd.DataFrame, title: str = "") -> Figure:
         runs = table[table["method"] == name]
         if not runs.empty:
             _draw(axes, runs, method)
+    axes.set_xscale("symlog", linthresh=1)  # unlikelihood can be a hundred nats away, the others within twenty
+    axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.set(xlabel=f"sequence {KL_TO_REFERENCE}", ylabel=r"E[$r^*$]", title=literally(title))
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     _write_strengths(axes, ends)
@@ -31,26 +35,26 @@ def sampled_frontier(table: pd.DataFrame, title: str = "") -> Figure:
 
 
 def _draw(axes: Axes, runs: pd.DataFrame, method: Method) -> None:
-    """One method: its way as dots, its ends as markers in their crosses, and a line through the strengths."""
+    """One method: its way as dots, its ends as markers in their crosses, joined for each seed."""
     look = {"color": method.colour, "marker": method.marker}
     on_the_way = runs[~runs["last"]]
-    axes.plot(on_the_way["kl"], on_the_way["reward"], **look, linestyle="", markersize=2.5, alpha=0.5)
-    ends = runs[runs["last"]]
-    means = ends.groupby("strength")[["kl", "reward"]].mean().sort_values("kl")
-    axes.plot(means["kl"], means["reward"], color=method.colour, linewidth=0.8)
-    axes.errorbar(
-        ends["kl"],
-        ends["reward"],
-        xerr=Z95 * ends["kl_error"],
-        yerr=Z95 * ends["reward_error"],
-        **look,
-        markersize=7 if method.marker in "PX" else 5.5,
-        markeredgecolor="white",
-        markeredgewidth=0.4,
-        linestyle="",
-        elinewidth=0.8,
-        label=f"{method.label} ({method.symbol})" if method.symbol else method.label,
-    )
+    axes.plot(on_the_way["kl"], on_the_way["reward"], **look, linestyle="", markersize=2.5)
+    label = f"{method.label} ({method.symbol})" if method.symbol else method.label
+    for place, (_, ends) in enumerate(runs[runs["last"]].groupby("seed")):
+        in_order = ends.sort_values("kl")
+        axes.errorbar(
+            in_order["kl"],
+            in_order["reward"],
+            xerr=Z95 * in_order["kl_error"],
+            yerr=Z95 * in_order["reward_error"],
+            **look,
+            markersize=7 if method.marker in "PX" else 5.5,
+            markeredgecolor="white",
+            markeredgewidth=0.4,
+            linewidth=0.8,
+            elinewidth=0.8,
+            label=None if place else label,
+        )
 
 
 def _write_strengths(axes: Axes, ends: pd.DataFrame) -> None:

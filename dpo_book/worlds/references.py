@@ -35,6 +35,7 @@ SFT = SFTConfig(learning_rate=3e-3, batch_size=256, steps=300)
 REVIEWS_CORPUS_SIZE = 32_000
 REVIEWS_SFT = SFTConfig(learning_rate=2e-3, batch_size=16, steps=2000)  # every review once
 SUMMARIES_SFT = SFTConfig(learning_rate=2e-3, batch_size=16, steps=1250)  # every post once
+CHECKPOINT_EVERY = 100  # steps of a reference whose training may take an hour
 DIALOGUES_SFT = SFTConfig(learning_rate=2e-3, batch_size=16, steps=1250)  # every request once
 
 
@@ -123,7 +124,7 @@ def imdb_reference(
 
     def build(folder: Path) -> None:
         if sft is not None:
-            kept = Checkpoints(checkpoint, depends_on, every=100)
+            kept = Checkpoints(checkpoint, depends_on, CHECKPOINT_EVERY)
             for record in train_sft(policy, examples, sft, kept):
                 watch(record)
         policy.save_pretrained(folder)
