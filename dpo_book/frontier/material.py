@@ -72,7 +72,7 @@ def draw_material(arena: Arena, comparisons: int, reward_config: RewardConfig, s
         "comparisons": comparisons,
         "reward_model": repr(reward_config),
         "seed": seed,
-        **arena.depends_on,
+        "arena": dict(arena.depends_on),
     }
     folder = cached(f"{arena.name}-comparisons", depends_on, build)
     kept = json.loads((folder / "data.json").read_text(encoding="utf-8"))
