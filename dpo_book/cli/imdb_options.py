@@ -20,7 +20,18 @@ ALWAYS = {
     "measurements": 6,
     "sft_epochs": 1,
 }
-COUNTS = ("prompts", "max_new_tokens", "batch_size", "reward_steps", "sft_length")
+# The least that each may be. PPO compares the rollouts of a batch; an interval needs two samples.
+LEAST = {
+    "prompts": 1,
+    "completions": 2,
+    "max_new_tokens": 1,
+    "eval_prompts": 2,
+    "measurements": 2,
+    "batch_size": 2,
+    "reward_steps": 1,
+    "sft_epochs": 0,
+    "sft_length": 1,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,12 +91,9 @@ class ImdbOptions:
                 "imdb needs --policy: a hub id such as gpt2-large (the paper's), a folder, or mini, which needs no "
                 "network"
             )
-        for name in COUNTS:
-            self._check_count(name)
-        self._check_count("completions", least=2)
-        self._check_count("eval_prompts", least=2)
-        self._check_count("measurements", least=2)
-        self._check_count("sft_epochs", least=0)
+        for name, least in LEAST.items():
+            if getattr(self, name) is not None:
+                require_count(name, getattr(self, name), least)
         if self.learning_rate is not None:
             require_positive("learning_rate", self.learning_rate)
         for beta in _once("betas", self.betas):
@@ -98,11 +106,6 @@ class ImdbOptions:
         usual = ALWAYS | USUAL[size]
         left = {name: value for name, value in usual.items() if getattr(self, name) is None}
         return replace(self, **left)
-
-    def _check_count(self, name: str, least: int = 1) -> None:
-        value = getattr(self, name)
-        if value is not None:
-            require_count(name, value, least)
 
 
 def _once(name: str, strengths: tuple[float, ...] | None) -> tuple[float, ...]:

@@ -133,7 +133,7 @@ def imdb_plan(comparisons: int, parameters: int, batch_size: int, measurements: 
         },
         strengths=IMDB_STRENGTHS,
         measurements=measurements,
-        ppo=PPOConfig(minibatch_size=batch_size, value_learning_rate=fit.learning_rate, warmup_steps=5),
+        ppo=PPOConfig(minibatch_size=batch_size, value_learning_rate=fit.learning_rate),
     )
 
 
