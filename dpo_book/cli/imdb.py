@@ -163,6 +163,8 @@ def _plan(options: ImdbOptions, comparisons: int, parameters: int, budget: int |
         strengths |= dict.fromkeys(("dpo", "ppo", "ppo-gt"), options.betas)
     if options.alphas is not None:
         strengths["unlikelihood"] = options.alphas
+    if options.best_of is not None:
+        strengths["best-of-n"] = options.best_of
     rates = plan.learning_rates
     if options.learning_rate is not None:
         rates = dict.fromkeys(rates, options.learning_rate)

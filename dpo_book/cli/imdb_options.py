@@ -1,11 +1,12 @@
 """The options of ``frontier imdb``. Light: nothing here imports torch."""
 
 from dataclasses import asdict, dataclass, replace
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar
 
 from dpo_book.cli.options import NameOrNone, refuse_given
 from dpo_book.maths.require import SettingError, require_beta, require_count, require_positive
 
+T = TypeVar("T", int, float)
 SizeName = Literal["full", "small"]
 PROMPTS = {"full": 25_000, "small": 500}  # the paper's (appendix C.1), and few enough for two cores
 USUAL = {  # where nobody says otherwise
@@ -80,6 +81,8 @@ class ImdbOptions:
     """of DPO, PPO and PPO-GT, by default 0.05 0.1 1 5, which the paper has for DPO"""
     alphas: tuple[float, ...] | None = None
     """of unlikelihood, by default the paper's 0.05 0.1 0.5 1"""
+    best_of: tuple[int, ...] | None = None
+    """n of best-of-n, by default 4 16 64"""
 
     def check_used(self, world: str) -> None:
         """SettingError for an option of another world's frontier, or one whose value cannot be."""
@@ -100,6 +103,8 @@ class ImdbOptions:
             require_beta(beta)
         for alpha in _once("alphas", self.alphas):
             require_positive("alphas", alpha)
+        for n in _once("best-of", self.best_of):
+            require_count("best_of", n)
 
     def settled(self, size: SizeName) -> Self:
         """With what is usual in place of what was not given. ``prompts`` stays open: there may be fewer reviews."""
@@ -108,7 +113,7 @@ class ImdbOptions:
         return replace(self, **left)
 
 
-def _once(name: str, strengths: tuple[float, ...] | None) -> tuple[float, ...]:
+def _once(name: str, strengths: tuple[T, ...] | None) -> tuple[T, ...]:
     """The strengths, or none; SettingError for one that is given twice, or for an empty list."""
     if strengths is None:
         return ()

@@ -28,7 +28,7 @@ from tests.frontier.test_frontier import UNREPEATED, in_this_process
 
 SMALL = (
     "--judge=vader", "--size=small", "--prompts=6", "--eval-prompts=8", "--batch-size=4", "--max-new-tokens=6",
-    "--measurements=2", "--betas=0.1", "--alphas=0.5", "--sft-length=16",
+    "--measurements=2", "--betas=0.1", "--alphas=0.5", "--best-of=4", "--sft-length=16",
 )  # fmt: skip
 
 
@@ -59,7 +59,7 @@ def test_from_reviews_to_table_figure_and_manifest(imdb, tmp_path):
     ends = frame[frame["last"]]
     assert set(ends["method"]) == set(METHODS) and set(ends["world"]) == {"imdb"}
     assert set(ends.loc[ends["method"] == "dpo", "strength"]) == {0.1}
-    assert len(ends) == 6 + 3  # best-of-n has three n
+    assert len(ends) == len(METHODS)
     assert ends.loc[ends["method"] == "sft", "kl"].tolist() == [0]
     trained = ends[ends["method"].isin(["dpo", "ppo-gt", "preferred-ft"])]
     assert (trained["kl_error"] > 0).all() and (trained["reward_error"] > 0).all()
@@ -141,6 +141,8 @@ def test_a_reference_that_was_killed_in_training_ends_the_same(imdb, tmp_path, m
         (("--budget", "10"), "budget must be at least"),
         (("--reward-steps", "1000"), "budget must be at least"),
         (("--completions", "1"), "completions must be a whole number of at least 2"),
+        (("--best-of", "0"), "--best-of must be a whole number of at least 1"),
+        (("--batch-size", "1"), "--batch-size must be a whole number of at least 2"),
         (("--alphas", "0.1", "0.1"), "--alphas needs one value or more, none of them twice"),
         (("--learning-rate", "0"), "--learning-rate must be a finite number above 0"),
     ],
