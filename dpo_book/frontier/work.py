@@ -47,8 +47,8 @@ class Work:
 
     def __str__(self) -> str:
         return (
-            f"About {self.hours():.2g} GPU hours on an H100, if training does {TRAINING_RATE / 1e12:.0f}·10¹² operations "
-            f"a second as in this package's benchmark of GPT-2, and, which is assumed, scoring "
+            f"About {self.hours():.2g} GPU hours on an H100, if training does {TRAINING_RATE / 1e12:.0f}·10¹² "
+            "operations a second as in this package's benchmark of GPT-2, and, which is assumed, scoring "
             f"{FLOAT32_RATE / 1e12:.0f}·10¹² and a step of sampling takes {1000 * STEP_SECONDS:.0f} ms. Counted: "
             f"{self.training:.1e} operations of matrix products in training, {self.looking:.1e} in scoring, "
             f"{self.sampling:,} steps of sampling. No such run was timed"
