@@ -134,18 +134,19 @@ class Case:
 SHORT = {"prompt": 16, "completion": 24}
 TLDR = {"prompt": 400, "completion": 50}
 GPT2_VOCABULARY = 50_257
+MINI_16K = {"size": "mini", "vocabulary": 16_384}
 SMALL_16K = {"size": "small", "vocabulary": 16_384}
 CASES = [
     Case("mini, short pairs", batch=64, steps=11, **SHORT),
     Case("mini, TL;DR-like", batch=8, steps=9, **TLDR),
     Case("124M, short pairs", "124M", GPT2_VOCABULARY, batch=16, steps=3, **SHORT),
     Case("124M, TL;DR-like", "124M", GPT2_VOCABULARY, batch=2, steps=3, **TLDR),
-    Case("small, middling pairs", prompt=120, completion=90, batch=8, steps=5, **SMALL_16K),
-    Case("small, long completions", prompt=40, completion=200, batch=8, steps=5, **SMALL_16K),
-    Case("mini, long prompts", prompt=700, completion=30, batch=8, steps=7),
-    Case("mini, very short pairs", prompt=8, completion=6, batch=64, steps=21),
-    Case("mini, six pairs of four completions", prompt=8, completion=48, batch=48, steps=7, answers=4),
-    Case("small, six pairs of four completions", prompt=8, completion=48, batch=24, steps=5, answers=4, **SMALL_16K),
+    Case("small, middling pairs", prompt=120, completion=90, batch=8, steps=3, **SMALL_16K),
+    Case("small, long completions", prompt=40, completion=200, batch=8, steps=3, **SMALL_16K),
+    Case("mini, long prompts", prompt=700, completion=30, batch=8, steps=5, **MINI_16K),
+    Case("mini, very short pairs", prompt=8, completion=6, batch=64, steps=11, **MINI_16K),
+    Case("mini, six pairs of four completions", prompt=8, completion=48, batch=48, steps=5, answers=4, **MINI_16K),
+    Case("small, six pairs of four completions", prompt=8, completion=48, batch=24, steps=3, answers=4, **SMALL_16K),
 ]
 MEMORY_CASES = [
     Case("mini with GPT-2's vocabulary, short pairs", "mini", GPT2_VOCABULARY, batch=32, steps=1, **SHORT),
@@ -278,7 +279,7 @@ def compare(case: Case, seed: int) -> tuple[list[dict], list[dict]]:
         line["times_trl"] = _median_ratio(of_trl.cpu[1:], clock.cpu[1:])
         line["loss_difference"] = largest
         if name == "dpo_book":
-            counts = timed_operations(case, seed, case.model(seed).to("meta"))
+            counts = timed_operations(case, seed, case.model(seed))
             line["gflops"] = _median_ratio(counts[1:], clock.cpu[1:]) / 1e9
         lines.append(line)
     return lines, losses
@@ -302,7 +303,7 @@ def side_by_side(case: Case, ours: list[float], trls: list[float]) -> list[dict]
 def timed_operations(case: Case, seed: int, model: GPT2LMHeadModel) -> list[int]:
     """Floating-point operations of every step of ``our_steps``, padding's too.
 
-    On the device "meta" they are counted and not carried out.
+    On the device "meta" they are counted and not carried out, but for the attention's blocks of a CPU.
     """
     arrange = partial(in_fewest_operations, model.config.n_embd)
     counts = []
