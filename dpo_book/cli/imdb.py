@@ -190,7 +190,7 @@ def _shown_on(bar: tqdm) -> Callable[[dict], None]:
     """What shows a step's record on a bar, also of a training that goes on where it was stopped."""
 
     def show(record: dict) -> None:
-        bar.n = record["step"]
-        bar.set_postfix(loss=f"{record['loss']:.3f}")
+        bar.set_postfix(loss=f"{record['loss']:.3f}", refresh=False)
+        bar.update(record["step"] - bar.n)
 
     return show

@@ -80,7 +80,13 @@ def test_from_reviews_to_table_figure_and_manifest(imdb, tmp_path):
     assert not (tmp_path / "imdb-reference.checkpoint").exists()
 
 
-def test_killed_between_runs_it_ends_in_the_same_table(imdb, tmp_path, monkeypatch):
+@pytest.fixture
+def undrawn(monkeypatch):
+    """A figure takes a second."""
+    monkeypatch.setattr("dpo_book.cli.imdb.draw", lambda *_: None)
+
+
+def test_killed_between_runs_it_ends_in_the_same_table(imdb, tmp_path, monkeypatch, undrawn):
     methods = ("--methods", "sft", "preferred-ft", "dpo")
     assert imdb("--out", tmp_path / "whole", *methods)[0] == 0
 
@@ -102,25 +108,25 @@ def test_killed_between_runs_it_ends_in_the_same_table(imdb, tmp_path, monkeypat
     assert [(tmp_path / "killed" / name).read_bytes() for name in names] == before
 
 
-def test_a_reference_that_was_killed_in_training_ends_the_same(imdb, tmp_path, monkeypatch):
-    """Its steps are counted: ten epochs of 40 reviews, 4 at once, are 100, and 20 were done."""
+def test_a_reference_that_was_killed_in_training_ends_the_same(imdb, tmp_path, monkeypatch, undrawn):
+    """Its steps are counted: two epochs of 40 reviews, 4 at once, are 20, and 8 were done."""
     monkeypatch.setenv("DPO_BOOK_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(references, "CHECKPOINT_EVERY", 10)
+    monkeypatch.setattr(references, "CHECKPOINT_EVERY", 4)
     train_sft, steps = references.train_sft, []
 
     def counted(*arguments):
         for record in train_sft(*arguments):
             steps.append(record["step"])
             yield record
-            if record["step"] == 20 and len(steps) == 20:
+            if record["step"] == 8 and len(steps) == 8:
                 raise KeyboardInterrupt
 
     monkeypatch.setattr(references, "train_sft", counted)
-    command = ("--methods", "sft", "--sft-epochs", "10")
+    command = ("--methods", "sft", "--sft-epochs", "2")
     status, _, _ = imdb("--out", tmp_path / "killed", *command)
     assert status == 130 and (tmp_path / "killed" / "imdb-reference.checkpoint").exists()
     assert imdb("--out", tmp_path / "killed", *command)[0] == 0
-    assert steps[20] == 11 and steps[-1] == 100  # from the last checkpoint before the kill
+    assert steps[8] == 5 and steps[-1] == 20  # from the last checkpoint before the kill
     monkeypatch.setenv("DPO_BOOK_CACHE", str(tmp_path / "another cache"))
     assert imdb("--out", tmp_path / "whole", *command)[0] == 0
     about = [json.loads((tmp_path / name / "imdb.json").read_text()) for name in ("whole", "killed")]
