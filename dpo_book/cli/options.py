@@ -139,6 +139,9 @@ class OutputOptions:
     """steps between checkpoints"""
     tensorboard: bool = False
     """also write the metrics to OUT/tensorboard (needs the package's extra of that name)"""
+    config: UserPathOrNone = None
+    """a TOML file that holds any of these options, such as an earlier run's OUT/run.toml; those on the command line
+    count more"""
 
     def __post_init__(self) -> None:
         require_count("checkpoint_every", self.checkpoint_every)

@@ -1,6 +1,7 @@
 """A training run that lives in a folder: progress bar, metrics as they come, the final model, figures; and resuming.
 
 run.json                 what the run is: its settings, and digests of its models, tokenizer and data
+run.toml                 the options that it was begun with, for --config
 metrics.jsonl            one record a step
 checkpoint.safetensors   the last state, from which the same command goes on
 model/                   the trained model and its tokenizer as save_pretrained writes them, and a manifest
@@ -12,7 +13,7 @@ And what ``evaluations.py`` keeps, where there are held-out data.
 import datetime
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +24,7 @@ from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dpo_book.cli import run_figures
+from dpo_book.cli.config_file import Value, keep_options
 from dpo_book.cli.eval_options import EvalSettings
 from dpo_book.cli.evaluations import Evaluations, Look, sweep_evaluations
 from dpo_book.cli.models import Trainee
@@ -135,8 +137,8 @@ class Run:
                 self.checkpoints.records_digest = self._records.digest
                 for name in record if writer else ():
                     writer.add_scalar(name, record[name], step)
-                rate = bar.format_dict["rate"] or 0
-                shown = _shown(record, tokens_a_step * rate)
+                steps_a_second = bar.format_dict["rate"]  # None until the bar has seen two of them
+                shown = _shown(record, steps_a_second and tokens_a_step * steps_a_second)
                 if self._evaluations:
                     shown = f"{shown}, {self._evaluations.shown()}"
                 bar.set_postfix_str(shown, refresh=False)
@@ -159,8 +161,10 @@ class Run:
 
 
 @contextmanager
-def open_run(output: OutputOptions, identity: Identity) -> Iterator[Run]:
+def open_run(output: OutputOptions, identity: Identity, given: Mapping[str, Value]) -> Iterator[Run]:
     """The run with this identity in its folder, for this command alone; a line says in the end where its model is.
+
+    given: the options, which the folder keeps when the run begins.
 
     Of several processes, which all train, the first one writes. RunError, in each of them, if they have not the same
     run before them; see ``lock_folder`` for others, and for a model that is there and not whole.
@@ -176,6 +180,7 @@ def open_run(output: OutputOptions, identity: Identity) -> Iterator[Run]:
         yield Run(output, identity, finished, writes=False)
         return
     with lock_folder(folder, identity):
+        keep_options(_options_file(folder), identity["method"], given)
         if finished:
             _check_model(model_folder(folder))
             run_figures.draw_missing(folder)
@@ -208,7 +213,8 @@ def lock_folder(folder: Path, identity: Identity) -> Iterator[None]:
             else:
                 write_text(about, json.dumps({**identity, BEGUN_WITH: _machinery()}, indent=2) + "\n")
             sweep_evaluations(folder)
-            for path in (about, checkpoint_file(folder), model_folder(folder), *run_figures.files(folder)):
+            written = (about, _options_file(folder), checkpoint_file(folder), model_folder(folder))
+            for path in (*written, *run_figures.files(folder)):
                 remove(scratch_of(path))
             yield
     except Timeout:
@@ -262,6 +268,10 @@ def _about_file(folder: Path) -> Path:
     return folder / "run.json"
 
 
+def _options_file(folder: Path) -> Path:
+    return folder / "run.toml"
+
+
 def checkpoint_file(folder: Path) -> Path:
     return folder / "checkpoint.safetensors"
 
@@ -270,13 +280,16 @@ def model_folder(folder: Path) -> Path:
     return folder / "model"
 
 
-def _shown(record: Record, tokens_a_second: float) -> str:
+def _shown(record: Record, tokens_a_second: float | None) -> str:
+    """What the bar says of a record; nothing of a speed that nobody knows yet."""
     parts = []
     for name, key in SHOWN.items():
         value = record.get(name, record.get(f"rewards/{key}"))
         if value is not None:
             parts.append(f"{name} {value:.3f}")
-    return ", ".join([*parts, f"{tokens_a_second:,.0f} tokens/s"])
+    if tokens_a_second:
+        parts.append(f"{tokens_a_second:,.0f} tokens/s")
+    return ", ".join(parts)
 
 
 def _tensorboard(folder: Path, done: int, stack: ExitStack):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from dpo_book.cli.boundary import entering, writing
+from dpo_book.cli.config_file import as_given
 from dpo_book.cli.eval_options import EvalOptions
 from dpo_book.cli.options import DataOptions, Name, NameOrNone, OutputOptions, require_lora
 from dpo_book.maths.require import SettingError
@@ -23,6 +24,7 @@ def sft(
         policy: hub id, folder or .gguf file; mini is a new small GPT-2 with a tokenizer made from the data.
         lora_rank: train an adapter of this rank instead of all weights (needs the package's extra lora).
     """
+    given = as_given(locals())
     require_lora(lora_rank)
     evaluation.check_used("sft")
     from dpo_book.cli.held_out import held_out, read_both
@@ -45,7 +47,7 @@ def sft(
         settings = evaluation.settings("sft", config.steps)
         held = held_out(apart.examples(tokenizer, room(model), date), examples, evaluation, settings, room(model))
         identity |= held.identity()
-    with writing(output.out), open_run(output, identity) as run:
+    with writing(output.out), open_run(output, identity, given) as run:
         if run.finished:
             return
         trainee = Trainee(model, lora_rank, config.seed)
@@ -66,6 +68,7 @@ def reward(
     Args:
         policy: hub id, folder or .gguf file; mini is a new small GPT-2 with a tokenizer made from the data.
     """
+    given = as_given(locals())
     evaluation.check_used("reward")
     from dpo_book.cli.held_out import held_out, read_both
 
@@ -91,7 +94,7 @@ def reward(
         settings = evaluation.settings("reward", config.steps)
         held = held_out(apart.pairs(base, tokenizer, room(base), date), pairs, evaluation, settings, room(base))
         identity |= held.identity()
-    with writing(output.out), open_run(output, identity) as run:
+    with writing(output.out), open_run(output, identity, given) as run:
         if run.finished:
             return
         trainee = Trainee(model)
@@ -120,6 +123,7 @@ def dpo(
         reference: another policy of the same tokenizer to stay near to; by default the policy as it starts.
         lora_rank: train an adapter of this rank instead of all weights (needs the package's extra lora).
     """
+    given = as_given(locals())
     require_lora(lora_rank)
     if not config.reads_reference and reference is not None:
         without = "--reference-free" if config.reference_free else f"--loss {config.loss}"
@@ -150,7 +154,7 @@ def dpo(
         settings = evaluation.settings("dpo", config.steps)
         held = held_out(apart.pairs(model, tokenizer, context, date), pairs, evaluation, settings, context)
         identity |= held.identity()
-    with writing(output.out), open_run(output, identity) as run:
+    with writing(output.out), open_run(output, identity, given) as run:
         if run.finished:
             return
         reference_logps = None

@@ -51,6 +51,10 @@ LIGHT = {
     "frontier mars": 2,
     "frontier verdicts --methods grpo": 2,
     "frontier verdicts --seeds 0": 2,
+    "frontier verdicts --judge vader": 2,
+    "frontier imdb": 2,
+    "frontier imdb --policy gpt2 --betas 0": 2,
+    "frontier imdb --policy gpt2 --source none.jsonl": 2,
     "dpo --policy gpt2 --data x.jsonl --out x --steps 5 --steps=6": 2,
     "dpo --policy gpt2 --data x.jsonl --out x --steps 5 --warmup-steps 6": 2,
     "dpo --policy gpt2 --data x.jsonl --out x --seed 4294967296": 2,
@@ -100,7 +104,7 @@ def test_help_and_the_answer_to_a_slip_need_no_torch():
 
 def test_the_command_line_knows_every_method_and_world_by_name():
     assert tuple(METHODS) == frontier.METHOD_NAMES
-    assert get_args(frontier.WorldName) == tuple(ARENAS)
+    assert get_args(frontier.WorldName) == (*ARENAS, "imdb")
 
 
 @pytest.mark.parametrize("library", ["tyro", "pyarrow.lib", "torch._C", "torch.nn.functional", "transformers.utils"])
