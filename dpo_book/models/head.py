@@ -14,9 +14,7 @@ from transformers import PreTrainedModel
 from dpo_book.system.devices import forked_rng
 
 LOGITS_AT_ONCE = 2**24  # at most: 64 MiB in float32, 333 tokens of GPT-2's vocabulary
-IN_A_CACHE = (
-    2**22
-)  # what a CPU does to logits after their product, it does to so many without fetching them again ...
+IN_A_CACHE = 2**22  # so many a CPU works on after their product without fetching them again ...
 FEWEST_TOKENS = 256  # ... but with fewer tokens than this, fetching W for the product takes longer than the product
 TIMES_ON_A_GPU = 4  # times LOGITS_AT_ONCE, for the gradient of W is read and written once for every part
 LOGITS_KEPT = 3 * 2**24  # 192 MiB: of so many, the last ones, what the backward pass needs is not made once more
