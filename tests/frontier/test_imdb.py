@@ -3,13 +3,15 @@
 import itertools
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 
 from dpo_book import RewardConfig, build_policy, train_tokenizer
-from dpo_book.cli.imdb_options import ALWAYS, ImdbOptions
+from dpo_book.cli.imdb_options import ALWAYS, PROMPTS, ImdbOptions
 from dpo_book.cli.imdb_reviews import reviews_of
 from dpo_book.data.pairs import bradley_terry_pairs
 from dpo_book.frontier import table
@@ -299,3 +301,15 @@ def test_the_rates_of_a_large_policy_are_those_of_large_ones():
     plan = imdb_plan(comparisons=600, parameters=774_030_080, batch_size=64, measurements=6)
     assert plan.learning_rates["dpo"] == 1e-6 and plan.learning_rates["preferred-ft"] == 1e-5
     assert set(plan.learning_rates) == set(METHODS) - {"sft", "best-of-n"}
+
+
+def test_the_stored_table_is_whole_and_of_the_plan_that_stands_in_the_package():
+    """Beside it stands how it was made: `frontier imdb --size small` with one learning rate for all methods."""
+    folder = Path(__file__).parents[2] / "notebooks" / "results"
+    about = json.loads((folder / "imdb-small.json").read_text())
+    plan = imdb_plan(comparisons=6 * PROMPTS["small"], parameters=about["parameters"], batch_size=32, measurements=6)
+    plan = replace(plan, learning_rates=dict.fromkeys(plan.learning_rates, 3e-4))
+    assert json.loads(json.dumps(asdict(plan))).items() <= about.items()
+    stored = read(folder / "imdb-small.csv")
+    assert {Run(*key) for key in stored[table.RUN].itertuples(index=False)} == set(table.runs_of(plan))
+    assert {about[name] for name in ("hardware", "versions")} == set(stored["hardware"]) | set(stored["versions"])
