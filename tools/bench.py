@@ -160,6 +160,7 @@ RETURNED_WHEN_FREED = {"MALLOC_MMAP_THRESHOLD_": str(2**20)}
 LEVER_CASES = [
     Case("124M, TL;DR-like", "124M", GPT2_VOCABULARY, batch=2, steps=2, **TLDR),
     Case("mini with GPT-2's vocabulary, short pairs", "mini", GPT2_VOCABULARY, batch=16, steps=4, **SHORT),
+    Case("mini, six pairs of four completions", prompt=8, completion=48, batch=24, steps=4, answers=4, **MINI_16K),
 ]
 GROWTH = {
     "prompt": [16, 64, 256],
@@ -392,9 +393,9 @@ def measure(quick: bool, seed: int) -> Iterator[tuple[dict, list[dict]]]:
     """Every measurement with the case it belongs to, and the losses that came with it."""
     compared, weighed, pulled, growth = CASES, MEMORY_CASES, LEVER_CASES, GROWTH
     if quick:
-        compared = [shorter(case) for case in CASES if case.name != "124M, short pairs"]
+        compared = [shorter(case) for case in CASES if case.size == "mini" or case.name == "124M, TL;DR-like"]
         weighed = MEMORY_CASES[:1]
-        pulled = [shorter(case) for case in LEVER_CASES[1:]]
+        pulled = [shorter(case) for case in LEVER_CASES[1:2]]
         growth = {}
     for case in compared:
         lines, losses = compare(case, seed)
