@@ -313,3 +313,11 @@ def test_the_stored_table_is_whole_and_of_the_plan_that_stands_in_the_package():
     stored = read(folder / "imdb-small.csv")
     assert {Run(*key) for key in stored[table.RUN].itertuples(index=False)} == set(table.runs_of(plan))
     assert {about[name] for name in ("hardware", "versions")} == set(stored["hardware"]) | set(stored["versions"])
+
+
+def test_the_least_budget_is_one_step_of_ppo_that_can_be_run():
+    plan = imdb_plan(comparisons=60, parameters=1_000_000, batch_size=4, measurements=2)
+    plan = replace(plan, budget=plan.reward_passes() + plan.rollout_passes())
+    assert METHODS["ppo"].steps(plan) == 1
+    config = replace(plan.ppo, steps=1, batch_size=plan.batch_size)  # SettingError if the warm-up were longer
+    assert config.warmup_updates < config.updates == 4
