@@ -134,7 +134,8 @@ class OutputOptions:
     """Where a run lives, and what it keeps."""
 
     out: UserPath
-    """folder of the run: metrics.jsonl, figures, a checkpoint, and at last model/. The same command goes on there"""
+    """folder of the run: metrics.jsonl, a checkpoint, and at last model/, figures and report.html. The same command
+    goes on there"""
     checkpoint_every: int = 100
     """steps between checkpoints"""
     tensorboard: bool = False

@@ -2,10 +2,12 @@
 
 run.json                 what the run is: its settings, and digests of its models, tokenizer and data
 run.toml                 the options that it was begun with, for --config
+data.json                what it trains on, in numbers
 metrics.jsonl            one record a step
 checkpoint.safetensors   the last state, from which the same command goes on
 model/                   the trained model and its tokenizer as save_pretrained writes them, and a manifest
-*.png                    figures, last of all
+*.png                    figures
+report.html              all of it on a page, last of all
 
 And what ``evaluations.py`` keeps, where there are held-out data.
 """
@@ -23,7 +25,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dpo_book.cli import run_figures
+from dpo_book.cli import run_figures, run_report
 from dpo_book.cli.config_file import Value, keep_options
 from dpo_book.cli.eval_options import EvalSettings
 from dpo_book.cli.evaluations import Evaluations, Look, sweep_evaluations
@@ -31,10 +33,18 @@ from dpo_book.cli.models import Trainee
 from dpo_book.cli.options import OutputOptions
 from dpo_book.cli.run_model import damage_of, save_model
 from dpo_book.cli.run_records import Records
-from dpo_book.system.devices import asked_or_best
+from dpo_book.data.facts import Facts
+from dpo_book.system.devices import asked_or_best, describe
 from dpo_book.system.files import FileError, read_object, remove, scratch_of, write_text
 from dpo_book.system.processes import all_agree, this_process
-from dpo_book.system.provenance import config_digest, data_digest, model_digest, tokenizer_digest, versions
+from dpo_book.system.provenance import (
+    config_digest,
+    data_digest,
+    model_digest,
+    processor,
+    tokenizer_digest,
+    versions,
+)
 from dpo_book.training.checkpoints import Checkpoints, Identity, differences
 from dpo_book.training.config import TrainConfig
 from dpo_book.training.loop import Record
@@ -43,7 +53,7 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 SHOWN = {"loss": "loss", "margin": "margins", "accuracy": "accuracies"}  # on the bar: by name, or as "rewards/..."
-BEGUN_WITH = "begun_with"  # in run.json, and no part of the identity
+BEGUN_WITH, MACHINE = "begun_with", "machine"  # in run.json, and no part of the identity
 ELSEWHERE = "choose a new folder with --out"
 
 
@@ -153,18 +163,20 @@ class Run:
         """The trained model, with which the run is finished; then the figures, of which none is worth a model."""
         if self._writes:
             save_model(model_folder(self._folder), model, tokenizer)
-            run_figures.draw(self._folder, self._records.all)
             if self._evaluations:
                 rows, best = self._evaluations.rows, self._evaluations.best
-                run_figures.draw_evaluations(self._folder, self._records.all, rows, best["step"])
+                run_figures.draw(self._folder, self._records.all, rows, best["step"])
                 print(self._evaluations.report())
+            else:
+                run_figures.draw(self._folder, self._records.all)
+            run_report.try_to_write(self._folder)
 
 
 @contextmanager
-def open_run(output: OutputOptions, identity: Identity, given: Mapping[str, Value]) -> Iterator[Run]:
+def open_run(output: OutputOptions, identity: Identity, given: Mapping[str, Value], facts: Facts) -> Iterator[Run]:
     """The run with this identity in its folder, for this command alone; a line says in the end where its model is.
 
-    given: the options, which the folder keeps when the run begins.
+    given, facts: the options, and what is to be said of the data, which the folder keeps when the run begins.
 
     Of several processes, which all train, the first one writes. RunError, in each of them, if they have not the same
     run before them; see ``lock_folder`` for others, and for a model that is there and not whole.
@@ -181,9 +193,12 @@ def open_run(output: OutputOptions, identity: Identity, given: Mapping[str, Valu
         return
     with lock_folder(folder, identity):
         keep_options(_options_file(folder), identity["method"], given)
+        _keep_facts(_data_file(folder), facts)
         if finished:
             _check_model(model_folder(folder))
             run_figures.draw_missing(folder)
+            if not run_report.report_file(folder).exists():
+                run_report.try_to_write(folder)
         else:
             _compare_versions(_about_file(folder))
         yield Run(output, identity, finished, writes=True)
@@ -211,10 +226,11 @@ def lock_folder(folder: Path, identity: Identity) -> Iterator[None]:
             if about.exists():
                 _check_same_run(about, identity)  # another process may have been quicker
             else:
-                write_text(about, json.dumps({**identity, BEGUN_WITH: _machinery()}, indent=2) + "\n")
+                begun = {**identity, BEGUN_WITH: _machinery(), MACHINE: _machine()}
+                write_text(about, json.dumps(begun, indent=2) + "\n")
             sweep_evaluations(folder)
-            written = (about, _options_file(folder), checkpoint_file(folder), model_folder(folder))
-            for path in (*written, *run_figures.files(folder)):
+            written = (about, _options_file(folder), _data_file(folder), run_report.report_file(folder))
+            for path in (*written, checkpoint_file(folder), model_folder(folder), *run_figures.files(folder)):
                 remove(scratch_of(path))
             yield
     except Timeout:
@@ -236,7 +252,8 @@ def _read_about(about: Path) -> dict:
 
 def _check_same_run(about: Path, identity: Identity) -> None:
     there = _read_about(about)
-    there.pop(BEGUN_WITH, None)
+    for name in (BEGUN_WITH, MACHINE):
+        there.pop(name, None)
     if differing := differences(there, identity):
         raise RunError(f"{about.parent} holds another run: {differing}. Choose a new folder with --out")
 
@@ -257,6 +274,12 @@ def _machinery() -> str:
     return f"{versions()}, {asked_or_best().type.upper()}"
 
 
+def _machine() -> str:
+    """Where it began; it may go on elsewhere."""
+    device = asked_or_best()
+    return processor() if device.type == "cpu" else describe(device)
+
+
 def _check_model(model: Path) -> None:
     if damage := damage_of(model):
         raise RunError(
@@ -266,6 +289,15 @@ def _check_model(model: Path) -> None:
 
 def _about_file(folder: Path) -> Path:
     return folder / "run.json"
+
+
+def _keep_facts(path: Path, facts: Facts) -> None:
+    if not path.exists():
+        write_text(path, json.dumps(facts, indent=2) + "\n")
+
+
+def _data_file(folder: Path) -> Path:
+    return folder / "data.json"
 
 
 def _options_file(folder: Path) -> Path:

@@ -34,6 +34,7 @@ def sft(
     from dpo_book.cli.looks import look_at_sft
     from dpo_book.cli.models import Trainee, check_lora, load, room
     from dpo_book.cli.run_folder import begun_on, identity_of, open_run
+    from dpo_book.data.facts import example_facts
     from dpo_book.training.offline import train_sft
     from dpo_book.training.updates import with_rate
 
@@ -47,7 +48,8 @@ def sft(
         settings = evaluation.settings("sft", config.steps)
         held = held_out(apart.examples(tokenizer, room(model), date), examples, evaluation, settings, room(model))
         identity |= held.identity()
-    with writing(output.out), open_run(output, identity, given) as run:
+    facts = example_facts(examples, preferences.most_tokens(room(model)), tokenizer.eos_token_id)
+    with writing(output.out), open_run(output, identity, given, facts) as run:
         if run.finished:
             return
         trainee = Trainee(model, lora_rank, config.seed)
@@ -77,6 +79,7 @@ def reward(
     from dpo_book.cli.looks import look_at_reward
     from dpo_book.cli.models import Trainee, load, room
     from dpo_book.cli.run_folder import begun_on, identity_of, open_run
+    from dpo_book.data.facts import pair_facts
     from dpo_book.models.reward_model import build_reward_model
     from dpo_book.training.offline import train_reward_model
     from dpo_book.training.updates import with_rate
@@ -94,7 +97,8 @@ def reward(
         settings = evaluation.settings("reward", config.steps)
         held = held_out(apart.pairs(base, tokenizer, room(base), date), pairs, evaluation, settings, room(base))
         identity |= held.identity()
-    with writing(output.out), open_run(output, identity, given) as run:
+    facts = pair_facts(pairs, preferences.most_tokens(room(base)), tokenizer.eos_token_id)
+    with writing(output.out), open_run(output, identity, given, facts) as run:
         if run.finished:
             return
         trainee = Trainee(model)
@@ -136,6 +140,7 @@ def dpo(
     from dpo_book.cli.looks import look_at_dpo
     from dpo_book.cli.models import Trainee, check_lora, load, load_reference, room
     from dpo_book.cli.run_folder import begun_on, identity_of, open_run
+    from dpo_book.data.facts import pair_facts
     from dpo_book.system.provenance import model_digest
     from dpo_book.training.offline import train_dpo
     from dpo_book.training.reference import compute_reference_logps
@@ -154,7 +159,8 @@ def dpo(
         settings = evaluation.settings("dpo", config.steps)
         held = held_out(apart.pairs(model, tokenizer, context, date), pairs, evaluation, settings, context)
         identity |= held.identity()
-    with writing(output.out), open_run(output, identity, given) as run:
+    facts = pair_facts(pairs, preferences.most_tokens(context), tokenizer.eos_token_id)
+    with writing(output.out), open_run(output, identity, given, facts) as run:
         if run.finished:
             return
         reference_logps = None
