@@ -1,14 +1,18 @@
 """The built book: it loads nothing from elsewhere, its links hold, and it gives no solution away."""
 
+import json
 import re
 from urllib.parse import unquote, urlsplit
 
 import nbformat
 import pytest
+from playwright.sync_api import expect
 
 from tests.site.browser import served
+from tests.site.conftest import MOVES
 from tools.record import NOTEBOOKS
 from tools.site.build import SiteError, run_sphinx
+from tools.site.pictures import FOLDER
 from tools.teacher import TEACHER
 
 CHAPTERS = [path.stem for path in sorted(NOTEBOOKS.glob("*.ipynb"))]
@@ -93,6 +97,17 @@ def test_words_of_a_chapter_link_to_other_chapters_and_to_the_equations(pages):
     assert "notation.html#equation-7" not in pages["08_how_does_rlhf_climb.html"].links  # PPO's is another one
 
 
+def test_a_recorded_figure_says_so_and_has_all_its_pictures(site, pages, recordings):
+    (recording,) = json.loads((recordings[MOVES] / "recordings.json").read_text(encoding="utf-8")).values()
+    assert len({frame["file"] for frame in recording["frames"]}) == 6
+    html = (site / f"{MOVES}.html").read_text(encoding="utf-8")
+    for frame in recording["frames"]:
+        assert frame["file"] in html and (site / FOLDER / frame["file"]).is_file()
+    prose = pages[f"{MOVES}.html"].prose
+    assert "Recorded: the code of this page drew all 6 pictures" in prose and "With Python 3." in prose
+    assert "Once the cell has run in JupyterLab" not in prose
+
+
 def test_a_warning_ends_the_build_in_an_error(tmp_path, capfd):
     (tmp_path / "conf.py").write_text("extensions = ['myst_parser']\n")
     (tmp_path / "index.md").write_text("# A book\n\n[nowhere](nowhere.md)\n")
@@ -111,4 +126,23 @@ def test_in_a_browser_nothing_leaves_and_everybody_can_read_it(site):
         book.open("00_what_does_dpo_do.html")
         assert book.page.locator("mjx-container").count() > 30
         assert book.violations() == []
+        move_by_keyboard(book)
         assert book.leaving == book.console_errors == []
+
+
+def move_by_keyboard(book):
+    """Chapter 06's figure, from its sliders' places 1 of 0 to 2 and 1 of 0 to 1."""
+    book.open(f"{MOVES}.html")
+    slider = book.page.get_by_role("slider", name="β", exact=True)
+    picture = book.page.locator(".recorded img")
+    expect(slider).to_have_attribute("aria-valuetext", "1")
+    first = picture.get_attribute("src")
+    slider.press("ArrowRight")
+    expect(slider).to_have_attribute("aria-valuetext", "10")
+    expect(picture).to_have_attribute("alt", re.compile("^At β = 10.00"))
+    book.page.get_by_role("slider", name="m/β").press("Home")
+    expect(picture).to_have_attribute("alt", re.compile(r"difference of 0\.0 is marked"))
+    assert picture.get_attribute("src") != first
+    shown = "image => image.decode().then(() => image.naturalWidth)"
+    assert picture.evaluate(shown) == 1400
+    assert book.violations() == []

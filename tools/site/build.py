@@ -5,18 +5,18 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import nbformat
 
 from tools.record import NOTEBOOKS
-from tools.site.chapters import page
+from tools.site.chapters import link, show
 from tools.site.links import with_links
 
 ROOT = NOTEBOOKS.parent
 WRITTEN = ROOT / "site"  # by hand
 BUILD = ROOT / "build" / "site"
-HTML = BUILD / "html"
 PICTURE = ROOT / "docs" / "does_it_get_there.png"
 ERRATA = ROOT / "docs" / "errata.md"
 
@@ -25,13 +25,14 @@ class SiteError(RuntimeError):
     """The book is not built; Sphinx has said why on stderr."""
 
 
-def build(folder: Path = BUILD) -> Path:
+def build(folder: Path, recordings: Mapping[str, Path]) -> Path:
     """Build the book in ``folder``/html, and return that. A page that has not changed is not made again.
 
-    SiteError where Sphinx warns.
+    recordings: a chapter → the folder of its recorded sliders; those of other chapters stand still. SiteError where
+    Sphinx warns.
     """
     pages, html = folder / "pages", folder / "html"
-    gather(pages)
+    gather(pages, recordings)
     run_sphinx(pages, html, folder / "doctrees")
     return html
 
@@ -43,7 +44,7 @@ def run_sphinx(pages: Path, html: Path, doctrees: Path) -> None:
         raise SiteError("the book is not built: Sphinx warns, as above")
 
 
-def gather(pages: Path) -> None:
+def gather(pages: Path, recordings: Mapping[str, Path]) -> None:
     """Put into ``pages`` what Sphinx reads: what is written by hand, and the chapters."""
     with tempfile.TemporaryDirectory(prefix="dpo-book-site-") as scratch:
         fresh = Path(scratch)
@@ -55,17 +56,15 @@ def gather(pages: Path) -> None:
         numbered = {notebook.stem[:2]: notebook.name for notebook in notebooks}
         for text in fresh.glob("*.md"):
             text.write_text(with_links(text.read_text(encoding="utf-8"), numbered), encoding="utf-8")
+        (fresh / "downloads").mkdir()
         for notebook in notebooks:
-            _add_chapter(notebook, numbered, fresh)
+            file = f"downloads/{notebook.name}"
+            shutil.copy(notebook, fresh / file)
+            chapter = nbformat.read(notebook, as_version=4)
+            show(chapter, fresh, recordings.get(notebook.stem))
+            link(chapter, notebook.stem[:2], file, numbered)
+            nbformat.write(chapter, fresh / notebook.name)
         _take_over(fresh, pages)
-
-
-def _add_chapter(notebook: Path, numbered: dict[str, str], pages: Path) -> None:
-    (pages / "downloads").mkdir(exist_ok=True)
-    shutil.copy(notebook, pages / "downloads")
-    chapter = nbformat.read(notebook, as_version=4)
-    page(chapter, notebook.stem[:2], f"downloads/{notebook.name}", numbered, pages)
-    nbformat.write(chapter, pages / notebook.name)
 
 
 def _take_over(fresh: Path, pages: Path) -> None:
