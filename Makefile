@@ -3,10 +3,11 @@
 python := .venv/bin/python
 as_root := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help lab test gpu marks outputs lint optimum bench bench-gpu
+.PHONY: help lab book test gpu marks outputs lint optimum bench bench-gpu
 
 help:
 	@echo "make lab       open the first chapter in JupyterLab"
+	@echo "make book      build the web book, to be read without anything running"
 	@echo "make test      run every test and every notebook"
 	@echo "make marks     hand in two chapters as five students and have nbgrader mark them, ten to fifteen minutes"
 	@echo "make outputs   run the notebooks and record their outputs (one: make outputs NB=00_what_does_dpo_do)"
@@ -20,6 +21,10 @@ help:
 lab:
 	@sh tools/bootstrap.sh lab
 	@$(python) -m jupyterlab $(as_root) --LabApp.default_url=/lab/tree/$(wildcard notebooks/00_*.ipynb)
+
+book:
+	@sh tools/bootstrap.sh lab,test
+	@$(python) -m tools.site
 
 test:
 	@sh tools/bootstrap.sh lab,test

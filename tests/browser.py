@@ -218,17 +218,22 @@ class LabPage:
         self.page.screenshot(path=path)
 
 
+def browser_or_skip() -> str:
+    """A Chromium's path. Without one the test is skipped, or fails where CI is set: there it is a mistake."""
+    browser = chromium.find()
+    if browser is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("no Chromium found: name one in $CHROMIUM")
+    return browser
+
+
 @contextmanager
 def lab_page(notebook: Path, width: int = 1280, height: int = 900) -> Iterator[LabPage]:
     """The notebook in a JupyterLab of its own, with its kernel ready; all of it is gone afterwards.
 
-    width, height: of the browser's window, in CSS pixels. Without a browser it skips the test, or fails it where
-    CI is set: there a missing browser is a mistake.
+    width, height: of the browser's window, in CSS pixels.
     """
-    browser = chromium.find()
-    if browser is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("no Chromium found: name one in $CHROMIUM")
-    with _server(notebook.parent) as (url, token), _chromium(browser, width, height) as page:
+    browser = browser_or_skip()
+    with _server(notebook.parent) as (url, token), chromium_page(browser, width, height) as page:
         lab = LabPage(page)
         page.goto(f"{url}/lab/tree/{notebook.name}?reset&token={token}")
         lab.wait_for(READY)
@@ -307,7 +312,8 @@ def _stop(server: subprocess.Popen) -> None:
 
 
 @contextmanager
-def _chromium(path: str, width: int, height: int) -> Iterator[Page]:
+def chromium_page(path: str, width: int, height: int) -> Iterator[Page]:
+    """An empty page in a Chromium of its own."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS, timeout=1000 * PATIENCE)
         try:

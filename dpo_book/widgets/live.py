@@ -82,10 +82,14 @@ class LiveRun(ipywidgets.VBox):
         finally:
             self.run.disabled, self.stop.disabled = False, True
 
+    def draw(self, count: int | None = None) -> None:
+        """Draw the run as it was after its first ``count`` records, by default all that have come: one or more."""
+        self.image.show(self._figure(self.records[:count]))
+
     def _show(self, state: str) -> None:
         self.progress.value = len(self.records)
         if self.records:
-            self.image.show(self._figure(self.records))  # before the words that speak of it
+            self.draw()  # before the words that speak of it
             last = self.records[-1]
             self.status.say(f"{state}: step {int(last['step'])}, loss {last['loss']:.4f}")
         else:

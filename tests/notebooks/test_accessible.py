@@ -5,7 +5,7 @@ What widgets add once they run is tested in test_browser.
 """
 
 from tests.browser import lab_page
-from tests.chapter_widgets import NOTEBOOKS
+from tools.chapter_widgets import NOTEBOOKS
 
 CHAPTERS = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
 # What axe-core looks at is the same in all: tables, figures, quizzes, exercises, a live run. So three are enough.

@@ -1,7 +1,7 @@
 """A picture keeps its alt text in JupyterLab when its cell runs, and under a slider (recorded: test_accessible)."""
 
 from tests.browser import lab_page
-from tests.chapter_widgets import NOTEBOOKS, SETUP, cells_up_to, cells_with
+from tools.chapter_widgets import NOTEBOOKS, SETUP, cells_up_to, cells_with
 
 CHAPTER = NOTEBOOKS / "06_where_does_the_loss_come_from.ipynb"  # its figure and its slider need nothing trained
 

@@ -7,8 +7,8 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser import lab_page
-from tests.chapter_widgets import NOTEBOOKS, cells_up_to, cells_with
 from tests.patience import PATIENCE
+from tools.chapter_widgets import NOTEBOOKS, cells_up_to, cells_with
 
 # Chapters 00, 06 (in test_alt) and 07 stand for those with sliders; test_sliders moves the sliders of all.
 ONE_OF_EACH = """\

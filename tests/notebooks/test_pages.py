@@ -6,7 +6,7 @@ import nbformat
 import pytest
 from nbconvert import HTMLExporter
 
-from tests.chapter_widgets import WIDGETS, cells_with
+from tools.chapter_widgets import WIDGETS, cells_with
 from tools.record import NOTEBOOKS
 
 # Figures and quizzes are in all, a live run is in one; what every recording keeps to is in tools/notebook_rules.

@@ -10,7 +10,7 @@ import pytest
 
 from dpo_book import plots
 from dpo_book.widgets import IntSlider, slider_figure
-from tests.chapter_widgets import NOTEBOOKS, SETUP, WIDGETS, cells_up_to, cells_with
+from tools.chapter_widgets import NOTEBOOKS, SETUP, WIDGETS, cells_up_to, cells_with
 
 # What a probe cell in the chapter's kernel does with the widget that the cell above it shows:
 
@@ -112,7 +112,7 @@ every_chapter = pytest.mark.parametrize("script", sorted(NOTEBOOKS.glob("py/*.py
 @every_chapter
 def test_every_cell_with_sliders_is_in_the_table(script):
     shown = [i for i, cell in enumerate(jupytext.read(script).cells) if probe_of(cell) in SLIDERS]
-    assert sorted(cells_with(script, *WIDGETS.get(script.stem, {}))) == shown, "add it to tests/chapter_widgets.py"
+    assert sorted(cells_with(script, *WIDGETS.get(script.stem, {}))) == shown, "add it to tools/chapter_widgets.py"
 
 
 @every_chapter

@@ -1,0 +1,79 @@
+"""A folder of pages, served from this machine and opened in Chromium."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
+
+from tests.browser import browser_or_skip, chromium_page
+
+TYPESET = "async () => { await window.MathJax?.startup?.promise; }"
+
+
+class Handler(SimpleHTTPRequestHandler):
+    """Serves files, and says nothing about it."""
+
+    def log_message(self, *_args):
+        pass
+
+
+class Site:
+    """A browser's page on the served folder.
+
+    leaving: requests to elsewhere. console_errors: what the console says.
+    """
+
+    def __init__(self, page: Page, url: str):
+        self.page, self.url = page, url
+        self.leaving: list[str] = []
+        self.console_errors: list[str] = []
+        page.on("request", self._asked)
+        page.on("console", self._said)
+        page.on("pageerror", self._raised)
+
+    def _asked(self, request):
+        if not request.url.startswith((self.url, "data:")):
+            self.leaving.append(request.url)
+
+    def _said(self, message):
+        if message.type == "error":
+            self.console_errors.append(message.text)
+
+    def _raised(self, error):
+        self.console_errors.append(str(error))
+
+    def open(self, name: str) -> None:
+        """Go to a page, and wait until its formulas are typeset."""
+        self.page.goto(f"{self.url}/{name}", wait_until="load")
+        self.page.evaluate(TYPESET)
+
+    def too_wide(self) -> int:
+        """By how many pixels the page is wider than the window."""
+        return self.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+
+    def violations(self) -> list[str]:
+        """What axe-core finds serious or critical: rule and element."""
+        found = Axe().run(self.page, options={"resultTypes": ["violations"]}).response["violations"]
+        worst = [rule for rule in found if rule["impact"] in ("serious", "critical")]
+        return [f"{rule['id']}: {node['html']}" for rule in worst for node in rule["nodes"]]
+
+
+@contextmanager
+def served(folder: Path, width: int = 1280, height: int = 900) -> Iterator[Site]:
+    """``folder`` in a browser's window of that size, in CSS pixels. Without a browser the test is skipped."""
+    browser = browser_or_skip()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=folder))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        with chromium_page(browser, width, height) as page:
+            yield Site(page, f"http://127.0.0.1:{server.server_port}")
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -1,0 +1,92 @@
+"""Recorded figures and runs: what is kept of them, when they are drawn anew, and what a failure says."""
+
+import json
+import subprocess
+import sys
+
+import nbformat
+import pytest
+
+from dpo_book import plots
+from dpo_book.widgets import IntSlider, LiveRun, slider_figure
+from tools.chapter_widgets import NOTEBOOKS, cells_up_to
+from tools.record import digest_of
+from tools.site import recordings
+from tools.site.draw import DrawError, recorded_figure, recorded_run
+from tools.site.moving import as_html
+
+
+def bars(height):
+    return plots.probability_mass(["a", "b"], [0.5, 0.5], [1 / height, 1 - 1 / height])
+
+
+def test_a_figure_that_fails_at_a_place_is_named(tmp_path):
+    figure = slider_figure(bars, height=IntSlider(2, min=0, max=3, description="height"))
+    with pytest.raises(DrawError, match="the figure at 0: ZeroDivisionError"):
+        recorded_figure(figure, tmp_path)
+
+
+def losses(steps):
+    for step in range(1, steps + 1):
+        yield {"step": step, "loss": 1 / step}
+
+
+def curve(records):
+    return bars(1 + len(records))
+
+
+def test_a_run_is_kept_as_it_grew(tmp_path):
+    recording = recorded_run(LiveRun(losses, curve, steps=IntSlider(3, min=1, max=9, description="steps")), tmp_path)
+    (step,) = recording["controls"]
+    assert step["texts"] == ["1, loss 1.0000", "2, loss 0.5000", "3, loss 0.3333"] and step["start"] == 2
+    assert len({frame["file"] for frame in recording["frames"]}) == 3
+    page = as_html(recording, "figure-1")
+    assert "one run of this page&#x27;s code with steps = 3" in page and recording["frames"][2]["file"] in page
+
+
+def breaks(steps):
+    yield {"step": 1, "loss": 1.0}
+    raise ValueError("no more")
+
+
+def test_a_run_that_breaks_is_no_recording(tmp_path):
+    with pytest.raises(DrawError, match="ValueError: no more"):
+        recorded_run(LiveRun(breaks, curve, steps=IntSlider(3, min=1, max=9)), tmp_path)
+
+
+def test_a_chapter_is_drawn_once_and_again_when_its_cells_change(tmp_path, monkeypatch):
+    drawn = []
+
+    def draw(chapter, folder):
+        drawn.append(chapter)
+        folder.mkdir()
+
+    monkeypatch.setattr(recordings, "WIDGETS", {"02_what_a_reward_model_learns": {"slider_figure(": []}})
+    monkeypatch.setattr(recordings, "_draw_into", draw)
+    first = recordings.recorded(tmp_path)
+    assert recordings.recorded(tmp_path) == first and len(drawn) == 1
+    monkeypatch.setattr(recordings, "code_digest", str)
+    second = recordings.recorded(tmp_path)
+    assert second != first and len(drawn) == 2
+    assert list(tmp_path.iterdir()) == list(second.values())  # the old one is gone
+
+
+def test_a_chapter_that_cannot_be_drawn_is_named_and_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(recordings, "WIDGETS", {"02_what_a_reward_model_learns": {"slider_figure(": []}})
+    failed = subprocess.CompletedProcess([], 1)
+    monkeypatch.setattr(recordings.subprocess, "run", lambda *_args, **_kwargs: failed)
+    with pytest.raises(recordings.RecordingError, match="02_what_a_reward_model_learns could not be drawn"):
+        recordings.recorded(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_chapter_s_own_cells_are_run_and_its_figure_moved(tmp_path):
+    chapter = "10_is_it_better"  # a slider with few places
+    command = [sys.executable, "-m", "tools.site.draw", chapter, str(tmp_path)]
+    subprocess.run(command, cwd=NOTEBOOKS.parent, check=True)
+    kept = json.loads((tmp_path / "recordings.json").read_text(encoding="utf-8"))
+    notebook = NOTEBOOKS / f"{chapter}.ipynb"
+    cell = nbformat.read(notebook, as_version=4).cells[cells_up_to(notebook, "slider_figure(")[-1]]
+    recording = kept[digest_of(cell)]
+    places = len(recording["controls"][0]["texts"])
+    assert places > 3 and recording["whole"] and len({frame["file"] for frame in recording["frames"]}) == places

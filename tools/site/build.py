@@ -1,0 +1,81 @@
+"""All pages in one folder, and HTML of them by Sphinx, in which every warning is an error."""
+
+import filecmp
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import nbformat
+
+from tools.record import NOTEBOOKS
+from tools.site.chapters import link, show
+from tools.site.links import with_links
+
+ROOT = NOTEBOOKS.parent
+WRITTEN = ROOT / "site"  # by hand
+BUILD = ROOT / "build" / "site"
+PICTURE = ROOT / "docs" / "does_it_get_there.png"
+ERRATA = ROOT / "docs" / "errata.md"
+
+
+class SiteError(RuntimeError):
+    """The book is not built; Sphinx has said why on stderr."""
+
+
+def build(folder: Path, recordings: Mapping[str, Path]) -> Path:
+    """Build the book in ``folder``/html, and return that. A page that has not changed is not made again.
+
+    recordings: a chapter → the folder of its recorded sliders; those of other chapters stand still. SiteError where
+    Sphinx warns.
+    """
+    pages, html = folder / "pages", folder / "html"
+    gather(pages, recordings)
+    run_sphinx(pages, html, folder / "doctrees")
+    return html
+
+
+def run_sphinx(pages: Path, html: Path, doctrees: Path) -> None:
+    """Make HTML of the pages. doctrees: where Sphinx keeps what it has read. SiteError where it warns."""
+    command = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--keep-going", "--quiet", "-b", "html"]
+    if subprocess.run([*command, "-d", doctrees, pages, html]).returncode != 0:
+        raise SiteError("the book is not built: Sphinx warns, as above")
+
+
+def gather(pages: Path, recordings: Mapping[str, Path]) -> None:
+    """Put into ``pages`` what Sphinx reads: what is written by hand, and the chapters."""
+    with tempfile.TemporaryDirectory(prefix="dpo-book-site-") as scratch:
+        fresh = Path(scratch)
+        shutil.copytree(WRITTEN, fresh, dirs_exist_ok=True)
+        shutil.copy(PICTURE, fresh / "_static")
+        if ERRATA.exists():
+            shutil.copy(ERRATA, fresh / "errata.md")
+        notebooks = sorted(NOTEBOOKS.glob("*.ipynb"))
+        numbered = {notebook.stem[:2]: notebook.name for notebook in notebooks}
+        for text in fresh.glob("*.md"):
+            text.write_text(with_links(text.read_text(encoding="utf-8"), numbered), encoding="utf-8")
+        (fresh / "downloads").mkdir()
+        for notebook in notebooks:
+            file = f"downloads/{notebook.name}"
+            shutil.copy(notebook, fresh / file)
+            chapter = nbformat.read(notebook, as_version=4)
+            show(chapter, fresh, recordings.get(notebook.stem))
+            link(chapter, notebook.stem[:2], file, numbered)
+            nbformat.write(chapter, fresh / notebook.name)
+        _take_over(fresh, pages)
+
+
+def _take_over(fresh: Path, pages: Path) -> None:
+    """Make ``pages`` hold what ``fresh`` holds. A file that is the same keeps its time, by which Sphinx goes."""
+    files = {path.relative_to(fresh) for path in fresh.rglob("*") if path.is_file()}
+    for old in [path for path in pages.rglob("*") if path.is_file()]:
+        if old.relative_to(pages) not in files:
+            old.unlink()
+    for file in files:
+        target = pages / file
+        if target.exists() and filecmp.cmp(fresh / file, target, shallow=False):
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(fresh / file, target)
