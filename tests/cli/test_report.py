@@ -95,6 +95,7 @@ def test_every_run_ends_with_a_page_that_says_all_of_it(finished):
         "--beta 0.37 0.1",
         f"longer in {data['chosen_longer']} pairs",
         "0 of 18 completions (0.0%)",
+        "What to watch Nothing wrong was found.",
         "Looked for: the policy did not start from the reference",
         json.loads((finished / "run.json").read_text())["machine"],
         "seed 0",
@@ -168,6 +169,7 @@ def test_what_is_found_stands_first_with_its_evidence(book, run):
     (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert book("report", run)[0] == 0
     text = page_of(run).text
+    assert "Nothing wrong was found" not in text
     assert "Alarm: the policy did not start from the reference Seen: at step 1 rewards are -0.2000 nats" in text
     assert "Alarm: most completions are cut Seen: 17 of 18 completions" in text
     assert text.index("Alarm: most") < text.index("Figures")
