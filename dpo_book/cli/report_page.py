@@ -5,7 +5,7 @@ Jinja2 escapes all that is filled in: prompts, completions and names of folders 
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import NamedTuple
 
 import jinja2
@@ -85,19 +85,19 @@ def settings_of(run: StoredRun) -> list[Setting]:
     defaults = {}
     for options in (config, DataOptions, EvalOptions, OutputOptions):
         defaults |= {field.name: field.default for field in fields(options)}
-    names = [*run.options, *(name.replace("_", "-") for name in defaults)]
+    given = {name.replace("-", "_"): value for name, value in run.options.items()}
+    of_training = {field.name for field in fields(config)}
     settings = []
-    for name in dict.fromkeys(names):
-        field = name.replace("-", "_")
-        if field in NO_SETTINGS:
+    for name in dict.fromkeys([*given, *defaults]):
+        if name in NO_SETTINGS:
             continue
-        default = defaults.get(field)
-        given = run.options.get(name, default)
-        in_the_end = run.about.get(field) if field in {each.name for each in fields(config)} else given
-        shown = None if field not in defaults or not _has_default(default) else _text(default)
-        is_chosen = given != default or shown is None
-        value = given if is_chosen or in_the_end is None else in_the_end
-        settings.append(Setting(f"--{name}", _text(value), shown, is_chosen))
+        default = defaults.get(name, MISSING)
+        value = given.get(name, default)
+        is_chosen = value != default or default is MISSING
+        if not is_chosen and name in of_training:  # such as the rate, which the model's size has set
+            value = run.about.get(name, value)
+        shown = None if default is MISSING else _text(default)
+        settings.append(Setting(f"--{name.replace('_', '-')}", _text(value), shown, is_chosen))
     settings.sort(key=_is_as_by_default)
     return settings
 
@@ -106,12 +106,8 @@ def _is_as_by_default(setting: Setting) -> bool:
     return not setting.is_chosen
 
 
-def _has_default(default: object) -> bool:
-    return default is None or isinstance(default, str | int | float)
-
-
 def _text(value: object) -> str:
-    if value is None:
+    if value is None or value is MISSING:
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"

@@ -7,9 +7,11 @@ from collections import Counter
 from html.parser import HTMLParser
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 
 from dpo_book.cli import app, run_report
 from dpo_book.cli.stored_run import StoredRunError, read_run
+from tests.browser import file_page
 from tests.cli.test_evaluations import command, write_pairs
 from tests.small_data import write_run
 
@@ -93,6 +95,7 @@ def test_every_run_ends_with_a_page_that_says_all_of_it(finished):
         "--beta 0.37 0.1",
         f"longer in {data['chosen_longer']} pairs",
         "0 of 18 completions (0.0%)",
+        "What to watch Nothing wrong was found.",
         "Looked for: the policy did not start from the reference",
         json.loads((finished / "run.json").read_text())["machine"],
         "seed 0",
@@ -114,6 +117,23 @@ def test_the_page_needs_no_network_and_no_script(finished):
         assert image["alt"] and image["src"].startswith("data:image/png;base64,iVBOR")
     assert "//" not in page.text and "url(" not in (finished / "report.html").read_text()
     assert ("content", "default-src 'none'; img-src data:; style-src 'unsafe-inline'") in page.attributes
+
+
+def test_a_browser_shows_it_on_a_small_screen_and_in_the_dark(finished):
+    with file_page(finished / "report.html", width=390) as (page, said):
+        page.emulate_media(color_scheme="dark")
+        assert not said
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 600)")
+        ground, text, card = page.evaluate(
+            """() => {
+                const style = tag => getComputedStyle(document.querySelector(tag));
+                return [style('body').backgroundColor, style('body').color, style('.figure').backgroundColor];
+            }"""
+        )
+        assert (ground, text, card) == ("rgb(22, 24, 26)", "rgb(232, 232, 232)", "rgb(255, 255, 255)")
+        violations = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+        assert not [rule["help"] for rule in violations]
 
 
 def test_whatever_a_text_says_it_is_text_on_the_page(book, run):
@@ -149,6 +169,7 @@ def test_what_is_found_stands_first_with_its_evidence(book, run):
     (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert book("report", run)[0] == 0
     text = page_of(run).text
+    assert "Nothing wrong was found" not in text
     assert "Alarm: the policy did not start from the reference Seen: at step 1 rewards are -0.2000 nats" in text
     assert "Alarm: most completions are cut Seen: 17 of 18 completions" in text
     assert text.index("Alarm: most") < text.index("Figures")

@@ -122,6 +122,14 @@ def test_a_loss_that_is_no_function_of_the_margin_is_not_held_against_ln_2():
     assert alarms(log_of(log.records, loss="cdpo")) == ["the labels are coin flips"]
 
 
+def test_a_first_batch_says_little_where_pairs_have_unlike_losses_at_the_start():
+    """As of rpo, which imitates the chosen too: there a small batch's loss is a draw."""
+    losses = [1.0] + [1.1, 1.4, 1.2, 1.5] * 10
+    drawn = [record(step, loss=loss) for step, loss in enumerate(losses, start=1)]
+    assert alarms(log_of(drawn, loss="rpo")) == []
+    assert alarms(log_of(drawn, loss="hinge")) == ["the learning rate is far too high"]
+
+
 def test_learned_by_heart_and_told_apart_differ_by_how_often_a_row_is_seen():
     sure = records(**{"rewards/accuracies": 1.0, "loss": 0.05})
     assert alarms(log_of(sure, data={"rows": 64})) == ["a few pairs are seen again and again"]

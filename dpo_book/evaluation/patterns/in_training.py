@@ -13,10 +13,10 @@ MANY_PASSES = 3  # over the rows; fewer are usual
 
 
 def loss_rises(log: RunLog) -> str | None:
-    """By a tenth, and by more than the noise of batches; loss at coins' level rises by a fiftieth."""
+    """By a tenth, and by more than the noise of batches. Coin flips raise it too, but by a fiftieth."""
     start, late = log.start("loss"), log.late("loss")
     noise = log.late_error("loss")
-    if not log.has_log_ratios:  # else every pair has the same loss at the start
+    if not log.starts_level:
         noise = math.hypot(noise, log.start_error("loss"))
     if late - start > max(0.1 * abs(start), 3 * noise):
         return (
@@ -47,7 +47,7 @@ def loss_does_not_fall(log: RunLog) -> str | None:
 
 
 def moves_for_nothing(log: RunLog) -> str | None:
-    """Completions are half as likely again, in the logarithm, and the loss has hardly seen it."""
+    """log π of a completion has moved by half of what it was, and the loss has hardly seen it."""
     margin = log.late("rewards/margins")
     sides = ("chosen", "rejected")
     moved = max(sides, key=log.share_moved)

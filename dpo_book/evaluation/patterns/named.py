@@ -146,7 +146,7 @@ PATTERNS: Sequence[Pattern] = (
         _is_long_and_may_fall_to_zero,
         in_training.too_easy,
         "Something easy may tell chosen from rejected, such as a mark, a format or the length: read some pairs. "
-        "Margins of sure labels grow without an end, so stop early, or take --loss ipo or cdpo.",
+        "Margins of sure labels grow without an end, so stop early; for DPO there are --loss ipo and cdpo.",
     ),
     Pattern(
         "most completions are cut",
@@ -158,8 +158,8 @@ PATTERNS: Sequence[Pattern] = (
         "chosen completions are much longer",
         _compares,
         in_measures.chosen_is_longer,
-        "Length may be what is learned. Compare the lengths of samples before and after; balance it in the file, or "
-        "take a loss that counts it (--loss rdpo, simpo).",
+        "Length may be what is learned. Compare the lengths of samples before and after; balance it in the file; for "
+        "DPO there are losses that count it (--loss rdpo, simpo).",
     ),
     Pattern(
         "held-out labels are the other way round",

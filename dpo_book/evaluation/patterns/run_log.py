@@ -47,6 +47,11 @@ class RunLog:
         return self.method == "dpo" and not self.reference_free and self.loss in LOG_RATIO_LOSSES
 
     @property
+    def starts_level(self) -> bool:
+        """Whether every pair has the same loss where policy and reference are one: rpo's imitates besides."""
+        return self.has_log_ratios and self.loss != "rpo"
+
+    @property
     def is_of_a_margin(self) -> bool:
         """Whether, besides, the loss is a logistic one of the margin alone."""
         return self.has_log_ratios and self.loss in MARGIN_LOSSES
