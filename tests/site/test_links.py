@@ -14,6 +14,7 @@ PAGES = {"03": "three.ipynb", "07": "seven.ipynb"}
         ("Chapters 03 to\n07 prove", "Chapters [03](three.ipynb) to\n[07](seven.ipynb) prove"),
         ("chapters 03, 05 and 07", "chapters [03](three.ipynb), 05 and [07](seven.ipynb)"),
         ("by equation 4, of", "by [equation 4](#equation-4), of"),
+        ("so $x$, and $y$ too", 'so <span class="joined">$x$,</span> and $y$ too'),
         ("**Equation\n7**", "**[Equation\n7](#equation-7)**"),
     ],
 )

@@ -108,6 +108,16 @@ def test_a_recorded_figure_says_so_and_has_all_its_pictures(site, pages, recordi
     assert "Once the cell has run in JupyterLab" not in prose
 
 
+def test_chapter_00_weighs_what_a_phone_can_bear(site, pages):
+    """Opened, and with every font that a formula could need. A hundred pictures of its slider are 1.3 MB more."""
+    page = pages["00_what_does_dpo_do.html"]
+    loaded = {urlsplit(address).path for address in page.loads}
+    fonts = list((site / "_static" / "mathjax").rglob("*.woff"))
+    files = [page.path, *fonts, *(site / path for path in loaded)]
+    assert len(fonts) > 20
+    assert sum(file.stat().st_size for file in files) < 2_000_000
+
+
 def test_a_warning_ends_the_build_in_an_error(tmp_path, capfd):
     (tmp_path / "conf.py").write_text("extensions = ['myst_parser']\n")
     (tmp_path / "index.md").write_text("# A book\n\n[nowhere](nowhere.md)\n")

@@ -3,7 +3,6 @@
 import hashlib
 import importlib.metadata
 import os
-import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -12,14 +11,14 @@ from pathlib import Path
 
 import jupytext
 
-from dpo_book.system.files import replace_whole
+from dpo_book.system.files import remove, replace_whole
 from tools.chapter_widgets import NOTEBOOKS, WIDGETS, cells_up_to
 from tools.kernel_env import KERNEL_ENV
 
 ROOT = NOTEBOOKS.parent
 AT_ONCE = 2  # chapters; each has one thread
 # What decides how a figure looks, besides the cells themselves.
-CODE = ("dpo_book/**/*.py", "notebooks/results/*", "tools/site/draw.py", "tools/site/controls.py")
+CODE = ("dpo_book/**/*.py", "notebooks/results/[!.]*", "tools/site/draw.py", "tools/site/controls.py")
 LIBRARIES = ("torch", "transformers", "matplotlib", "ipywidgets", "pillow")
 
 
@@ -40,7 +39,7 @@ def recorded(kept: Path) -> dict[str, Path]:
         list(pool.map(_draw, missing, missing.values()))
     for old in kept.iterdir():
         if old not in folders.values():
-            shutil.rmtree(old)
+            remove(old)
     return folders
 
 
