@@ -21,6 +21,18 @@
 # straying $\beta$, winner $y_w$, loser $y_l$. $\hat r = \beta \log(\pi_\theta/\pi_{\text{ref}})$ is the policy's implicit
 # reward. What is *stored* says so, and lies in `notebooks/results`, `coverage.csv` for most; all else is computed as you read.
 
+# %% jupyter={"source_hidden": true} tags=["install", "hide-input", "remove-cell"]
+# Where the book is not installed this cell installs it. Elsewhere it does nothing.
+import os
+import site
+from importlib.util import find_spec
+
+if find_spec("dpo_book") is None:
+    assert os.path.isdir("../dpo_book"), "No public address yet: open the chapter in the book's own folder"
+    print("The book is not installed here. Installing it takes some minutes.")
+    get_ipython().run_line_magic("pip", "install --quiet --editable ..")
+    site.main()
+
 # %%
 import pandas as pd
 import torch

@@ -23,6 +23,18 @@
 # You need chapters 01 (Bradley–Terry) and 09 (the methods). Symbols as there. New: $\hat p$ is a measured win rate, $n$ the
 # number of comparisons, $z = 1.96$: 95 % of a normal distribution lie within $\pm z$ standard deviations.
 
+# %% jupyter={"source_hidden": true} tags=["install", "hide-input", "remove-cell"]
+# Where the book is not installed this cell installs it. Elsewhere it does nothing.
+import os
+import site
+from importlib.util import find_spec
+
+if find_spec("dpo_book") is None:
+    assert os.path.isdir("../dpo_book"), "No public address yet: open the chapter in the book's own folder"
+    print("The book is not installed here. Installing it takes some minutes.")
+    get_ipython().run_line_magic("pip", "install --quiet --editable ..")
+    site.main()
+
 # %%
 import math
 from functools import partial

@@ -23,6 +23,18 @@
 # of straying $\beta$. New: the log-ratio $h(y) = \log(\pi_\theta(y \mid x)/\pi_{\text{ref}}(y \mid x))$, and $\rho = h_w - h_l$, that
 # of chosen less that of rejected. DPO's loss is $-\log \sigma(\beta\rho)$. $|y|$ is the number of tokens of $y$, with its end mark.
 
+# %% jupyter={"source_hidden": true} tags=["install", "hide-input", "remove-cell"]
+# Where the book is not installed this cell installs it. Elsewhere it does nothing.
+import os
+import site
+from importlib.util import find_spec
+
+if find_spec("dpo_book") is None:
+    assert os.path.isdir("../dpo_book"), "No public address yet: open the chapter in the book's own folder"
+    print("The book is not installed here. Installing it takes some minutes.")
+    get_ipython().run_line_magic("pip", "install --quiet --editable ..")
+    site.main()
+
 # %%
 import math
 from functools import partial
