@@ -401,7 +401,7 @@ seen[x, w], seen[x, l] = True, True
 free = torch.where(seen, optima[1.0], optima[1.0] + 3).log_softmax(dim=1)
 change = margins(free, data[1.0]) - margins(optima[1.0], data[1.0])
 assert change.abs().max() < 1e-9  # the same margins, so the same loss: the floor
-print(f"in pairs: ≈ {seen.sum()} of {seen.numel()} responses")
+print(f"in pairs: ≈ {seen.double().mean():.2f} of all responses")
 print(f"at the floor, and yet KL to π* ≈ {kl_divergence(free, optima[1.0]).mean():.2f}")
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
