@@ -182,3 +182,13 @@ def test_the_readme_has_the_badges_of_the_address():
     assert into_readme(readme, lines) == readme, "run `python -m tools.opening`"
     project = tomllib.loads((opening.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert ("badge.svg" in readme) == ("Repository" in project.get("urls", {}))
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_every_chapter_opens_with_the_cell(script):
+    cell = opening.opening(opening.repository())
+    text = script.read_text(encoding="utf-8")
+    recorded = (NOTEBOOKS / f"{script.stem}.ipynb").read_text(encoding="utf-8")
+    says = "run `python -m tools.opening`"
+    assert text.count(opening.MARKER) == 1, says
+    assert into_script(text, cell) == text and into_notebook(recorded, cell) == recorded, says
