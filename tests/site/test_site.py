@@ -108,6 +108,12 @@ def test_a_recorded_figure_says_so_and_has_all_its_pictures(site, pages, recordi
     assert "Once the cell has run in JupyterLab" not in prose
 
 
+def test_every_exercise_is_listed(pages):
+    listed = [link for link in pages["exercises.html"].links if "html#exercise-" in link]
+    checks = sum(pages[f"{name}.html"].text.count("# YOUR CODE HERE") for name in CHAPTERS)
+    assert len(listed) == len(set(listed)) == checks > 30
+
+
 def test_chapter_00_weighs_what_a_phone_can_bear(site, pages):
     """Opened, and with every font that a formula could need. A hundred pictures of its slider are 1.3 MB more."""
     page = pages["00_what_does_dpo_do.html"]
