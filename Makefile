@@ -41,6 +41,7 @@ marks:
 
 outputs:
 	@sh tools/bootstrap.sh lab,test
+	@$(python) -m tools.opening
 	@$(python) -m tools.record $(NB)
 	@$(python) -m tools.picture
 	@$(python) -m tools.teacher

@@ -14,6 +14,8 @@ from dpo_book.plots import html_image, png
 from dpo_book.plots.style import size_on_page
 from dpo_book.system.devices import VARIABLE, find_device
 
+INSTALLED_FROM = Path(__file__).resolve().parent.parent
+
 
 def setup(seed: int = 0, device: str | None = None) -> None:
     """Make a notebook repeat itself: one thread, fixed seeds, deterministic algorithms; and let figures show.
@@ -54,19 +56,17 @@ def figure_output(figure: Figure) -> tuple[dict, dict]:
 
 
 def stored(name: str) -> Path:
-    """The file ``name`` of the book's stored results, notebooks/results, from any folder of the book.
-
-    FileNotFoundError where no folder above holds it.
-    """
+    """The file ``name`` of the book's stored results, notebooks/results, as ``book_file`` finds it."""
     return book_file("results", name)
 
 
 def book_file(folder: str, name: str) -> Path:
     """The file ``name`` of a folder of notebooks/, from any folder of the book.
 
-    FileNotFoundError where no folder above holds it.
+    From elsewhere, as on Colab, it is that of the folder which ``pip install -e`` installed the package from.
+    FileNotFoundError where neither a folder above nor that one holds it.
     """
-    for above in [Path.cwd(), *Path.cwd().parents]:
+    for above in [Path.cwd(), *Path.cwd().parents, INSTALLED_FROM]:
         for path in (above / folder / name, above / "notebooks" / folder / name):
             if path.exists():
                 return path

@@ -28,7 +28,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Locator, Page, TimeoutError, expect, sync_playwright
+from playwright.sync_api import ConsoleMessage, Locator, Page, Request, TimeoutError, expect, sync_playwright
 
 from tests.patience import PATIENCE
 from tools import chromium
@@ -239,6 +239,28 @@ def lab_page(notebook: Path, width: int = 1280, height: int = 900) -> Iterator[L
         lab.wait_for(READY)
         lab.wait_idle()
         yield lab
+
+
+@contextmanager
+def file_page(path: Path, width: int = 1280, height: int = 900) -> Iterator[tuple[Page, list[str]]]:
+    """A page that is a file, and a list of what its console says and what it asks for but for itself.
+
+    Skipped or failed without a browser, as ``lab_page``.
+    """
+    said: list[str] = []
+
+    def hear(message: ConsoleMessage) -> None:
+        said.append(message.text)
+
+    def see(request: Request) -> None:
+        if request.url != path.as_uri() and not request.url.startswith("data:"):
+            said.append(request.url)
+
+    with chromium_page(browser_or_skip(), width, height) as page:
+        page.on("console", hear)
+        page.on("request", see)
+        page.goto(path.as_uri())
+        yield page, said
 
 
 @contextmanager

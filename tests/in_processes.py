@@ -1,9 +1,12 @@
 """What tests/system/test_processes.py starts in several processes: trainings in float64, their results in files.
 
+DDP's first and FSDP's then, in the same processes: what they import takes longer than what they compute.
+
 python -m torch.distributed.run --standalone --nproc_per_node 2 -m tests.in_processes FOLDER
 """
 
 import json
+import os
 import sys
 from itertools import islice
 from pathlib import Path
@@ -34,6 +37,8 @@ from tests.small_data import uneven_pairs
 
 # Eleven pairs in batches of five and parts of two: of an epoch's last batch, one pair, the second process has none.
 SHAPE = {"learning_rate": 1e-3, "batch_size": 5, "micro_batch_size": 2, "steps": 7, "warmup_steps": 0}
+# The ways of training together, and what accelerate's launcher tells its processes of them.
+KINDS = {"ddp": "false", "fsdp": "true"}
 IDENTITY = {"pairs": "eleven"}
 SMALL = {"vocab_size": 16, "hidden_size": 32, "num_hidden_layers": 2, "bos_token_id": 0, "eos_token_id": 0}
 # DPO of other families: a head of its own and shared keys; blocks within blocks, and no prompt that can be shared.
@@ -120,7 +125,16 @@ def refuses() -> bool:
 
 
 def main(folder: Path) -> None:
-    join()
+    for kind, shards in KINDS.items():
+        os.environ["ACCELERATE_USE_FSDP"] = shards  # as accelerate's launcher does
+        join()
+        write_results(folder / kind)
+    leave(0)
+
+
+def write_results(folder: Path) -> None:
+    """Whatever the tests ask of one way of training together: this process's results, and the weights."""
+    folder.mkdir(exist_ok=True)
     index, _ = this_process()
     result = {"comes back": comes_back()}
     for method in METHODS:
@@ -136,7 +150,6 @@ def main(folder: Path) -> None:
     result["resumed"] = {"records": train_whole("dpo", kept)[0]}
     result["refused"] = refuses()
     (folder / f"{index}.json").write_text(json.dumps(result))
-    leave(0)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from dpo_book import plots
 from dpo_book.notebook import figure_output, stored
+from tools.record import NOTEBOOKS
 
 
 @pytest.fixture
@@ -42,3 +43,8 @@ def test_stored_results_are_found_from_every_folder_of_the_book(tmp_path, monkey
         assert stored("table.csv") == results / "table.csv"
     with pytest.raises(FileNotFoundError, match=r"results/none\.csv.*book's own folders"):
         stored("none.csv")
+
+
+def test_a_chapter_outside_the_book_reads_what_its_package_was_installed_with(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert stored("verdicts.csv") == NOTEBOOKS / "results" / "verdicts.csv"

@@ -103,5 +103,6 @@ def test_a_chapter_asks_every_question_of_its_file_in_order(path, monkeypatch):
 
 def test_outside_the_book_there_is_no_quiz(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("dpo_book.notebook.INSTALLED_FROM", tmp_path)  # as with a package that is not editable
     with pytest.raises(FileNotFoundError, match="open the notebook in the book's own folders"):
         quiz("07", 1)

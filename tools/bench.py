@@ -2,7 +2,8 @@
 
 Both train one model on the same batches of the same pairs in the same order, in float32, with AdamW, dropout off,
 on one thread, the reference's log-probabilities computed beforehand. They take turns, a step each, so that a busy
-machine slows both alike; the first step of each is not counted. Peak memory is measured in a process of its own.
+machine slows both alike; the first step of each is not counted, and of the others the median is taken. Peak memory is
+measured in a process of its own.
 Models have fresh weights and pairs random tokens, for neither changes what a step costs.
 
 Writes FOLDER/bench-cpu.csv, one line a measurement, FOLDER/bench-cpu-losses.csv, the losses of every step, and
@@ -17,14 +18,15 @@ import json
 import os
 import platform
 import random
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import islice
+from itertools import combinations, islice
 from pathlib import Path
 
 import pandas as pd
@@ -32,11 +34,13 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel, PrinterCallback, TrainerCallback
 
 from dpo_book import DPOConfig, Pair, copy_policy, setup, train_dpo
-from dpo_book.data.batches import batches_by_length
+from dpo_book.data.batches import pair_order
 from dpo_book.data.pairs import pair_lengths
+from dpo_book.models.arrangement import in_fewest_operations
+from dpo_book.models.distinct import distinct_completions
 from dpo_book.models.policy import SIZES
 from dpo_book.models.scoring import score_pairs
-from dpo_book.models.shared_prompt import SharedBatch, collate_shared, pair_groups, shared_logp
+from dpo_book.models.shared_prompt import SharedBatch, collate_shared, shared_logp
 from dpo_book.system.files import write_text
 from dpo_book.system.operations import operations
 from dpo_book.system.provenance import processor
@@ -72,7 +76,10 @@ TRL_SETTINGS = {
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """What is trained on what. prompt, completion: mean lengths in tokens; each is drawn within ± spread of it."""
+    """What is trained on what. prompt, completion: mean lengths in tokens; each is drawn within ± spread of it.
+
+    answers: how many completions every prompt has, of which all pairs are there; more than two are grouped.
+    """
 
     name: str
     size: str = "mini"
@@ -82,6 +89,7 @@ class Case:
     batch: int = 8
     steps: int = 4
     spread: float = 0.25
+    answers: int = 2
 
     def model(self, seed: int) -> GPT2LMHeadModel:
         """A GPT-2 with fresh weights."""
@@ -95,13 +103,22 @@ class Case:
     def pairs(self, seed: int) -> list[Pair]:
         """Random tokens, one epoch of them: a batch for every step and one to warm up."""
         rng = random.Random(seed)
-        pairs = []
-        for _ in range(self.batch * (self.steps + 1)):
+        wanted = self.batch * (self.steps + 1)
+        pairs: list[Pair] = []
+        while len(pairs) < wanted:
             prompt = self._ids(self.prompt, rng)
-            chosen = self._ids(self.completion, rng)
-            rejected = self._ids(self.completion, rng)
-            pairs.append(Pair(prompt, chosen, rejected))
-        return pairs
+            answers = [self._ids(self.completion, rng) for _ in range(self.answers)]
+            pairs += [Pair(prompt, chosen, rejected) for chosen, rejected in combinations(answers, 2)]
+        return pairs[:wanted]
+
+    def batches(self, pairs: Sequence[Pair], seed: int) -> list[list[Pair]]:
+        """The pairs of every step, the first one's too, as ``train_dpo`` goes through them."""
+        order = pair_order(pairs, pair_lengths(pairs), self.grouped)
+        return [[pairs[i] for i in rows] for rows in islice(order.batches(self.batch, seed), self.steps + 1)]
+
+    @property
+    def grouped(self) -> bool:
+        return self.answers > 2
 
     def _ids(self, mean: int, rng: random.Random) -> list[int]:
         length = max(1, round(mean * rng.uniform(1 - self.spread, 1 + self.spread)))
@@ -110,18 +127,26 @@ class Case:
     def config(self, seed: int) -> DPOConfig:
         return DPOConfig(
             beta=BETA, learning_rate=LEARNING_RATE, batch_size=self.batch, steps=self.steps + 1, warmup_steps=0,
-            max_grad_norm=MAX_GRAD_NORM, seed=seed,
+            max_grad_norm=MAX_GRAD_NORM, seed=seed, group_by_prompt=self.grouped,
         )  # fmt: skip
 
 
 SHORT = {"prompt": 16, "completion": 24}
 TLDR = {"prompt": 400, "completion": 50}
 GPT2_VOCABULARY = 50_257
+MINI_16K = {"size": "mini", "vocabulary": 16_384}
+SMALL_16K = {"size": "small", "vocabulary": 16_384}
 CASES = [
-    Case("mini, short pairs", batch=64, steps=10, **SHORT),
-    Case("mini, TL;DR-like", batch=8, steps=8, **TLDR),
-    Case("124M, short pairs", "124M", GPT2_VOCABULARY, batch=16, steps=2, **SHORT),
+    Case("mini, short pairs", batch=64, steps=11, **SHORT),
+    Case("mini, TL;DR-like", batch=8, steps=9, **TLDR),
+    Case("124M, short pairs", "124M", GPT2_VOCABULARY, batch=16, steps=3, **SHORT),
     Case("124M, TL;DR-like", "124M", GPT2_VOCABULARY, batch=2, steps=3, **TLDR),
+    Case("small, middling pairs", prompt=120, completion=90, batch=8, steps=3, **SMALL_16K),
+    Case("small, long completions", prompt=40, completion=200, batch=8, steps=3, **SMALL_16K),
+    Case("mini, long prompts", prompt=700, completion=30, batch=8, steps=5, **MINI_16K),
+    Case("mini, very short pairs", prompt=8, completion=6, batch=64, steps=11, **MINI_16K),
+    Case("mini, six pairs of four completions", prompt=8, completion=48, batch=48, steps=5, answers=4, **MINI_16K),
+    Case("small, six pairs of four completions", prompt=8, completion=48, batch=24, steps=3, answers=4, **SMALL_16K),
 ]
 MEMORY_CASES = [
     Case("mini with GPT-2's vocabulary, short pairs", "mini", GPT2_VOCABULARY, batch=32, steps=1, **SHORT),
@@ -135,6 +160,7 @@ RETURNED_WHEN_FREED = {"MALLOC_MMAP_THRESHOLD_": str(2**20)}
 LEVER_CASES = [
     Case("124M, TL;DR-like", "124M", GPT2_VOCABULARY, batch=2, steps=2, **TLDR),
     Case("mini with GPT-2's vocabulary, short pairs", "mini", GPT2_VOCABULARY, batch=16, steps=4, **SHORT),
+    Case("mini, six pairs of four completions", prompt=8, completion=48, batch=24, steps=4, answers=4, **MINI_16K),
 ]
 GROWTH = {
     "prompt": [16, 64, 256],
@@ -161,10 +187,6 @@ class Clock:
     def stop(self) -> None:
         self.wall.append(time.perf_counter() - self._wall)
         self.cpu.append(time.process_time() - self._cpu)
-
-    def counted(self) -> tuple[float, float]:
-        """Wall and CPU seconds of all steps but the first."""
-        return sum(self.wall[1:]), sum(self.cpu[1:])
 
 
 def our_steps(case: Case, seed: int, model: GPT2LMHeadModel, clock: Clock) -> Iterator[None]:
@@ -213,10 +235,9 @@ def run_trl(
 
     disable_progress_bars()
     pairs = case.pairs(seed)
-    batches = islice(batches_by_length(pair_lengths(pairs), case.batch, seed), case.steps + 1)
     rows = []
-    for batch in batches:
-        for pair in (pairs[i] for i in batch):
+    for batch in case.batches(pairs, seed):
+        for pair in batch:
             rows.append({"prompt_ids": pair.prompt, "chosen_ids": pair.chosen, "rejected_ids": pair.rejected})
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -251,18 +272,23 @@ def compare(case: Case, seed: int) -> tuple[list[dict], list[dict]]:
     losses = side_by_side(case, clocks["dpo_book"].losses, clocks["TRL"].losses)
     largest = max(line["relative_difference"] for line in losses)
 
-    pairs = case.batch * case.steps
-    _, cpu_of_trl = clocks["TRL"].counted()
+    of_trl = clocks["TRL"]
     lines = []
     for name, clock in clocks.items():
-        wall, cpu = clock.counted()
-        line = {"what": name, "pairs_per_second": pairs / wall, "pairs_per_cpu_second": pairs / cpu}
-        line["times_trl"] = cpu_of_trl / cpu
+        line = {"what": name, "pairs_per_second": case.batch / statistics.median(clock.wall[1:])}
+        line["pairs_per_cpu_second"] = case.batch / statistics.median(clock.cpu[1:])
+        line["times_trl"] = _median_ratio(of_trl.cpu[1:], clock.cpu[1:])
         line["loss_difference"] = largest
         if name == "dpo_book":
-            line["gflops"] = timed_operations(case, seed, case.model(seed)) / cpu / 1e9
+            counts = timed_operations(case, seed, case.model(seed))
+            line["gflops"] = _median_ratio(counts[1:], clock.cpu[1:]) / 1e9
         lines.append(line)
     return lines, losses
+
+
+def _median_ratio(of_steps: Sequence[float], to_steps: Sequence[float]) -> float:
+    """What one had to the other in the middle one of all steps: a step that something else slowed does not count."""
+    return statistics.median(a / b for a, b in zip(of_steps, to_steps, strict=True))
 
 
 def side_by_side(case: Case, ours: list[float], trls: list[float]) -> list[dict]:
@@ -275,17 +301,17 @@ def side_by_side(case: Case, ours: list[float], trls: list[float]) -> list[dict]
     return lines
 
 
-def timed_operations(case: Case, seed: int, model: GPT2LMHeadModel, first: int = 1) -> int:
-    """Floating-point operations of the steps of ``our_steps`` that count, all but the ``first`` ones.
+def timed_operations(case: Case, seed: int, model: GPT2LMHeadModel) -> list[int]:
+    """Floating-point operations of every step of ``our_steps``, padding's too.
 
-    On the device "meta" they are counted and not carried out.
+    On the device "meta" they are counted and not carried out, but for the attention's blocks of a CPU.
     """
-    pairs = case.pairs(seed)
-    total = 0
-    for rows in islice(batches_by_length(pair_lengths(pairs), case.batch, seed), first, case.steps + 1):
-        batch = collate_shared(pair_groups([pairs[i] for i in rows]), model.device)
-        total += operations(partial(_forward_and_backward, model, batch))
-    return total
+    arrange = partial(in_fewest_operations, model.config.n_embd)
+    counts = []
+    for pairs in case.batches(case.pairs(seed), seed):
+        batch = collate_shared(distinct_completions(pairs, arrange).groups, model.device)
+        counts.append(operations(partial(_forward_and_backward, model, batch)))
+    return counts
 
 
 def _forward_and_backward(model: GPT2LMHeadModel, batch: SharedBatch) -> None:
@@ -367,9 +393,9 @@ def measure(quick: bool, seed: int) -> Iterator[tuple[dict, list[dict]]]:
     """Every measurement with the case it belongs to, and the losses that came with it."""
     compared, weighed, pulled, growth = CASES, MEMORY_CASES, LEVER_CASES, GROWTH
     if quick:
-        compared = [shorter(case) for case in CASES if case.name != "124M, short pairs"]
+        compared = [shorter(case) for case in CASES if case.size == "mini" or case.name == "124M, TL;DR-like"]
         weighed = MEMORY_CASES[:1]
-        pulled = [shorter(case) for case in LEVER_CASES[1:]]
+        pulled = [shorter(case) for case in LEVER_CASES[1:2]]
         growth = {}
     for case in compared:
         lines, losses = compare(case, seed)

@@ -74,24 +74,25 @@ class GpuClock(Clock):
         torch.cuda.synchronize()
         super().stop()
 
-    def counted(self) -> tuple[float, float]:
-        return sum(self.wall[WARM_UP:]), sum(self.cpu[WARM_UP:])
+    def counted(self) -> float:
+        """Seconds of all steps but the first ones."""
+        return sum(self.wall[WARM_UP:])
 
 
 def compare(case: Case, seed: int, matrix_rate: float) -> tuple[list[dict], list[dict]]:
     """Both trainers in turns: a line for each, and their losses side by side. matrix_rate: operations a second."""
     model = case.model(seed)
-    operations = timed_operations(case, seed, copy_policy(model).to("meta"), WARM_UP)
+    operations = sum(timed_operations(case, seed, copy_policy(model).to("meta"))[WARM_UP:])
     model = model.to(best_device())
     clocks = {"dpo_book": GpuClock(), "TRL": GpuClock()}
     ours = our_steps(case, seed, copy_policy(model), clocks["dpo_book"])
     run_trl(case, seed, copy_policy(model), clocks["TRL"], partial(next, ours), trl_settings(case))
     losses = side_by_side(case, clocks["dpo_book"].losses, clocks["TRL"].losses)
     steps = case.steps + 1 - WARM_UP
-    seconds_of_trl, _ = clocks["TRL"].counted()
+    seconds_of_trl = clocks["TRL"].counted()
     lines = []
     for name, clock in clocks.items():
-        seconds, _ = clock.counted()
+        seconds = clock.counted()
         line = {"what": name, "pairs_per_second": case.batch * steps / seconds}
         line["times_trl"] = seconds_of_trl / seconds
         line["loss_difference"] = max(line["relative_difference"] for line in losses)

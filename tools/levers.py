@@ -12,8 +12,10 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 from dpo_book import Pair, collate, copy_policy, dpo_loss
-from dpo_book.data.batches import batches_by_length
+from dpo_book.data.batches import pair_order
 from dpo_book.data.pairs import pair_lengths
+from dpo_book.models.arrangement import in_fewest_operations
+from dpo_book.models.distinct import distinct_completions
 from dpo_book.models.logprobs import (
     Batch,
     completion_columns,
@@ -64,6 +66,13 @@ def in_one_row(model: PreTrainedModel, pairs: Sequence[Pair]) -> tuple[Tensor, T
     return logps[:, 0], logps[:, 1]
 
 
+def each_once(model: PreTrainedModel, pairs: Sequence[Pair]) -> tuple[Tensor, Tensor]:
+    """Every distinct completion of a prompt once, in rows as ``pair_scorer`` makes them."""
+    asked = distinct_completions(pairs, partial(in_fewest_operations, model.config.n_embd))
+    chosen, rejected = shared_logp(model, collate_shared(asked.groups))[asked.places]
+    return chosen, rejected
+
+
 # ------------------------------------------------------------------ ways to score pairs, each made once for a model
 
 
@@ -83,12 +92,17 @@ def shared_prompt(model: PreTrainedModel) -> PairScorer:
     return partial(in_one_row, model)
 
 
+def completions_once(model: PreTrainedModel) -> PairScorer:
+    return partial(each_once, model)
+
+
 class Lever(NamedTuple):
-    """How a step is done: the way pairs are scored, and two things that need not be done in it."""
+    """How a step is done: the way pairs are scored, and what is done about it beforehand."""
 
     scorer: Callable[[PreTrainedModel], PairScorer]
     reference_in_step: bool = False
     by_length: bool = True
+    by_prompt: bool = False
 
 
 LEVERS = {
@@ -98,6 +112,7 @@ LEVERS = {
     "+ logits of completions only": Lever(completions_only),
     "+ vocabulary in parts": Lever(vocabulary_in_parts),
     "+ shared prompt": Lever(shared_prompt),
+    "+ each completion once": Lever(completions_once, by_prompt=True),
 }
 
 
@@ -108,7 +123,7 @@ def lever_steps(model: PreTrainedModel, pairs: list[Pair], batch_size: int, name
     score_by_reference = lever.scorer(copy_policy(model)) if lever.reference_in_step else None
     reference_logps = torch.zeros(2, batch_size)
     lengths = pair_lengths(pairs) if lever.by_length else [0] * len(pairs)
-    batches = batches_by_length(lengths, batch_size, seed)
+    batches = pair_order(pairs, lengths, lever.by_prompt).batches(batch_size, seed)
     for rows in islice(batches, len(pairs) // batch_size):
         start = time.process_time()
         batch = [pairs[i] for i in rows]

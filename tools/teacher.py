@@ -11,7 +11,7 @@ from pathlib import Path
 import jupytext
 import nbformat
 
-from tools.limits import EXERCISE
+from tools.limits import EXERCISE, GUARD
 from tools.record import NOTEBOOKS, build, write
 
 TEACHER = NOTEBOOKS.parent / "teacher"
@@ -66,8 +66,9 @@ def merge(name: str) -> nbformat.NotebookNode:
 
 
 def _lock_imports(notebook: nbformat.NotebookNode) -> None:
-    """The first code cell comes back as it was before an answer is marked: what fails there is no student's fault."""
-    first = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    """The imports come back as they were before an answer is marked: what fails there is no student's fault."""
+    on_the_page = [cell for cell in notebook.cells if GUARD not in cell.metadata.get("tags", [])]
+    first = next(cell for cell in on_the_page if cell.cell_type == "code")
     first.metadata["nbgrader"] = _nbgrader("imports", locked=True)
 
 
@@ -107,6 +108,10 @@ def chapters() -> list[str]:
     return sorted(path.stem for path in (TEACHER / "solutions").glob("*.py"))
 
 
-if __name__ == "__main__":
+def main() -> None:
     for name in chapters():
         write(merge(name), Path(TEACHER, f"{name}.ipynb"))
+
+
+if __name__ == "__main__":
+    main()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import tyro
 
-from dpo_book.cli.frontier import WorldName
+from dpo_book.cli.frontier import BuiltInName
 from dpo_book.cli.options import UserPath
 from dpo_book.frontier.plans import PLANS
 from dpo_book.frontier.table import Run, measure_run
@@ -66,7 +66,7 @@ def best_rates(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def tune(
-    world: tyro.conf.Positional[WorldName],
+    world: tyro.conf.Positional[BuiltInName],
     out: UserPath = Path("notebooks/results"),
     processes: int = 2,
 ) -> None:

@@ -23,6 +23,7 @@ NOBODY_READS = 141  # as a shell has it, 128 + SIGPIPE
 ADVICE = {
     'build_policy("mini", train_tokenizer(texts)) needs none': "sft --policy mini needs none",
     'sentiment_reward("vader")': "--judge vader",
+    "read a file or folder of it with imdb_reviews(source=...)": "name a file or folder of it with --source",
     "raise Limits(calls=...) and ask again": "raise --max-calls and give the command again",
     "raise Limits(cost=...) and ask again": "raise --max-cost and give the command again",
     "Every answer is kept: ask again": "Every answer is kept: give the command again",

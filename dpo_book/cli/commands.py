@@ -1,4 +1,4 @@
-"""The commands of ``python -m dpo_book``: sft, reward, dpo, evaluate, judge, label, sample, frontier.
+"""The commands of ``python -m dpo_book``: those that train, report, evaluate, judge, label, sample, frontier.
 
 Each is a function; its parameters, and the fields of the dataclasses among them, are its options. What a command
 needs is imported when it runs, models and training after the data were read: help and the answer to a slip come
@@ -15,6 +15,7 @@ from dpo_book.cli.judge import judge
 from dpo_book.cli.label import label
 from dpo_book.cli.options import DataOptions, Name, UserPathOrNone
 from dpo_book.cli.prompts import read_prompts
+from dpo_book.cli.report import report
 from dpo_book.cli.train import dpo, reward, sft
 from dpo_book.maths.require import require_beta, require_count, require_seed, require_temperature
 
@@ -101,4 +102,4 @@ def sample(
             print(json.dumps({"prompt": prompt, "completion": completion}, ensure_ascii=False))
 
 
-COMMANDS = (sft, reward, dpo, evaluate, judge, label, sample, frontier)
+COMMANDS = (sft, reward, dpo, report, evaluate, judge, label, sample, frontier)

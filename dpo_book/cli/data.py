@@ -44,7 +44,7 @@ class Data:
 
     def __init__(self, options: DataOptions, compares: bool = True):
         options.check_used(compares)
-        self._options = options
+        self._options, self._compares = options, compares
         self._has_reviews = options.data == "imdb"
         with self._entering():
             if self._has_reviews:
@@ -119,6 +119,10 @@ class Data:
         if context is not None and longest > context:
             raise Refused(f"imdb: a completed review has {longest} tokens, and the models' context is {context}")
         return pairs
+
+    def most_tokens(self, context: int | None) -> int | None:
+        """What prompt and completion are cut to, together; None where nothing is, as of imdb's comparisons."""
+        return None if self._has_reviews and self._compares else self._max_length(context)
 
     def _tokenized(
         self, tokenizer: "PreTrainedTokenizerBase", context: int | None, date: datetime.date | None

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Sequence
 
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
@@ -22,17 +23,28 @@ def load(name: str, data: Data | None = None) -> tuple[PreTrainedModel, PreTrain
 
     Refused, with its name, where it cannot be loaded or run, or its weights are not finite.
     """
-    logging.disable_progress_bar()  # of reading and writing weights; ours is the run's
-    with entering("the GPUs of", "this machine", ValueError):
-        device = join()
     if name == "mini" and data is not None:
-        tokenizer = train_tokenizer(data.texts())
-        return build_policy("mini", tokenizer, device=device), tokenizer
+        return new_mini(data.texts())
+    device = _place()
     with entering("the policy", name):
         model, tokenizer = load_policy(name, device)
     if tensor := not_finite(model):
         raise Refused(f"the policy {name}: its tensor {tensor} holds what is not finite, NaN or an infinity")
     return model, tokenizer
+
+
+def new_mini(texts: Sequence[str]) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A new small GPT-2 that has learned nothing, and its tokenizer, made from ``texts``."""
+    device = _place()
+    tokenizer = train_tokenizer(texts)
+    return build_policy("mini", tokenizer, device=device), tokenizer
+
+
+def _place() -> torch.device:
+    """Where this process's models belong; once it is known, the other processes are too."""
+    logging.disable_progress_bar()  # of reading and writing weights; ours is the run's
+    with entering("the GPUs of", "this machine", ValueError):
+        return join()
 
 
 def load_reference(name: str, policy: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:

@@ -134,11 +134,15 @@ class OutputOptions:
     """Where a run lives, and what it keeps."""
 
     out: UserPath
-    """folder of the run: metrics.jsonl, figures, a checkpoint, and at last model/. The same command goes on there"""
+    """folder of the run: metrics.jsonl, a checkpoint, and at last model/, figures and report.html. The same command
+    goes on there"""
     checkpoint_every: int = 100
     """steps between checkpoints"""
     tensorboard: bool = False
     """also write the metrics to OUT/tensorboard (needs the package's extra of that name)"""
+    config: UserPathOrNone = None
+    """a TOML file that holds any of these options, such as an earlier run's OUT/run.toml; those on the command line
+    count more"""
 
     def __post_init__(self) -> None:
         require_count("checkpoint_every", self.checkpoint_every)

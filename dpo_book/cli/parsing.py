@@ -14,6 +14,8 @@ from functools import partial, wraps
 
 import tyro
 
+from dpo_book.cli.config_file import Expanded, expanded, option_kinds
+
 OPTIONS = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
 Command = Callable[..., None]
 
@@ -37,8 +39,28 @@ def parse_one_of(
     for command in commands:
         app.command(_later(command))
     _refuse_repeated(arguments)
-    with _slips():
-        return app.cli(prog=prog, description=description, args=arguments, config=OPTIONS)
+    read = _with_file(commands, sys.argv[1:] if arguments is None else arguments)
+    with _naming(read), _slips():
+        return app.cli(prog=prog, description=description, args=read.arguments, config=OPTIONS)
+
+
+def _with_file(commands: Sequence[Command], arguments: Sequence[str]) -> Expanded:
+    """The command line with the options of the file that its ``--config`` names."""
+    asked = [command for command in commands if arguments and command.__name__ == arguments[0]]
+    return expanded(arguments, option_kinds(asked[0]) if asked else {})
+
+
+@contextmanager
+def _naming(read: Expanded) -> Iterator[None]:
+    """A Slip about an option that came from a file names the file."""
+    try:
+        yield
+    except Slip as slip:
+        said = str(slip)
+        for key in read.keys:
+            if f"--{key.replace('_', '-')}" in said or said.startswith(f"{key.replace('-', '_')} "):
+                raise Slip(f"--config {read.file}: {said}") from None
+        raise
 
 
 def option_names(commands: Sequence[Command]) -> set[str]:

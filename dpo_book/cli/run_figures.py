@@ -16,18 +16,30 @@ from dpo_book.training.loop import Record
 COMPARED = ("reward_margins.png", "log_probabilities.png")  # of a run that has a reference
 OTHERS = ("metrics.png",)
 EVALUATED = "evaluations.png"  # of a run with held-out data
+ALT = {  # what each shows, for who cannot see it
+    "reward_margins.png": (
+        "Left: implicit rewards of chosen and rejected completions and their margin, in nats, by step. Right: the "
+        "share of pairs that are ranked right, by step."
+    ),
+    "log_probabilities.png": "Log-probabilities of chosen and rejected completions, in nats, by step.",
+    "metrics.png": "The training's loss and other measures, by step.",
+    EVALUATED: "Measures by step, in training and on held-out data with 95 % intervals; a line marks the best step.",
+}
 CURVES = ("loss", "accuracy", "margin", "grad_norm")  # such of them as a method has
 
 
-def draw(folder: Path, records: Sequence[Record]) -> None:
-    """The figures of a run with these ``records``, into its folder."""
-    for name in _names(records):
-        _try_to_draw(folder / name, partial(_figure, name, records))
+def draw(folder: Path, records: Sequence[Record], rows: Sequence[Record] = (), best_step: int = 0) -> None:
+    """The figures of a run with these ``records``, into its folder; see ``all_figures``."""
+    for name, draw_one in all_figures(records, rows, best_step).items():
+        _try_to_draw(folder / name, draw_one)
 
 
-def draw_evaluations(folder: Path, records: Sequence[Record], rows: Sequence[Record], best_step: int) -> None:
-    """The figure of a run with held-out data beside the others."""
-    _try_to_draw(folder / EVALUATED, partial(plots.training_beside_held_out, records, rows, best_step))
+def all_figures(records: Sequence[Record], rows: Sequence[Record], best_step: int) -> dict[str, Callable[[], Figure]]:
+    """What draws each figure of a run, by its file's name. rows: its evaluations, or none."""
+    figures: dict[str, Callable[[], Figure]] = {name: partial(_figure, name, records) for name in _names(records)}
+    if rows:
+        figures[EVALUATED] = partial(plots.training_beside_held_out, records, rows, best_step)
+    return figures
 
 
 def files(folder: Path) -> list[Path]:
@@ -47,9 +59,7 @@ def draw_missing(folder: Path) -> None:
     except (OSError, ValueError, RecursionError, KeyError) as error:
         _warn(folder / "metrics.jsonl", "read, so no figure is drawn", error)
         return
-    draw(folder, records)
-    if rows:
-        draw_evaluations(folder, records, rows, best_step)
+    draw(folder, records, rows, best_step)
 
 
 def _names(records: Sequence[Record]) -> tuple[str, ...]:

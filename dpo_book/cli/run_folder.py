@@ -1,10 +1,13 @@
 """A training run that lives in a folder: progress bar, metrics as they come, the final model, figures; and resuming.
 
 run.json                 what the run is: its settings, and digests of its models, tokenizer and data
+run.toml                 the options that it was begun with, for --config
+data.json                what it trains on, in numbers
 metrics.jsonl            one record a step
 checkpoint.safetensors   the last state, from which the same command goes on
 model/                   the trained model and its tokenizer as save_pretrained writes them, and a manifest
-*.png                    figures, last of all
+*.png                    figures
+report.html              all of it on a page, last of all
 
 And what ``evaluations.py`` keeps, where there are held-out data.
 """
@@ -12,7 +15,7 @@ And what ``evaluations.py`` keeps, where there are held-out data.
 import datetime
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -22,17 +25,26 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dpo_book.cli import run_figures
+from dpo_book.cli import run_figures, run_report
+from dpo_book.cli.config_file import Value, keep_options
 from dpo_book.cli.eval_options import EvalSettings
 from dpo_book.cli.evaluations import Evaluations, Look, sweep_evaluations
 from dpo_book.cli.models import Trainee
 from dpo_book.cli.options import OutputOptions
 from dpo_book.cli.run_model import damage_of, save_model
 from dpo_book.cli.run_records import Records
-from dpo_book.system.devices import asked_or_best
+from dpo_book.data.facts import Facts
+from dpo_book.system.devices import asked_or_best, describe
 from dpo_book.system.files import FileError, read_object, remove, scratch_of, write_text
 from dpo_book.system.processes import all_agree, this_process
-from dpo_book.system.provenance import config_digest, data_digest, model_digest, tokenizer_digest, versions
+from dpo_book.system.provenance import (
+    config_digest,
+    data_digest,
+    model_digest,
+    processor,
+    tokenizer_digest,
+    versions,
+)
 from dpo_book.training.checkpoints import Checkpoints, Identity, differences
 from dpo_book.training.config import TrainConfig
 from dpo_book.training.loop import Record
@@ -41,7 +53,7 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 SHOWN = {"loss": "loss", "margin": "margins", "accuracy": "accuracies"}  # on the bar: by name, or as "rewards/..."
-BEGUN_WITH = "begun_with"  # in run.json, and no part of the identity
+BEGUN_WITH, MACHINE = "begun_with", "machine"  # in run.json, and no part of the identity
 ELSEWHERE = "choose a new folder with --out"
 
 
@@ -135,8 +147,8 @@ class Run:
                 self.checkpoints.records_digest = self._records.digest
                 for name in record if writer else ():
                     writer.add_scalar(name, record[name], step)
-                rate = bar.format_dict["rate"] or 0
-                shown = _shown(record, tokens_a_step * rate)
+                steps_a_second = bar.format_dict["rate"]  # None until the bar has seen two of them
+                shown = _shown(record, steps_a_second and tokens_a_step * steps_a_second)
                 if self._evaluations:
                     shown = f"{shown}, {self._evaluations.shown()}"
                 bar.set_postfix_str(shown, refresh=False)
@@ -151,16 +163,20 @@ class Run:
         """The trained model, with which the run is finished; then the figures, of which none is worth a model."""
         if self._writes:
             save_model(model_folder(self._folder), model, tokenizer)
-            run_figures.draw(self._folder, self._records.all)
             if self._evaluations:
                 rows, best = self._evaluations.rows, self._evaluations.best
-                run_figures.draw_evaluations(self._folder, self._records.all, rows, best["step"])
+                run_figures.draw(self._folder, self._records.all, rows, best["step"])
                 print(self._evaluations.report())
+            else:
+                run_figures.draw(self._folder, self._records.all)
+            run_report.try_to_write(self._folder)
 
 
 @contextmanager
-def open_run(output: OutputOptions, identity: Identity) -> Iterator[Run]:
+def open_run(output: OutputOptions, identity: Identity, given: Mapping[str, Value], facts: Facts) -> Iterator[Run]:
     """The run with this identity in its folder, for this command alone; a line says in the end where its model is.
+
+    given, facts: the options, and what is to be said of the data, which the folder keeps when the run begins.
 
     Of several processes, which all train, the first one writes. RunError, in each of them, if they have not the same
     run before them; see ``lock_folder`` for others, and for a model that is there and not whole.
@@ -176,9 +192,13 @@ def open_run(output: OutputOptions, identity: Identity) -> Iterator[Run]:
         yield Run(output, identity, finished, writes=False)
         return
     with lock_folder(folder, identity):
+        keep_options(_options_file(folder), identity["method"], given)
+        _keep_facts(_data_file(folder), facts)
         if finished:
             _check_model(model_folder(folder))
             run_figures.draw_missing(folder)
+            if not run_report.report_file(folder).exists():
+                run_report.try_to_write(folder)
         else:
             _compare_versions(_about_file(folder))
         yield Run(output, identity, finished, writes=True)
@@ -206,9 +226,11 @@ def lock_folder(folder: Path, identity: Identity) -> Iterator[None]:
             if about.exists():
                 _check_same_run(about, identity)  # another process may have been quicker
             else:
-                write_text(about, json.dumps({**identity, BEGUN_WITH: _machinery()}, indent=2) + "\n")
+                begun = {**identity, BEGUN_WITH: _machinery(), MACHINE: _machine()}
+                write_text(about, json.dumps(begun, indent=2) + "\n")
             sweep_evaluations(folder)
-            for path in (about, checkpoint_file(folder), model_folder(folder), *run_figures.files(folder)):
+            written = (about, _options_file(folder), _data_file(folder), run_report.report_file(folder))
+            for path in (*written, checkpoint_file(folder), model_folder(folder), *run_figures.files(folder)):
                 remove(scratch_of(path))
             yield
     except Timeout:
@@ -230,7 +252,8 @@ def _read_about(about: Path) -> dict:
 
 def _check_same_run(about: Path, identity: Identity) -> None:
     there = _read_about(about)
-    there.pop(BEGUN_WITH, None)
+    for name in (BEGUN_WITH, MACHINE):
+        there.pop(name, None)
     if differing := differences(there, identity):
         raise RunError(f"{about.parent} holds another run: {differing}. Choose a new folder with --out")
 
@@ -251,6 +274,12 @@ def _machinery() -> str:
     return f"{versions()}, {asked_or_best().type.upper()}"
 
 
+def _machine() -> str:
+    """Where it began; it may go on elsewhere."""
+    device = asked_or_best()
+    return processor() if device.type == "cpu" else describe(device)
+
+
 def _check_model(model: Path) -> None:
     if damage := damage_of(model):
         raise RunError(
@@ -262,6 +291,19 @@ def _about_file(folder: Path) -> Path:
     return folder / "run.json"
 
 
+def _keep_facts(path: Path, facts: Facts) -> None:
+    if not path.exists():
+        write_text(path, json.dumps(facts, indent=2) + "\n")
+
+
+def _data_file(folder: Path) -> Path:
+    return folder / "data.json"
+
+
+def _options_file(folder: Path) -> Path:
+    return folder / "run.toml"
+
+
 def checkpoint_file(folder: Path) -> Path:
     return folder / "checkpoint.safetensors"
 
@@ -270,13 +312,16 @@ def model_folder(folder: Path) -> Path:
     return folder / "model"
 
 
-def _shown(record: Record, tokens_a_second: float) -> str:
+def _shown(record: Record, tokens_a_second: float | None) -> str:
+    """What the bar says of a record; nothing of a speed that nobody knows yet."""
     parts = []
     for name, key in SHOWN.items():
         value = record.get(name, record.get(f"rewards/{key}"))
         if value is not None:
             parts.append(f"{name} {value:.3f}")
-    return ", ".join([*parts, f"{tokens_a_second:,.0f} tokens/s"])
+    if tokens_a_second:
+        parts.append(f"{tokens_a_second:,.0f} tokens/s")
+    return ", ".join(parts)
 
 
 def _tensorboard(folder: Path, done: int, stack: ExitStack):

@@ -8,6 +8,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from dpo_book.models.quiet import quiet
 from dpo_book.system.files import FileError, read_object, replace_folder, replace_whole
 from dpo_book.system.manifest import MANIFEST, file_digests, read_manifest, write_manifest
 from dpo_book.training.checkpoints import CheckpointError
@@ -37,7 +38,8 @@ def save_best(
 
 
 def _write(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, scratch: Path) -> None:
-    model.save_pretrained(scratch)
+    with quiet():
+        model.save_pretrained(scratch)
     tokenizer.save_pretrained(scratch)
     write_manifest(scratch)
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from dpo_book.cli.boundary import entering, writing
+from dpo_book.cli.config_file import as_given
 from dpo_book.cli.eval_options import EvalOptions
 from dpo_book.cli.options import DataOptions, Name, NameOrNone, OutputOptions, require_lora
 from dpo_book.maths.require import SettingError
@@ -23,6 +24,7 @@ def sft(
         policy: hub id, folder or .gguf file; mini is a new small GPT-2 with a tokenizer made from the data.
         lora_rank: train an adapter of this rank instead of all weights (needs the package's extra lora).
     """
+    given = as_given(locals())
     require_lora(lora_rank)
     evaluation.check_used("sft")
     from dpo_book.cli.held_out import held_out, read_both
@@ -32,6 +34,7 @@ def sft(
     from dpo_book.cli.looks import look_at_sft
     from dpo_book.cli.models import Trainee, check_lora, load, room
     from dpo_book.cli.run_folder import begun_on, identity_of, open_run
+    from dpo_book.data.facts import example_facts
     from dpo_book.training.offline import train_sft
     from dpo_book.training.updates import with_rate
 
@@ -45,7 +48,8 @@ def sft(
         settings = evaluation.settings("sft", config.steps)
         held = held_out(apart.examples(tokenizer, room(model), date), examples, evaluation, settings, room(model))
         identity |= held.identity()
-    with writing(output.out), open_run(output, identity) as run:
+    facts = example_facts(examples, preferences.most_tokens(room(model)), tokenizer.eos_token_id)
+    with writing(output.out), open_run(output, identity, given, facts) as run:
         if run.finished:
             return
         trainee = Trainee(model, lora_rank, config.seed)
@@ -66,6 +70,7 @@ def reward(
     Args:
         policy: hub id, folder or .gguf file; mini is a new small GPT-2 with a tokenizer made from the data.
     """
+    given = as_given(locals())
     evaluation.check_used("reward")
     from dpo_book.cli.held_out import held_out, read_both
 
@@ -74,6 +79,7 @@ def reward(
     from dpo_book.cli.looks import look_at_reward
     from dpo_book.cli.models import Trainee, load, room
     from dpo_book.cli.run_folder import begun_on, identity_of, open_run
+    from dpo_book.data.facts import pair_facts
     from dpo_book.models.reward_model import build_reward_model
     from dpo_book.training.offline import train_reward_model
     from dpo_book.training.updates import with_rate
@@ -91,7 +97,8 @@ def reward(
         settings = evaluation.settings("reward", config.steps)
         held = held_out(apart.pairs(base, tokenizer, room(base), date), pairs, evaluation, settings, room(base))
         identity |= held.identity()
-    with writing(output.out), open_run(output, identity) as run:
+    facts = pair_facts(pairs, preferences.most_tokens(room(base)), tokenizer.eos_token_id)
+    with writing(output.out), open_run(output, identity, given, facts) as run:
         if run.finished:
             return
         trainee = Trainee(model)
@@ -120,6 +127,7 @@ def dpo(
         reference: another policy of the same tokenizer to stay near to; by default the policy as it starts.
         lora_rank: train an adapter of this rank instead of all weights (needs the package's extra lora).
     """
+    given = as_given(locals())
     require_lora(lora_rank)
     if not config.reads_reference and reference is not None:
         without = "--reference-free" if config.reference_free else f"--loss {config.loss}"
@@ -132,6 +140,7 @@ def dpo(
     from dpo_book.cli.looks import look_at_dpo
     from dpo_book.cli.models import Trainee, check_lora, load, load_reference, room
     from dpo_book.cli.run_folder import begun_on, identity_of, open_run
+    from dpo_book.data.facts import pair_facts
     from dpo_book.system.provenance import model_digest
     from dpo_book.training.offline import train_dpo
     from dpo_book.training.reference import compute_reference_logps
@@ -150,7 +159,8 @@ def dpo(
         settings = evaluation.settings("dpo", config.steps)
         held = held_out(apart.pairs(model, tokenizer, context, date), pairs, evaluation, settings, context)
         identity |= held.identity()
-    with writing(output.out), open_run(output, identity) as run:
+    facts = pair_facts(pairs, preferences.most_tokens(context), tokenizer.eos_token_id)
+    with writing(output.out), open_run(output, identity, given, facts) as run:
         if run.finished:
             return
         reference_logps = None

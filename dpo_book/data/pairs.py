@@ -128,10 +128,11 @@ def bradley_terry_pairs(
 
     labels "hard": a coin with p*(a ≻ b) falls for each pair, as people answer, and the winner is chosen.
     labels "soft": the likelier completion is chosen and its probability kept, which is what infinitely many
-    answers to the same question would tell. Pairs of equal completions are left out.
+    answers to the same question would tell. "sure": the higher reward always wins, as in the paper's experiment on
+    IMDb, and pairs of equal rewards are left out too. Pairs of equal completions are left out.
     """
-    if labels not in ("hard", "soft"):
-        raise ValueError(f'labels must be "hard" or "soft", got {labels!r}')
+    if labels not in ("hard", "soft", "sure"):
+        raise ValueError(f'labels must be "hard", "soft" or "sure", got {labels!r}')
     require_one_shape(reward_a=reward_a, reward_b=reward_b)
     require_no_nan(reward_a=reward_a, reward_b=reward_b)
     require_seed("seed", seed)
@@ -140,8 +141,17 @@ def bradley_terry_pairs(
         coin = torch.rand(len(probability), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
         a_wins = coin < probability
         probability = torch.ones_like(probability)
-    else:
+    elif labels == "soft":
         a_wins = probability >= 0.5
         probability = torch.maximum(probability, 1 - probability)
-    rows = zip(prompts, completions_a, completions_b, a_wins.tolist(), probability.tolist(), strict=True)
-    return [Pair(x, a, b, p) if a_won else Pair(x, b, a, p) for x, a, b, a_won, p in rows if a != b]
+    else:
+        a_wins = reward_a > reward_b
+        probability = torch.ones_like(probability)
+    ties = (reward_a == reward_b).tolist()
+    rows = zip(prompts, completions_a, completions_b, a_wins.tolist(), probability.tolist(), ties, strict=True)
+    pairs = []
+    for prompt, a, b, a_won, p, tie in rows:
+        if a == b or (tie and labels == "sure"):
+            continue
+        pairs.append(Pair(prompt, a, b, p) if a_won else Pair(prompt, b, a, p))
+    return pairs

@@ -58,23 +58,36 @@ def read_rows(
     return _hub_rows(path_or_name, split, configuration, **hub_options)
 
 
+def split_names(path: Path, configuration: str | None = None) -> list[str]:
+    """The splits of a local file, which is all train, or of a folder. PreferenceError where it cannot be read."""
+    if not path.is_dir():
+        return ["train"]
+    return [str(name) for name in _splits_of(path, configuration)]
+
+
 # ------------------------------------------------------------------ folders
 
 
 def _folder_rows(path: Path, split: str, configuration: str | None) -> Rows:
+    splits = _splits_of(path, configuration)
+    if split not in splits:
+        raise PreferenceError(f"{path}: no split {split!r}; there are: {', '.join(map(str, splits))}")
+    if isinstance(splits[split], list):
+        return (row for file in splits[split] for row in file_rows(Path(file)))
+    return data_set_rows(path, splits[split])
+
+
+def _splits_of(path: Path, configuration: str | None) -> dict:
+    """Of each split its files, or the data set that ``save_to_disk`` wrote."""
     try:
         names = os.listdir(path)
     except OSError as error:
         raise PreferenceError(f"{path}: cannot be read: {error.strerror or error}") from None
-    saved = "state.json" in names or "dataset_dict.json" in names
-    if saved and configuration is not None:
+    if "state.json" not in names and "dataset_dict.json" not in names:
+        return _file_splits(path, configuration)
+    if configuration is not None:
         raise PreferenceError(f"{path}: what save_to_disk wrote has no configurations; there is no {configuration!r}")
-    splits = _saved_splits(path) if saved else _file_splits(path, configuration)
-    if split not in splits:
-        raise PreferenceError(f"{path}: no split {split!r}; there are: {', '.join(map(str, splits))}")
-    if saved:
-        return data_set_rows(path, splits[split])
-    return (row for file in splits[split] for row in file_rows(Path(file)))
+    return _saved_splits(path)
 
 
 def _saved_splits(path: Path) -> dict:

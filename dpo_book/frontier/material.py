@@ -13,12 +13,17 @@ from transformers import AutoModelForSequenceClassification
 
 from dpo_book.data.pairs import Pair
 from dpo_book.frontier.arena import Arena, Cost, Standing
+from dpo_book.models.quiet import quiet
 from dpo_book.models.reward_model import Reward, build_reward_model, rewards_of
 from dpo_book.models.scoring import score_pairs
 from dpo_book.system.cache import cached
 from dpo_book.system.provenance import model_digest
 from dpo_book.training.config import RewardConfig
 from dpo_book.training.offline import train_reward_model
+
+
+class NothingToCompare(ValueError):
+    """No two completions were told apart, so there is nothing to learn from; the message says of how many."""
 
 
 class Material(NamedTuple):
@@ -34,11 +39,19 @@ class Material(NamedTuple):
 
 @lru_cache(maxsize=8)  # of several seeds, taken in turn
 def draw_material(arena: Arena, comparisons: int, reward_config: RewardConfig, seed: int) -> Material:
-    """The comparisons of one seed and the reward model fitted to them; made once, then kept."""
+    """The comparisons of one seed and the reward model fitted to them; made once, then kept.
+
+    NothingToCompare where not one of the comparisons tells anything.
+    """
 
     def build(folder: Path) -> None:
         started = time.process_time()
         pairs, tokens = arena.comparisons(comparisons, seed)
+        if not pairs:
+            raise NothingToCompare(
+                f"{arena.name}: not one of {comparisons} comparisons tells two completions apart, by their text and "
+                "by who judges. A reference that has learned more, or another judge, is needed"
+            )
         drawn = Cost(generated_tokens=tokens, judgements=len(pairs), seconds=time.process_time() - started)
         started = time.process_time()
         model = build_reward_model(arena.reference, seed)
@@ -46,7 +59,8 @@ def draw_material(arena: Arena, comparisons: int, reward_config: RewardConfig, s
             pass
         passes = 2 * reward_config.batch_size * reward_config.steps  # both completions of every pair
         fitted = Cost(passes=passes, seconds=time.process_time() - started)
-        model.save_pretrained(folder / "reward_model")
+        with quiet():
+            model.save_pretrained(folder / "reward_model")
         kept = {
             "pairs": pairs,
             "reference_logps": [logps.tolist() for logps in score_pairs(arena.reference, pairs)],
@@ -60,10 +74,13 @@ def draw_material(arena: Arena, comparisons: int, reward_config: RewardConfig, s
         "comparisons": comparisons,
         "reward_model": repr(reward_config),
         "seed": seed,
+        "arena": dict(arena.depends_on),
     }
     folder = cached(f"{arena.name}-comparisons", depends_on, build)
     kept = json.loads((folder / "data.json").read_text(encoding="utf-8"))
-    model = AutoModelForSequenceClassification.from_pretrained(folder / "reward_model").eval()
+    with quiet():
+        model = AutoModelForSequenceClassification.from_pretrained(folder / "reward_model").eval()
+    model.to(arena.reference.device)
     chosen, rejected = map(torch.tensor, kept["reference_logps"])
     return Material(
         pairs=[Pair(*pair) for pair in kept["pairs"]],

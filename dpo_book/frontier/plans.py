@@ -7,10 +7,11 @@ minibatch, epochs, λ and value learning rate were varied too, with the true rew
 imitate were not tuned.
 """
 
+import math
 from dataclasses import replace
 
 from dpo_book.frontier.methods import Plan
-from dpo_book.training.config import PPOConfig, RewardConfig
+from dpo_book.training.config import DPOConfig, PPOConfig, RewardConfig, SFTConfig
 
 VERDICTS = Plan(
     comparisons=20_000,
@@ -95,6 +96,44 @@ def _small(plan: Plan) -> Plan:
         reward_model=replace(plan.reward_model, batch_size=32, steps=40),
         measurements=2,
         ppo=replace(plan.ppo, minibatch_size=32),
+    )
+
+
+IMDB_STRENGTHS = {  # the paper's, but that its PPO was given a KL to aim at (3, 6, 9, 12), and it had no best-of-n
+    "sft": (0.0,),
+    "preferred-ft": (0.0,),
+    "unlikelihood": (0.05, 0.1, 0.5, 1.0),
+    "dpo": (0.05, 0.1, 1.0, 5.0),
+    "best-of-n": (4, 16, 64),
+    "ppo": (0.05, 0.1, 1.0, 5.0),
+    "ppo-gt": (0.05, 0.1, 1.0, 5.0),
+}
+
+
+def imdb_plan(comparisons: int, parameters: int, batch_size: int, measurements: int) -> Plan:
+    """The paper's sentiment experiment for a policy of so many parameters. Nothing was tuned.
+
+    The reward model sees every comparison once. That is half of the budget, so DPO sees each twice. Learning rates
+    are those that a policy of this size has where nobody says otherwise, see ``TrainConfig.resolved``.
+    """
+    fit = RewardConfig(batch_size=batch_size, steps=math.ceil(comparisons / batch_size)).resolved(parameters)
+    imitating = SFTConfig().resolved(parameters).learning_rate
+    careful = DPOConfig().resolved(parameters).learning_rate
+    return Plan(
+        comparisons=comparisons,
+        budget=4 * batch_size * fit.steps,
+        batch_size=batch_size,
+        reward_model=fit,
+        learning_rates={
+            "preferred-ft": imitating,
+            "unlikelihood": careful,
+            "dpo": careful,
+            "ppo": careful,
+            "ppo-gt": careful,
+        },
+        strengths=IMDB_STRENGTHS,
+        measurements=measurements,
+        ppo=PPOConfig(minibatch_size=batch_size, value_learning_rate=fit.learning_rate),
     )
 
 

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import as_completed
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,13 +18,14 @@ import filelock
 import numpy as np
 import pandas as pd
 
-from dpo_book.frontier.arena import ARENAS, Arena
 from dpo_book.frontier.methods import METHODS, Plan, trajectory
+from dpo_book.frontier.sites import Site, arena_at, site_of
 from dpo_book.maths.require import require_count
 from dpo_book.system.devices import hardware
 from dpo_book.system.files import FileError, read_object, write_text
 from dpo_book.system.provenance import versions
 from dpo_book.system.workers import workers
+from dpo_book.training.updates import TrainingDiverged
 
 COLUMNS = {  # name → type; rewards and KL in nats, errors are standard errors, seconds of one thread
     "world": "str", "method": "str", "strength": "float64", "seed": "int64", "step": "int64", "last": "bool",
@@ -62,18 +62,19 @@ def runs_of(plan: Plan, methods: Iterable[str] = tuple(METHODS), seeds: int = 1)
     return list(dict.fromkeys(runs))
 
 
-def measure_run(world: str, plan: Plan, run: Run) -> list[dict]:
+def measure_run(world: str | Site, plan: Plan, run: Run) -> list[dict]:
     """The rows of one run, in the order of training."""
-    points = list(trajectory(_arena(world), plan, *run))
+    arena = arena_at(site_of(world))
+    points = list(trajectory(arena, plan, *run))
     about = {
         "date": datetime.now(UTC).date().isoformat(),
-        "hardware": hardware(),
+        "hardware": hardware(arena.reference.device),
         "versions": versions(),
     }
     rows = []
     for point in points:
         samples = point.standing.samples if run.seed == 0 else []
-        row = {"world": world, **run._asdict(), "step": point.step, "last": point is points[-1]}
+        row = {"world": arena.name, **run._asdict(), "step": point.step, "last": point is points[-1]}
         row |= asdict(point.cost) | point.standing._asdict()
         rows.append(row | {"samples": json.dumps(samples, ensure_ascii=False)} | about)
     return rows
@@ -89,28 +90,33 @@ def table(rows: Iterable[dict]) -> pd.DataFrame:
 
 
 def compute(
-    folder: Path, world: str, plan: Plan, methods: Iterable[str] = tuple(METHODS), seeds: int = 1, processes: int = 2
+    folder: Path,
+    world: str | Site,
+    plan: Plan,
+    methods: Iterable[str] = tuple(METHODS),
+    seeds: int = 1,
+    processes: int = 2,
 ) -> Iterator[tuple[int, int, Run | None]]:
     """Fill ``folder``/``world``.csv with the runs that it does not hold yet; yields (finished, wanted, the last run).
 
-    The plan stands in ``world``.json beside it. Killed at any moment, the table holds every run that was finished.
-    Raises FrontierError, and writes nothing, if the folder holds another plan's results, a damaged table, or is
-    being written by somebody else; ValueError if seeds or processes are no number of at least 1.
+    The plan, and what else the world's site says of itself, stand in ``world``.json beside it. Killed at any moment,
+    the table holds every run that was finished. Raises FrontierError, and writes nothing, if the folder holds another
+    plan's results, a damaged table, or is being written by somebody else; ValueError if seeds or processes are no
+    number of at least 1, or there is no such world.
     """
-    if world not in ARENAS:
-        raise FrontierError(f"there is no world {world!r}; choose one of {', '.join(ARENAS)}")
+    site = site_of(world)
     wanted = runs_of(plan, methods, seeds)
     require_count("processes", processes)
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{world}.csv"
+    path = folder / f"{site.name}.csv"
     try:
-        with filelock.FileLock(folder / f".{world}.lock", timeout=0):
-            done = _resume(path, plan)
+        with filelock.FileLock(folder / f".{site.name}.lock", timeout=0):
+            done = _resume(path, asdict(plan) | site.settings())
             present = {Run(*key) for key in done[RUN].itertuples(index=False)}
             missing = [run for run in wanted if run not in present]
             finished = len(wanted) - len(missing)
             yield finished, len(wanted), None
-            for run, rows in _measured(world, plan, missing, processes):
+            for run, rows in _measured(site, plan, missing, processes):
                 done = table([*done.to_dict("records"), *rows])
                 write_text(path, _to_csv(done))
                 finished += 1
@@ -154,42 +160,62 @@ def read(path: Path) -> pd.DataFrame:
 _REPAIR = "Mend it, or move it away to compute it anew; nothing was written"
 
 
-def _resume(path: Path, plan: Plan) -> pd.DataFrame:
-    """What is already there, after the plan that it was made by has been compared (or written, if there is none)."""
+def require_same(path: Path, settings: dict) -> None:
+    """FrontierError if the table at ``path`` was made with another value of one of these settings than theirs.
+
+    settings: by name, the plan's fields and the site's, or such of them as are known already.
+    """
     about = path.with_suffix(".json")
-    ours = json.loads(json.dumps(asdict(plan)))
     if not about.exists():
         if path.exists():
             raise FrontierError(f"{path} has no {about.name} beside it, which tells how it was made. {_REPAIR}")
-        write_text(about, json.dumps(ours, indent=2) + "\n")
-        return table([])
+        return
     try:
         theirs = read_object(about)
     except FileError as error:
         raise FrontierError(f"{about} cannot be read: {error}. {_REPAIR}") from error
-    differing = [name for name in ours if theirs.get(name) != ours[name]]
-    if differing:
-        name = differing[0]
-        raise FrontierError(
-            f"{path.parent} holds results of another configuration: {name} was {theirs.get(name)!r} there and is "
-            f"{ours[name]!r} now. Choose another folder; nothing was written"
-        )
+    for name, ours in _as_read(settings).items():
+        if theirs.get(name) != ours:
+            raise FrontierError(
+                f"{path.parent} holds results of another configuration: {name} was {theirs.get(name)!r} there and is "
+                f"{ours!r} now. Choose another folder; nothing was written"
+            )
+
+
+def _as_read(settings: dict) -> dict:
+    """As they read once they were written: JSON has no tuples, and no numbers as keys."""
+    return json.loads(json.dumps(settings))
+
+
+def _resume(path: Path, settings: dict) -> pd.DataFrame:
+    """What is already there, after what it was made with has been compared (or written, if there is none)."""
+    require_same(path, settings)
+    about = path.with_suffix(".json")
+    if not about.exists():
+        write_text(about, json.dumps(_as_read(settings), indent=2) + "\n")
     return read(path) if path.exists() else table([])
 
 
-def _measured(world: str, plan: Plan, runs: list[Run], processes: int) -> Iterator[tuple[Run, list[dict]]]:
-    """Runs and their rows as they get finished, each in a process of one thread."""
+def _measured(site: Site, plan: Plan, runs: list[Run], processes: int) -> Iterator[tuple[Run, list[dict]]]:
+    """Runs and their rows as they get finished, each in a process of one thread.
+
+    One that diverges is told of when all others are finished: FrontierError.
+    """
     if not runs:
         return
+    diverged = []
     with workers(min(processes, len(runs))) as pool:
-        futures = {pool.submit(measure_run, world, plan, run): run for run in runs}
+        futures = {pool.submit(measure_run, site, plan, run): run for run in runs}
         for future in as_completed(futures):
-            yield futures[future], future.result()
-
-
-@lru_cache(maxsize=1)
-def _arena(world: str) -> Arena:
-    return ARENAS[world]()
+            run = futures[future]
+            try:
+                rows = future.result()
+            except TrainingDiverged as error:
+                diverged.append(f"{run.method} {run.strength:g}, seed {run.seed}: {error}")
+            else:
+                yield run, rows
+    if diverged:
+        raise FrontierError(f"{'; '.join(diverged)}. All other runs are in the table")
 
 
 def _to_csv(frame: pd.DataFrame) -> str:

@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 
+from dpo_book.data.batches import in_parts
 from dpo_book.models.batch import Batch, collate
 from dpo_book.models.distinct import Arrange, Group
 
@@ -12,60 +14,54 @@ from dpo_book.models.distinct import Arrange, Group
 def in_fewest_operations(features: int, groups: list[Group]) -> list[Group]:
     """Rows for a model of so many ``features``: each a prompt with as many of its completions as are best together.
 
-    More in a row save prompts, and make what every token looks back on longer: see ``_operations``. The rows of a
-    prompt are made of like length.
+    More in a row save prompts, and make what every token looks back on longer. Rows that are run at once are as wide
+    as the widest of them, so that one number of completions a row has to suit all: powers of two and all that there
+    are are tried. The rows of a prompt are made of like length.
     """
+    most = max(len(completions) for _, completions in groups)
+    sizes = {min(2**i, most) for i in range(most.bit_length() + 1)}
+    options = [_with_so_many(size, groups) for size in sorted(sizes)]
+    return min(options, key=partial(_operations, features))
+
+
+def _operations(features: int, rows: list[Group]) -> int:
+    """Of a layer of D features on these rows, in units of 4 D: a token costs about 24 D², and 4 D for each column."""
+    width = max(map(_tokens_of, rows))
+    return len(rows) * width * (6 * features + width)
+
+
+def _with_so_many(size: int, groups: list[Group]) -> list[Group]:
+    """Rows with at most so many completions, about equally many tokens in each of a prompt's."""
     rows = []
     for prompt, completions in groups:
-        count = _best_count(features, len(prompt), completions)
+        count = math.ceil(len(completions) / size)
         rows += [(prompt, part) for part in _dealt_out(completions, count)]
     return rows
 
 
-def _best_count(features: int, prompt: int, completions: Sequence[Sequence[int]]) -> int:
-    """In how many rows the completions of a prompt of so many tokens cost least.
-
-    If they could be cut anywhere, into rows of S tokens of them, the derivative of what they cost in all would be
-    zero at S = √(P (6 D + P)). They cannot: so one of the two whole numbers of them that are next to it.
-    """
-    mean = _tokens_in(completions) / len(completions)
-    at_best = math.sqrt(prompt * (6 * features + prompt)) / max(1, mean)
-    fewer = max(1, int(at_best))
-    counts = [math.ceil(len(completions) / in_a_row) for in_a_row in (fewer + 1, fewer)]
-    costs = []
-    for count in counts:
-        longest = prompt + mean * math.ceil(len(completions) / count)
-        costs.append(_operations(features, count, longest))
-    return counts[costs.index(min(costs))]
-
-
-def _operations(features: int, rows: int, width: float) -> float:
-    """Of a layer of D features on such rows, in units of 4 D: a token costs about 24 D², and 4 D for each column."""
-    return rows * width * (6 * features + width)
-
-
-def _dealt_out(completions: Sequence[Sequence[int]], count: int) -> list[list[Sequence[int]]]:
-    """In ``count`` parts of about equally many tokens: the longest first, each to the part that has fewest."""
+def _dealt_out(completions: Sequence[Sequence[int]], count: int) -> list[Sequence[Sequence[int]]]:
+    """In ``count`` parts: the shortest ones first, a round to the parts from the first on, the next from the last."""
     if count == 1:
-        return [list(completions)]
+        return [completions]
     parts: list[list[Sequence[int]]] = [[] for _ in range(count)]
-    for completion in sorted(completions, key=len, reverse=True):
-        min(parts, key=_tokens_in).append(completion)
+    for number, of_round in enumerate(in_parts(sorted(completions, key=len), count)):
+        in_turn = parts if number % 2 == 0 else parts[::-1]
+        for part, completion in zip(in_turn, of_round, strict=False):
+            part.append(completion)
     return parts
 
 
-def _tokens_in(completions: Sequence[Sequence[int]]) -> int:
-    return sum(map(len, completions))
-
-
 def by_length(arrange: Arrange, groups: list[Group]) -> list[Group]:
-    """Arranged, and those with few tokens first."""
-    return sorted(arrange(groups), key=_tokens_of)
+    """Each prompt's arranged by itself; rows with few tokens first."""
+    rows: list[Group] = []
+    for group in groups:
+        rows += arrange([group])
+    return sorted(rows, key=_tokens_of)
 
 
 def _tokens_of(group: Group) -> int:
     prompt, completions = group
-    return len(prompt) + _tokens_in(completions)
+    return len(prompt) + sum(map(len, completions))
 
 
 def in_parts_of(groups: Sequence[Group], most: int) -> list[list[Group]]:

@@ -1,7 +1,7 @@
 """From hidden states to log-probabilities of tokens, without the table of a whole vocabulary.
 
 Over GPT-2's 50,257 tokens the logits and their gradient are by far the largest tensors of training. Here they are
-made for a few tokens at a time, used, and forgotten; the backward pass makes them once more.
+made for a few tokens at a time, used, and forgotten; the backward pass makes most of them once more.
 """
 
 import math
@@ -13,8 +13,11 @@ from transformers import PreTrainedModel
 
 from dpo_book.system.devices import forked_rng
 
-LOGITS_AT_ONCE = 2**24  # 64 MiB in float32: 333 tokens of GPT-2's vocabulary, 8,192 of one of 2,048
-TIMES_ON_A_GPU = 4  # so many times that, for the gradient of W is read and written once for every part
+LOGITS_AT_ONCE = 2**24  # at most: 64 MiB in float32, 333 tokens of GPT-2's vocabulary
+IN_A_CACHE = 2**22  # so many a CPU works on after their product without fetching them again ...
+FEWEST_TOKENS = 256  # ... but with fewer tokens than this, fetching W for the product takes longer than the product
+TIMES_ON_A_GPU = 4  # times LOGITS_AT_ONCE, for the gradient of W is read and written once for every part
+LOGITS_KEPT = 3 * 2**24  # 192 MiB: of so many, the last ones, what the backward pass needs is not made once more
 
 
 def head_logp(model: PreTrainedModel, hidden: Tensor, targets: Tensor) -> Tensor:
@@ -32,8 +35,8 @@ def head_logp(model: PreTrainedModel, hidden: Tensor, targets: Tensor) -> Tensor
 class _HeadLogp(torch.autograd.Function):
     """z = W h and log p_y = z_y − log Σ exp z, so ∂ log p_y / ∂z = onehot(y) − p; some tokens at a time.
 
-    hidden (N, D) in the precision of the products, W (V, D) as the model has it. The logits made last are kept for
-    the backward pass, which starts with them: there they would stand anyway.
+    hidden (N, D) in the precision of the products, W (V, D) as the model has it. The backward pass needs p, that is
+    exp(z − max z) over its sum. The exponentials of the last tokens are kept, and those of the others made once more.
 
     Since torch 2.13 ``torch.nn.functional.linear_cross_entropy`` computes the same from h, W and y. It is not used:
     under bfloat16 its losses come back in bfloat16, too coarse for the sum over a completion, and torch 2.7, which
@@ -44,31 +47,37 @@ class _HeadLogp(torch.autograd.Function):
     def forward(ctx, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
         ctx.vocabulary, ctx.weight_dtype = len(weight), weight.dtype
         matrix = _for_products(weight, hidden.dtype)
-        at_once = LOGITS_AT_ONCE * (TIMES_ON_A_GPU if hidden.is_cuda else 1)
-        ctx.tokens = max(1, at_once // len(matrix))
-        log_sums, logps, logits = [], [], None
-        for h, y in zip(hidden.split(ctx.tokens), targets.split(ctx.tokens), strict=True):
-            del logits  # before the next are made
-            logits = _logits(h, matrix, ctx.vocabulary)
-            log_sums.append(logits.logsumexp(dim=-1))
-            logps.append(logits.gather(-1, y[:, None]).squeeze(-1) - log_sums[-1])
-        ctx.save_for_backward(hidden, matrix, targets, torch.cat(log_sums))
-        ctx.last_logits = logits
+        ctx.tokens = _tokens_at_once(len(matrix), hidden.is_cuda)
+        first_kept = len(hidden) - max(ctx.tokens, LOGITS_KEPT // len(matrix))
+        highest, sums, logps = [], [], []
+        ctx.kept: dict[int, Tensor] = {}  # start of a part → its exponentials
+        for start in range(0, len(hidden), ctx.tokens):
+            part = slice(start, start + ctx.tokens)
+            logits = _logits(hidden[part], matrix, ctx.vocabulary)
+            of_target = logits.gather(-1, targets[part, None]).squeeze(-1)
+            highest.append(logits.amax(dim=-1))
+            exponentials = _exponentials(logits, highest[-1])
+            sums.append(exponentials.sum(dim=-1))
+            logps.append(of_target - highest[-1] - sums[-1].log())
+            if start >= first_kept:
+                ctx.kept[start] = exponentials
+            del logits, exponentials  # one tensor; before the next is made
+        ctx.save_for_backward(hidden, matrix, targets, torch.cat(highest), torch.cat(sums))
         return torch.cat(logps)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor | None, None]:
-        hidden, matrix, targets, log_sum = ctx.saved_tensors
+        hidden, matrix, targets, highest, sums = ctx.saved_tensors
         grad_hidden = torch.empty_like(hidden)
         wide = torch.promote_types(matrix.dtype, torch.float32)  # a sum of many parts, however narrow each is
         grad_matrix = torch.zeros_like(matrix, dtype=wide) if ctx.needs_input_grad[1] else None
         for start in reversed(range(0, len(hidden), ctx.tokens)):
             part = slice(start, start + ctx.tokens)
-            logits = _logits(hidden[part], matrix, ctx.vocabulary) if ctx.last_logits is None else ctx.last_logits
-            ctx.last_logits = None
-            p = logits.sub_(log_sum[part, None]).exp_()
-            grad_logits = p.mul_(-grad[part, None])
+            exponentials = ctx.kept.pop(start, None)
+            if exponentials is None:
+                exponentials = _exponentials(_logits(hidden[part], matrix, ctx.vocabulary), highest[part])
+            grad_logits = exponentials.mul_((-grad[part] / sums[part])[:, None])
             grad_logits.scatter_add_(-1, targets[part, None], grad[part, None])
             grad_logits = grad_logits.to(matrix.dtype)
             grad_hidden[part] = grad_logits @ matrix
@@ -76,9 +85,21 @@ class _HeadLogp(torch.autograd.Function):
                 grad_matrix.addmm_(grad_logits.T, hidden[part])
             elif grad_matrix is not None:
                 grad_matrix += grad_logits.T @ hidden[part]
-            del logits, p, grad_logits  # one tensor, in float32; before the next is made
+            del exponentials, grad_logits  # one tensor, in float32; before the next is made
         grad_weight = None if grad_matrix is None else grad_matrix[: ctx.vocabulary].to(ctx.weight_dtype)
         return grad_hidden, grad_weight, None
+
+
+def _tokens_at_once(rows: int, on_a_gpu: bool) -> int:
+    """Of how many tokens the logits are made at a time, for a matrix of so many rows."""
+    if on_a_gpu:
+        return max(1, TIMES_ON_A_GPU * LOGITS_AT_ONCE // rows)
+    return max(1, min(LOGITS_AT_ONCE // rows, max(FEWEST_TOKENS, IN_A_CACHE // rows)))
+
+
+def _exponentials(logits: Tensor, highest: Tensor) -> Tensor:
+    """exp(z − max z), each in [0, 1], in the place of the logits (N, V)."""
+    return logits.sub_(highest[:, None]).exp_()
 
 
 def _for_products(weight: Tensor, dtype: torch.dtype) -> Tensor:

@@ -2,8 +2,6 @@
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from transformers import (
@@ -14,11 +12,12 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import cached_file, logging
+from transformers.utils import cached_file
 
 from dpo_book.data.conversations import ends_of_answers
 from dpo_book.models.adapters import adapter_folder, merged_adapter
 from dpo_book.models.leftovers import without_masks
+from dpo_book.models.quiet import quiet
 from dpo_book.models.refusals import NotAPolicyError, PolicyNotFoundError, first_of
 from dpo_book.models.sampling import end_ids
 from dpo_book.models.traits import require_causal
@@ -71,24 +70,13 @@ def _read(name: str, where: dict) -> tuple[PreTrainedModel, PreTrainedTokenizerB
         tokenizer = AutoTokenizer.from_pretrained(source, **where)
         if len(tokenizer) <= len(tokenizer.all_special_ids):
             raise ValueError("there are no tokenizer files, or they hold no word")
-        with no_table_of_tensors():
+        with quiet():
             model, found = AutoModelForCausalLM.from_pretrained(source, **weights, **where)
     except Exception as error:  # of any class: a configuration may hold anything, and a file may end anywhere
         raise _not_found(name, error) from error
     left_over = without_masks(name, where["local_files_only"], found["unexpected_keys"])
     _check_tensors(name, found | {"unexpected_keys": left_over})
     return model, tokenizer
-
-
-@contextmanager
-def no_table_of_tensors() -> Iterator[None]:
-    """Without transformers' own report of the weights, a table on stderr: ours is one line."""
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
 
 
 def _habits(name: str, where: dict) -> GenerationConfig | None:

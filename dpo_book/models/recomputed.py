@@ -32,6 +32,11 @@ def recomputed(model: PreTrainedModel) -> Iterator[None]:
             del block.forward  # the class's own is behind it
 
 
+def is_recomputed(model: PreTrainedModel) -> bool:
+    """Whether the model is within ``recomputed``, or something else stands before its modules' own forward passes."""
+    return any("forward" in vars(module) for module in model.modules())
+
+
 def require_blocks(model: PreTrainedModel) -> list[torch.nn.Module]:
     """The blocks that can be run again, those within others left out; ValueError if there is none."""
     blocks, inside = [], set()

@@ -10,7 +10,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from dpo_book.models.loading import no_table_of_tensors
+from dpo_book.models.quiet import quiet
 from dpo_book.models.refusals import first_of
 from dpo_book.system.devices import find_device
 from dpo_book.system.hub import first_line, hub_answers
@@ -34,7 +34,7 @@ def load_reward_model(
     weights |= {"output_loading_info": True, "ignore_mismatched_sizes": True}  # looked at below, all of one kind
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, **where)
-        with no_table_of_tensors():
+        with quiet():
             model, found = AutoModelForSequenceClassification.from_pretrained(name, **weights, **where)
     except Exception as error:  # of any class: a configuration may hold anything, and a file may end anywhere
         raise NotARewardModelError(

@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 
 from dpo_book.data.pairs import Pair
 from dpo_book.models.batch import OnDevice, suited_width
+from dpo_book.models.block_attention import without_the_future
 from dpo_book.models.distinct import Group
 from dpo_book.models.head import head_logp
 from dpo_book.system.devices import widest_float
@@ -100,12 +101,11 @@ def shared_logp(model: PreTrainedModel, batch: SharedBatch) -> Tensor:
 
     Exact for a model that can share prompts: see ``scoring.can_share_prompts``.
     """
-    hidden = model.base_model(
-        input_ids=batch.input_ids,
-        attention_mask=batch.attention_mask,
-        position_ids=batch.position_ids,
-        use_cache=False,
-    ).last_hidden_state
+    mask = batch.attention_mask
+    with without_the_future(model, mask):
+        hidden = model.base_model(
+            input_ids=batch.input_ids, attention_mask=mask, position_ids=batch.position_ids, use_cache=False
+        ).last_hidden_state
     logp = head_logp(model, hidden.flatten(0, 1).index_select(0, batch.source), batch.target)
     # Added up one after the other, so in float64: in float32 a long completion would lose its last digits.
     wide = widest_float(logp.device)

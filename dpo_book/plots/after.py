@@ -25,10 +25,10 @@ def losses_by_margin(
     """
     probabilities = np.linspace(0.5, 1.0, len(next(iter(best.values()))))
     place = np.abs(probabilities - probability).argmin()
-    said = ", ".join(f"{name} {curve[place]:.1f}" for name, curve in best.items())
+    said = ", ".join(f"{name} {_margin(curve[place])}" for name, curve in best.items())
     alt = (
         f"At a label of {probability:.2f}: left, expected losses against the margin; right, the best margin against "
-        f"the label's probability, at this one: {said} nats."
+        f"the label's probability, at this one: {said}."
     )
     figure, (left, right) = new_figure(3.3, 2, alt)
     for name, colour, line, marker in zip(losses, SHADES, LINES, MARKERS, strict=False):
@@ -37,8 +37,9 @@ def losses_by_margin(
         if 0 < lowest < len(margins) - 1:  # else it falls on
             left.plot(margins[lowest], losses[name][lowest], marker, color=colour)
         right.plot(probabilities, best[name], color=colour, linestyle=line, label=literally(name))
-        here = min(best[name][place], BEYOND)
-        right.plot(probabilities[place], here, marker, color=colour, clip_on=False)
+        if np.isfinite(best[name][place]):
+            here = min(best[name][place], BEYOND)
+            right.plot(probabilities[place], here, marker, color=colour, clip_on=False)
     right.axvline(probability, color=REFERENCE, linewidth=0.8)
     left.set(xlabel=r"margin $\beta(h_w - h_l)$, nats", ylabel="expected loss", ylim=(-0.2, 4))
     left.set_title(f"p = {probability:.2f}; marked: the minimum")
@@ -46,6 +47,10 @@ def losses_by_margin(
     right.set_title("where the minimum lies")
     left.legend(loc="upper right")
     return figure
+
+
+def _margin(best: float) -> str:
+    return f"{best:.1f} nats" if np.isfinite(best) else "none"
 
 
 @styled

@@ -34,6 +34,7 @@ def levers(table: pd.DataFrame) -> Figure:
     names = list(rows["what"].unique())
     first = literally(names[0])
     place = np.arange(len(names))[::-1]
+    apart = 0.8 / len(cases)
     for axes, column, label in (
         (panels[0], "pairs_per_cpu_second", f"pairs a CPU second, {first} = 1"),
         (panels[1], "peak_mb", f"peak memory, {first} = 1"),
@@ -41,7 +42,8 @@ def levers(table: pd.DataFrame) -> Figure:
         for i, (case, colour) in enumerate(zip(cases, SHADES[1:], strict=False)):
             values = rows[rows["case"] == case].set_index("what")[column].loc[names]
             shares = values / values.iloc[0]
-            axes.barh(place + 0.2 - 0.4 * i, shares, height=0.38, color=colour, label=literally(case))
+            middle = place + 0.4 - apart * (i + 0.5)
+            axes.barh(middle, shares, height=0.95 * apart, color=colour, label=literally(case))
         axes.set_yticks(place, [literally(name) for name in names])
         axes.grid(axis="y", visible=False)
         axes.set(xlabel=label)

@@ -95,7 +95,7 @@ def describe(device: torch.device) -> str:
     return f"{name}, {str(precision(device)).removeprefix('torch.')}"
 
 
-def hardware() -> str:
-    """What a run of a stored table is computed on: the GPU that was asked for, or one thread of the processor."""
-    device = find_device()
+def hardware(device: torch.device | None = None) -> str:
+    """What a run of a stored table is computed on, by default ``find_device()``: a GPU, or one processor's thread."""
+    device = device or find_device()
     return f"{processor()}, 1 thread" if device.type == "cpu" else describe(device)

@@ -38,3 +38,9 @@ def file_digests(folder: Path) -> dict[str, str]:
             with open(path, "rb") as file:
                 digests[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
     return digests
+
+
+def files_digest(digests: dict[str, str]) -> str:
+    """How many files, and one digest for all of theirs, such as "5 files, 9b1e…"."""
+    text = json.dumps(sorted(digests.items()))
+    return f"{len(digests)} files, {hashlib.sha256(text.encode()).hexdigest()[:16]}"

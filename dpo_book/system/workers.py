@@ -31,6 +31,7 @@ def _start() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     logging.disable_progress_bar()
+    logging.set_verbosity_error()  # its advice to programmers, once a process
 
 
 def _end_with_parent() -> None:

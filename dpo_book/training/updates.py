@@ -24,6 +24,11 @@ class TrainingDiverged(RuntimeError):
     def __init__(self, step: int, what: str, cause: str):
         super().__init__(f"step {step}: the {what} is not finite. {cause}")
         self.step = step
+        self._made_of = (step, what, cause)
+
+    def __reduce__(self) -> tuple:
+        """What a worker process sends in its place: pickle would make it anew of its message alone."""
+        return type(self), self._made_of
 
 
 Config = TypeVar("Config", bound=TrainConfig)

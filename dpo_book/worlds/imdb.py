@@ -10,26 +10,31 @@ import itertools
 import json
 import random
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
+from torch import Tensor
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
+from dpo_book.data.batches import in_parts
 from dpo_book.data.pairs import Pair, bradley_terry_pairs
 from dpo_book.data.tokens import completion_texts, opening_ids, plain_ids
+from dpo_book.models.quiet import quiet
 from dpo_book.models.sampling import end_ids, sample_ids
 from dpo_book.system.cache import cached
 from dpo_book.system.devices import asked_or_best
 from dpo_book.system.hub import first_line, hub_answers
-from dpo_book.system.manifest import file_digests
+from dpo_book.system.manifest import file_digests, files_digest
 from dpo_book.system.provenance import data_digest, model_digest, tokenizer_digest
 
 SENTIMENT_MODEL = "siebert/sentiment-roberta-large-english"  # the paper's ground truth on IMDb (section 6.1)
 SENTIMENT_REVISION = "refs/pr/9"  # where its weights are safetensors; on main they are a pickle
 
 TextReward = Callable[[str, str], float]  # r(x, y) in nats
+TextScorer = Callable[[Sequence[str]], Tensor]  # r of whole texts, x + y: (B,) in nats
 
 
 class RewardNotFoundError(OSError):
@@ -83,14 +88,29 @@ def sentiment_reward(name: str = SENTIMENT_MODEL) -> TextReward:
     no network and understands less, so this function does not fall back to it. RewardNotFoundError where the
     model cannot be had, ValueError where it is not one of sentiment.
     """
-    if name == "vader":
-        return _vader_reward()
+    score = sentiment_scorer(name)
+
+    def reward(prompt: str, response: str) -> float:
+        return score([prompt + response]).item()
+
+    return reward
+
+
+def sentiment_scorer(name: str = SENTIMENT_MODEL) -> TextScorer:
+    """The reward of ``sentiment_reward`` for many whole texts at once; the same errors."""
+    return _vader_score if name == "vader" else partial(_log_odds, *_sentiment_model(name))
+
+
+def _sentiment_model(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Tensor]:
+    """A classifier, its tokenizer, and which of its labels is the positive one (labels,)."""
     where = {"trust_remote_code": False, "local_files_only": not hub_answers(str(name))}
     if name == SENTIMENT_MODEL:
         where["revision"] = SENTIMENT_REVISION
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, **where)
-        model = AutoModelForSequenceClassification.from_pretrained(name, use_safetensors=True, **where).float().eval()
+        with quiet():
+            model = AutoModelForSequenceClassification.from_pretrained(name, use_safetensors=True, **where)
+        model = model.float().eval()
     except (OSError, ValueError, SafetensorError) as error:
         raise RewardNotFoundError(
             f"no sentiment model could be loaded from {str(name)!r}: give a local copy's folder, or, without a "
@@ -100,24 +120,31 @@ def sentiment_reward(name: str = SENTIMENT_MODEL) -> TextReward:
     positive = torch.tensor([label.startswith("pos") for label in labels])
     if positive.sum() != 1:
         raise ValueError(f"{name}: one of its labels must be positive, and they are: {', '.join(labels)}")
-    model.to(asked_or_best())
-
-    @torch.no_grad()
-    def reward(prompt: str, response: str) -> float:
-        inputs = tokenizer(prompt + response, truncation=True, max_length=512, return_tensors="pt").to(model.device)
-        logits = model(**inputs).logits[0].cpu()
-        return float(logits[positive] - logits[~positive].logsumexp(0))
-
-    return reward
+    return model.to(asked_or_best()), tokenizer, positive
 
 
-def _vader_reward() -> TextReward:
-    analyzer = SentimentIntensityAnalyzer()
+@torch.no_grad()
+def _log_odds(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, positive: Tensor, texts: Sequence[str]
+) -> Tensor:
+    """log p(positive) − log p(not positive) of each text, at most 512 tokens of it: (B,) float32, on the CPU."""
+    can_be_padded = tokenizer.pad_token_id is not None and tokenizer.pad_token_id == model.config.pad_token_id
+    rewards = []
+    for rows in in_parts(list(texts), 64 if can_be_padded else 1):
+        inputs = tokenizer(rows, truncation=True, max_length=512, padding=can_be_padded, return_tensors="pt")
+        logits = model(**inputs.to(model.device)).logits.cpu()
+        rewards.append(logits[:, positive].squeeze(1) - logits[:, ~positive].logsumexp(dim=1))
+    return torch.cat(rewards)
 
-    def reward(prompt: str, response: str) -> float:
-        return 2 * analyzer.polarity_scores(prompt + response)["compound"]
 
-    return reward
+@lru_cache(maxsize=1)
+def _vader() -> SentimentIntensityAnalyzer:
+    """The analyser, whose lexicon takes a moment to read."""
+    return SentimentIntensityAnalyzer()
+
+
+def _vader_score(texts: Sequence[str]) -> Tensor:
+    return torch.tensor([2 * _vader().polarity_scores(text)["compound"] for text in texts])
 
 
 def sentiment_pairs(
@@ -151,6 +178,11 @@ def sentiment_pairs(
     return pairs
 
 
+def judge_identity(judge: str) -> str:
+    """What tells a sentiment judge from another: a digest of a folder's files, or a name."""
+    return files_digest(file_digests(Path(judge))) if Path(judge).is_dir() else judge
+
+
 def imdb_pairs(
     policy: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, reviews: Sequence[str], prompts: int, judge: str
 ) -> list[Pair]:
@@ -170,7 +202,7 @@ def imdb_pairs(
         "ends": sorted(end_ids(policy)),
         "prompts": data_digest(starts),
         "tokenizer": tokenizer_digest(tokenizer),
-        "judge": file_digests(Path(judge)) if Path(judge).is_dir() else judge,
+        "judge": judge_identity(judge),
     }
     kept = json.loads((cached("imdb-pairs", depends_on, build) / "pairs.json").read_text(encoding="utf-8"))
     return [Pair(*pair) for pair in kept]

@@ -41,6 +41,11 @@ class OpenText(ABC):
         self.tokenizer = train_tokenizer((x + y for x, y in self._draw(texts, "tokenizer")), vocab_size)
         self.prompts = tuple(x for x, _ in self._draw(prompts, "prompts"))
 
+    @property
+    def prompt_ids(self) -> list[list[int]]:
+        """The prompts to evaluate on as token ids."""
+        return self.tokenizer(list(self.prompts)).input_ids
+
     def corpus(self, size: int, seed: int = 0) -> list[tuple[str, str]]:
         """``size`` (prompt, response) texts to imitate."""
         return self._draw(size, f"corpus {seed}")

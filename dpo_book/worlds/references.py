@@ -1,18 +1,23 @@
-"""π_ref of the built-in worlds: a GPT-2 that imitates a world's corpus, trained the first time and then kept.
+"""π_ref of the worlds: a policy that imitates a world's corpus, trained the first time and then kept.
 
 A chapter may write it out, and chapter 00 does.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from transformers import GPT2LMHeadModel
+from transformers import GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from dpo_book.models.policy import SIZES, build_policy
+from dpo_book.models.quiet import quiet
 from dpo_book.system.cache import cached
 from dpo_book.system.devices import find_device
+from dpo_book.system.files import remove
+from dpo_book.system.provenance import data_digest, model_digest, tokenizer_digest
+from dpo_book.training.checkpoints import Checkpoints
 from dpo_book.training.config import SFTConfig
-from dpo_book.training.offline import train_sft
+from dpo_book.training.loop import Record
+from dpo_book.training.offline import Example, train_sft
 from dpo_book.worlds import (
     tiny_dialogues as answers,
     tiny_reviews as reviews,
@@ -31,6 +36,7 @@ SFT = SFTConfig(learning_rate=3e-3, batch_size=256, steps=300)
 REVIEWS_CORPUS_SIZE = 32_000
 REVIEWS_SFT = SFTConfig(learning_rate=2e-3, batch_size=16, steps=2000)  # every review once
 SUMMARIES_SFT = SFTConfig(learning_rate=2e-3, batch_size=16, steps=1250)  # every post once
+CHECKPOINT_EVERY = 100  # steps of a reference whose training may take an hour
 DIALOGUES_SFT = SFTConfig(learning_rate=2e-3, batch_size=16, steps=1250)  # every request once
 
 
@@ -89,7 +95,46 @@ def _imitator(
         policy = build_policy(size, here.tokenizer, seed, "cpu")  # the same weights whoever computes them
         for _ in train_sft(policy, here.tokenize(here.corpus(corpus[0], seed)), sft):
             pass
-        policy.save_pretrained(folder)
+        with quiet():
+            policy.save_pretrained(folder)
 
     depends_on = {"seed": seed, "corpus": corpus, "sft": repr(sft), "size": SIZES[size]}
-    return GPT2LMHeadModel.from_pretrained(cached(name, depends_on, build)).to(place).eval()
+    folder = cached(name, depends_on, build)
+    with quiet():
+        return GPT2LMHeadModel.from_pretrained(folder).to(place).eval()
+
+
+def imdb_reference(
+    policy: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Sequence[Example],
+    sft: SFTConfig | None,
+    checkpoint: Path,
+    watch: Callable[[Record], object],
+) -> Path:
+    """π_ref of the paper's experiment on IMDb: the folder of a policy that has imitated reviews, and its tokenizer.
+
+    examples: as ``imdb_examples`` makes them of reviews. sft: None for a policy that imitates them already.
+    checkpoint: a file from which a killed training goes on; it is gone when the reference is kept. watch: told every
+    step's record. Trains ``policy`` in place, unless such a reference is kept already. CheckpointError for the
+    checkpoint of another training.
+    """
+    depends_on = {
+        "policy": model_digest(policy),
+        "tokenizer": tokenizer_digest(tokenizer),
+        "examples": data_digest(examples),
+        "sft": repr(sft),
+    }
+
+    def build(folder: Path) -> None:
+        if sft is not None:
+            kept = Checkpoints(checkpoint, depends_on, CHECKPOINT_EVERY)
+            for record in train_sft(policy, examples, sft, kept):
+                watch(record)
+        with quiet():
+            policy.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+    folder = cached("imdb-reference", depends_on, build)
+    remove(checkpoint)
+    return folder

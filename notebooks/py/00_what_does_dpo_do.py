@@ -19,6 +19,18 @@
 # below brings the book's functions, such as `sample`, `copy_policy`, `optimal_logp` and `train_dpo`; `help(sample)`
 # describes one.
 
+# %% jupyter={"source_hidden": true} tags=["install", "hide-input", "remove-cell"]
+# Where the book is not installed this cell installs it. Elsewhere it does nothing.
+import os
+import site
+from importlib.util import find_spec
+
+if find_spec("dpo_book") is None:
+    assert os.path.isdir("../dpo_book"), "No public address yet: open the chapter in the book's own folder"
+    print("The book is not installed here. Installing it takes some minutes.")
+    get_ipython().run_line_magic("pip", "install --quiet --editable ..")
+    site.main()
+
 # %%
 from dataclasses import replace
 

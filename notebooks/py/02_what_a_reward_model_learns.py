@@ -25,6 +25,18 @@
 # You need equation 1 from chapter 01. Equation 4, the policy that is best for a reward, is used once as a tool;
 # chapter 04 derives it.
 
+# %% jupyter={"source_hidden": true} tags=["install", "hide-input", "remove-cell"]
+# Where the book is not installed this cell installs it. Elsewhere it does nothing.
+import os
+import site
+from importlib.util import find_spec
+
+if find_spec("dpo_book") is None:
+    assert os.path.isdir("../dpo_book"), "No public address yet: open the chapter in the book's own folder"
+    print("The book is not installed here. Installing it takes some minutes.")
+    get_ipython().run_line_magic("pip", "install --quiet --editable ..")
+    site.main()
+
 # %%
 import pandas as pd
 import torch

@@ -26,6 +26,18 @@
 # price of straying $\beta > 0$, logistic function $\sigma$; $a \succ b$ reads "a is preferred to b". Rewards and
 # logarithms of probabilities are in **nats**: one nat more is a factor $e$ in the odds.
 
+# %% jupyter={"source_hidden": true} tags=["install", "hide-input", "remove-cell"]
+# Where the book is not installed this cell installs it. Elsewhere it does nothing.
+import os
+import site
+from importlib.util import find_spec
+
+if find_spec("dpo_book") is None:
+    assert os.path.isdir("../dpo_book"), "No public address yet: open the chapter in the book's own folder"
+    print("The book is not installed here. Installing it takes some minutes.")
+    get_ipython().run_line_magic("pip", "install --quiet --editable ..")
+    site.main()
+
 # %%
 import math
 
@@ -540,7 +552,7 @@ table.round(2).astype(object).where(table.notna(), "–")
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 steps_of_v = table["β log(π*/π_ref)"].to_numpy()[1:]
-assert abs(table["v so far"].iloc[0] - beta * log_z[0]) < 1e-8
+assert abs(table["v so far"].iloc[0] - beta * log_z[0]) < 1e-6
 assert (steps_of_v[:2] > 0.1).all() and abs(steps_of_v[2]) < 0.1
 assert steps_of_v[3] < -1.5
 assert (abs(table.iloc[1:, 2] - steps_of_v) < 0.6).all()
@@ -612,7 +624,7 @@ for beta in (0.1, 0.2, 0.5, 1.0, 2.0, 5.0):
     kl, r, p = kl_divergence(star, ref_logp).mean(), world.rewards[0], ref_logp[0].exp()
     with_beta = slope_of(r, beta * (star - ref_logp)[0], p)
     without = slope_of(r, (star - ref_logp)[0], p)
-    assert abs(with_beta - 1) < 1e-8 and abs(without - 1 / beta) < 1e-8
+    assert abs(with_beta - 1) < 1e-6 and abs(without * beta - 1) < 1e-6
     rows[beta] = kl.item(), with_beta, without
 columns = ["KL(π*‖π_ref), nats", "slope with β", "slope without β"]
 table = pd.DataFrame.from_dict(rows, orient="index", columns=columns)

@@ -25,6 +25,18 @@
 # logarithm; a **log-ratio** is $\log(\pi_\theta/\pi_{\text{ref}})$, how much likelier the policy makes a response than
 # the reference.
 
+# %% jupyter={"source_hidden": true} tags=["install", "hide-input", "remove-cell"]
+# Where the book is not installed this cell installs it. Elsewhere it does nothing.
+import os
+import site
+from importlib.util import find_spec
+
+if find_spec("dpo_book") is None:
+    assert os.path.isdir("../dpo_book"), "No public address yet: open the chapter in the book's own folder"
+    print("The book is not installed here. Installing it takes some minutes.")
+    get_ipython().run_line_magic("pip", "install --quiet --editable ..")
+    site.main()
+
 # %%
 import math
 from itertools import product

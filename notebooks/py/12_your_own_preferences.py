@@ -20,6 +20,18 @@
 #
 # You need chapters 06 (the loss) and 07 (its curves, and where pairs come from). Symbols as there.
 
+# %% jupyter={"source_hidden": true} tags=["install", "hide-input", "remove-cell"]
+# Where the book is not installed this cell installs it. Elsewhere it does nothing.
+import os
+import site
+from importlib.util import find_spec
+
+if find_spec("dpo_book") is None:
+    assert os.path.isdir("../dpo_book"), "No public address yet: open the chapter in the book's own folder"
+    print("The book is not installed here. Installing it takes some minutes.")
+    get_ipython().run_line_magic("pip", "install --quiet --editable ..")
+    site.main()
+
 # %%
 import json
 import math
@@ -197,7 +209,7 @@ print("by prompt, to train, choose and report:", *map(len, (training, held, fina
 
 # %% [markdown]
 # Three parts, because whatever you *choose by* is used up: the best of six runs on the held-out pairs is partly the
-# luckiest. The last part is looked at once, at the end. (`python -m dpo_book` reads each part from a file of its own.)
+# luckiest. The last part is looked at once, at the end. (At the terminal `--eval-share` holds rows out by prompt.)
 #
 # ## Templates, EOS, truncation
 #
@@ -697,7 +709,7 @@ assert 0.6 < mean_of_last(healthy, "rewards/accuracies") < 0.85
 # python -m dpo_book sample "The film was" --policy run_a/model
 # ```
 #
-# Batch, rate and β are the paper's (its appendix B). `--policy gpt2` needs the network once. A batch that does not fit
+# Batch, rate and β are the paper's (its appendix B). Each run ends with OUT/report.html, which names such patterns where it finds them. A batch that does not fit
 # memory goes with `--micro-batch-size` (chapter 13).
 #
 # ## A GPT-2 that says what you like
@@ -796,7 +808,7 @@ if not own.exists():
 # %% [markdown]
 # The first difference is told best: 0.71 of 1.22 is left as error. And all errors are too small here: the prior
 # expects differences near 1, this reader has 3.4. The third cannot be right: VADER lets "not" reach over "but", and no weight
-# says so. DPO on the fit's pairs ends 0.2 nats from π*, and brings 2.2 of the 3.0 nats of *true* reward (the last line above). The sixty
+# says so. DPO on the fit's pairs ends 0.2 nats from π*, and brings 2.2 of the 3.0 nats of *true* reward. The sixty
 # alone bring 1.6 at about the same KL. One reason: the fit was told what a verdict is made of, and GPT-2 has to find it. Steps and labels differ, too.
 #
 # ## What could go wrong

@@ -7,10 +7,13 @@ import torch
 
 from dpo_book.checks.broken_runs import CAUSES, HEALTHY, PATIENTS, broken_log
 from dpo_book.checks.own_preferences import LIST, SIGNS, check_diagnosis
+from dpo_book.evaluation.patterns.named import watch
+from dpo_book.evaluation.patterns.run_log import RunLog
 from dpo_book.models.policy import copy_policy
 from dpo_book.training.offline import train_dpo
 from dpo_book.worlds.references import verdicts_reference
 from dpo_book.worlds.verdicts import draw_comparisons, verdicts
+from tests.evaluation.test_patterns import NAMES
 
 LN2 = math.log(2)
 
@@ -53,6 +56,18 @@ SHOWS = {
 def test_a_cause_shows_in_its_own_log_and_in_no_other(logs, cause):
     assert set(SHOWS) == set(SIGNS) == set(CAUSES)
     assert [name for name, log in logs.items() if SHOWS[cause](log)] == [cause]
+
+
+@pytest.mark.parametrize("name", ["healthy", *CAUSES])
+def test_what_a_run_s_report_watches_for_finds_the_cause_and_no_other(logs, name):
+    """Other seeds, and healthy runs at other β, are in tests/evaluation/test_patterns.py."""
+    beta = HEALTHY.beta / 100 if name == "β is 100 times too small" else HEALTHY.beta
+    rows = 64 if name == "a few pairs are seen again and again" else 6400
+    log = RunLog(
+        method="dpo", loss="dpo", records=logs[name], beta=beta, batch_size=HEALTHY.batch_size, data={"rows": rows}
+    )
+    alarms = [finding.name for finding in watch(log).findings if finding.is_alarm]
+    assert alarms == ([] if name == "healthy" else [NAMES[name]])
 
 
 def test_a_broken_log_is_its_cause_s(logs):

@@ -106,7 +106,7 @@ def test_an_adapter_takes_ten_times_the_rate_of_its_model(book, few, tmp_path):
     assert records(tmp_path / "run")[0]["learning_rate"] == pytest.approx(1e-3)
 
 
-def test_the_bar_shows_loss_margin_accuracy_and_tokens_a_second(few, tmp_path):
+def test_one_bar_shows_loss_margin_accuracy_and_tokens_a_second(few, tmp_path):
     command = [sys.executable, "-m", "dpo_book", "dpo", "--policy", "mini", "--data", few, "--out", tmp_path / "run"]
     done = subprocess.run(
         [*command, *TINY],
@@ -116,6 +116,9 @@ def test_the_bar_shows_loss_margin_accuracy_and_tokens_a_second(few, tmp_path):
     assert done.returncode == 0
     last = done.stderr.split("\r")[-1]
     assert all(word in last for word in ("6/6", "loss 0.", "margin ", "accuracy ", "tokens/s")), last
+    assert " 0 tokens/s" not in done.stderr  # of the first record, when nobody knows
+    for bar_of_transformers in ("Loading weights", "Writing model shards"):
+        assert bar_of_transformers not in done.stderr
 
 
 # ------------------------------------------------------------------ help and slips

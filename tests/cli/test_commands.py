@@ -66,6 +66,8 @@ def test_imdb_trains_by_name_on_its_reviews_and_on_comparisons_of_the_policy_s_o
     assert len(made) == 1 and len(made[0]) == 3 * 6  # of three prompts, four completions make six pairs each
     assert book("dpo", "--policy", imitator, *IMDB, "--out", tmp_path / "again", *TINY)[0] == 0
     assert len(made) == 1  # drawn once, then kept
+    data = json.loads((tmp_path / "dpo" / "data.json").read_text())
+    assert (data["rows"], data["most_tokens"], data["cut"]) == (18, None, 0)  # what is drawn is not cut
     assert losses(tmp_path / "again") == losses(tmp_path / "dpo")
     policies = ("--policy", tmp_path / "dpo" / "model", "--reference", imitator)
     status, printed, said = book("evaluate", *policies, *IMDB, "--samples=4", "--max-new-tokens=4")

@@ -32,6 +32,7 @@ LIGHT = {
     "sft --help": 0,
     "reward --help": 0,
     "dpo --help": 0,
+    "report --help": 0,
     "evaluate --help": 0,
     "judge --help": 0,
     "label --help": 0,
@@ -51,6 +52,10 @@ LIGHT = {
     "frontier mars": 2,
     "frontier verdicts --methods grpo": 2,
     "frontier verdicts --seeds 0": 2,
+    "frontier verdicts --judge vader": 2,
+    "frontier imdb": 2,
+    "frontier imdb --policy gpt2 --betas 0": 2,
+    "frontier imdb --policy gpt2 --source none.jsonl": 2,
     "dpo --policy gpt2 --data x.jsonl --out x --steps 5 --steps=6": 2,
     "dpo --policy gpt2 --data x.jsonl --out x --steps 5 --warmup-steps 6": 2,
     "dpo --policy gpt2 --data x.jsonl --out x --seed 4294967296": 2,
@@ -69,6 +74,9 @@ LIGHT = {
     "sft --data x.jsonl --out x --eval-data y.jsonl --best-by accuracy": 2,
     "reward --data x.jsonl --out x --eval-data y.jsonl --eval-samples 3": 2,
     "dpo --policy gpt2 --data x.jsonl --out x --patience 2": 2,
+    "report": 2,
+    "report none": 2,
+    "report tests": 2,
     "judge --policy a --data x.jsonl --out x": 2,
     "judge --policy a --data x.jsonl --out x --reward-model r --recorded v.jsonl": 2,
     "judge --policy a --data x.jsonl --out x --endpoint http://localhost:1/v1 --judge-model m": 2,
@@ -100,7 +108,7 @@ def test_help_and_the_answer_to_a_slip_need_no_torch():
 
 def test_the_command_line_knows_every_method_and_world_by_name():
     assert tuple(METHODS) == frontier.METHOD_NAMES
-    assert get_args(frontier.WorldName) == tuple(ARENAS)
+    assert get_args(frontier.WorldName) == (*ARENAS, "imdb")
 
 
 @pytest.mark.parametrize("library", ["tyro", "pyarrow.lib", "torch._C", "torch.nn.functional", "transformers.utils"])

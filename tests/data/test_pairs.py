@@ -200,7 +200,13 @@ def test_soft_labels_choose_the_likelier_and_keep_its_probability(margin):
     assert pair.chosen_probability == pytest.approx(expected, rel=1e-12)  # float64 throughout
 
 
-@pytest.mark.parametrize("labels", ["hard", "soft"])
+def test_sure_labels_are_the_higher_reward_s_however_little_higher_and_ties_are_left_out():
+    rewards_a, rewards_b = torch.tensor([0.1, 0.0, 3.0]), torch.tensor([0.0, 0.1, 3.0])
+    pairs = bradley_terry_pairs([[0]] * 3, [[1]] * 3, [[2]] * 3, rewards_a, rewards_b, labels="sure")
+    assert pairs == [Pair([0], [1], [2], 1.0), Pair([0], [2], [1], 1.0)]
+
+
+@pytest.mark.parametrize("labels", ["hard", "soft", "sure"])
 def test_equal_completions_are_left_out(labels):
     pairs = bradley_terry_pairs(
         [[0], [5]], [[1], [1]], [[1], [2]], torch.tensor([0.0, 50.0]), torch.zeros(2), labels=labels
@@ -225,7 +231,7 @@ def test_labels_depend_on_the_seed_alone():
 
 
 def test_other_labels_and_unequal_lengths_are_refused():
-    with pytest.raises(ValueError, match='labels must be "hard" or "soft", got \'firm\''):
+    with pytest.raises(ValueError, match='labels must be "hard", "soft" or "sure", got \'firm\''):
         judged(0.0, 1, labels="firm")
     with pytest.raises(ValueError):
         bradley_terry_pairs([[0]], [[1]] * 2, [[2]] * 2, torch.zeros(2), torch.zeros(2))

@@ -21,6 +21,8 @@ def measurement(name, strength, seed, step):
         "generated_tokens": 300 + 40 * step,
         "seconds": 0.5 + step,
         "reward": step / 9 + 0.1 * place - 0.05 * seed,
+        "reward_error": 0.02,
+        "kl_error": 0.1,
         "kl": step / 3 * strength + 0.1 * seed,
         "learned_reward": step / 8,
         "samples": json.dumps([["the acting", answer]]),

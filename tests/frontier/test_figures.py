@@ -9,6 +9,7 @@ import pytest
 from matplotlib.collections import LineCollection
 
 from dpo_book.frontier import figures
+from dpo_book.frontier.sampled_figure import sampled_frontier
 from dpo_book.frontier.table import read
 from tests.frontier.competition import COMPETITION, OPTIMUM
 from tests.plots.test_plots import (  # noqa: F401  what holds of every figure, here of this file's
@@ -28,6 +29,7 @@ FIGURES = {
         figures.reward_kl_frontier, COMPETITION[COMPETITION["seed"] == 0]
     ),
     "maximised_and_wanted": partial(figures.maximised_and_wanted, COMPETITION, "a world"),
+    "sampled_frontier": partial(sampled_frontier, COMPETITION, "a policy, judged"),
 }
 
 

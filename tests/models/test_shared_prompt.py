@@ -25,8 +25,8 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from dpo_book import DPOConfig, Pair, collate, copy_policy, sequence_logp, train_dpo
 from dpo_book.data.pairs import pair_lengths
-from dpo_book.models import shared_prompt
-from dpo_book.models.head import LOGITS_AT_ONCE, _HeadLogp, has_linear_head, head_logp
+from dpo_book.models import head, shared_prompt
+from dpo_book.models.head import _HeadLogp, has_linear_head, head_logp
 from dpo_book.models.logprobs import token_log_probability
 from dpo_book.models.scoring import can_share_prompts, pair_scorer, score_pairs
 from dpo_book.models.shared_prompt import collate_shared, pair_groups, shared_logp
@@ -97,6 +97,12 @@ def apart(model, pairs):
     return sequence_logp(model, collate(*zip(*rows_of(pairs), strict=True)))
 
 
+def in_parts_of(tokens, monkeypatch, kept=0):
+    """Logits of so many tokens at a time, and of so many (a part at least) kept for the backward pass."""
+    monkeypatch.setattr(head, "LOGITS_AT_ONCE", tokens * V)
+    monkeypatch.setattr(head, "LOGITS_KEPT", kept * V)
+
+
 # ------------------------------------------------------------------ exact
 
 
@@ -163,7 +169,7 @@ def test_the_head_s_gradient_in_bfloat16_is_right_however_many_parts_it_is_made_
     exact = weight.detach().double().requires_grad_(True)
     logp = token_log_probability(hidden.double() @ exact.T, targets)
     (expected,) = torch.autograd.grad(logp.sum(), exact)
-    monkeypatch.setattr("dpo_book.models.head.LOGITS_AT_ONCE", tokens * V)
+    in_parts_of(tokens, monkeypatch)
     (gradient,) = torch.autograd.grad(_HeadLogp.apply(hidden, weight, targets).sum(), weight)
     # bfloat16 rounds at 2⁻⁹: once for ∂z and once at the end. A sum of 256 parts in bfloat16 is 0.0099 off.
     assert (gradient.double() - expected).norm() < 3 * 2**-9 * expected.norm()
@@ -234,17 +240,45 @@ def test_training_with_and_without_sharing_is_one_training(model, monkeypatch):
 # ------------------------------------------------------------------ vocabulary in parts
 
 
-@pytest.mark.parametrize("at_once", [1, 3 * V, LOGITS_AT_ONCE])
-def test_log_probabilities_made_in_parts_are_the_whole_table_s(model, monkeypatch, at_once):
-    monkeypatch.setattr("dpo_book.models.head.LOGITS_AT_ONCE", at_once)
-    head = model.get_output_embeddings()
+def test_how_many_tokens_a_part_has():
+    assert [head._tokens_at_once(rows, False) for rows in (2048, 16_384, 50_257, 256_000)] == [2048, 256, 256, 65]
+    assert head._tokens_at_once(50_304, True) == 1334
+
+
+def test_logits_far_apart_are_no_zero_over_zero(model):
+    """A target of probability e⁻³⁰⁰⁰, which is 0 in float32, still has its logarithm and its gradient."""
+    weight = torch.tensor([[1000.0], [-2000.0]], requires_grad=True)
+    hidden = torch.ones(2, 1, requires_grad=True)
+    logp = _HeadLogp.apply(hidden, weight, torch.tensor([0, 1]))
+    assert logp.tolist() == [0, -3000]
+    assert torch.autograd.grad(logp.sum(), hidden)[0].tolist() == [[0], [-3000]]
+
+
+@pytest.mark.parametrize("at_once, kept", [(1, 0), (3, 0), (3, 6), (3, 7), (3, 100), (100, 0)])
+def test_log_probabilities_made_in_parts_are_the_whole_table_s(model, monkeypatch, at_once, kept):
+    in_parts_of(at_once, monkeypatch, kept)
+    output = model.get_output_embeddings()
     hidden = torch.randn(10, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
     targets, weight = torch.tensor(ids(10, 3)), torch.linspace(-1, 2, 10, dtype=torch.float64)
     found = []
-    for logp in (head_logp(model, hidden, targets), token_log_probability(head(hidden), targets)):
-        found.append([logp.detach(), *torch.autograd.grad((weight * logp).sum(), [hidden, head.weight])])
+    for logp in (head_logp(model, hidden, targets), token_log_probability(output(hidden), targets)):
+        found.append([logp.detach(), *torch.autograd.grad((weight * logp).sum(), [hidden, output.weight])])
     for ours, expected in zip(*found, strict=True):
         torch.testing.assert_close(ours, expected, **ROUNDING)
+
+
+@pytest.mark.parametrize("kept", [0, 3, 100])
+def test_exponentials_that_are_kept_and_made_once_more_are_one(kept, monkeypatch):
+    """Bit for bit: how much is kept is about memory alone."""
+    torch.manual_seed(0)
+    hidden, weight = torch.randn(7, 32, requires_grad=True), torch.randn(V, 32, requires_grad=True)
+    found = []
+    for at_the_end in (0, kept):
+        in_parts_of(2, monkeypatch, at_the_end)
+        logp = _HeadLogp.apply(hidden, weight, torch.arange(7))
+        found.append([logp, *torch.autograd.grad((logp * torch.arange(7)).sum(), [hidden, weight])])
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)
 
 
 def test_a_second_backward_pass_gives_the_same(model):
@@ -255,7 +289,7 @@ def test_a_second_backward_pass_gives_the_same(model):
 
 
 def test_no_table_over_the_vocabulary_is_kept_for_the_backward_pass(model, monkeypatch):
-    monkeypatch.setattr("dpo_book.models.head.LOGITS_AT_ONCE", 2 * V)
+    in_parts_of(2, monkeypatch)
     weights = {parameter.data_ptr() for parameter in model.parameters()}
     kept = []
 
@@ -270,7 +304,8 @@ def test_no_table_over_the_vocabulary_is_kept_for_the_backward_pass(model, monke
         plain = sequence_logp(model, collate(*zip(*rows_of(PAIRS), strict=True)))
     assert kept and not [shape for shape in kept if V in shape]
     # Outside of what autograd keeps, the logits of two tokens are: those the backward pass begins with.
-    assert all(node.last_logits.numel() <= 2 * V for node in _head_nodes(logp, plain))
+    for node in _head_nodes(logp, plain):
+        assert sum(map(len, node.kept.values())) <= 2
 
 
 def _head_nodes(*tensors):

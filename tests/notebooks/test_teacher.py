@@ -57,7 +57,8 @@ def test_no_solution_is_in_a_students_notebook():
 def test_solutions_pass_their_checks_and_the_hidden_tests(name, run):
     """Imports, exercises and checks of the teacher's notebook, run in a kernel; what lies between is not needed."""
     notebook = merge(name)
-    imports = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    imports = next(cell for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("grade_id") == "imports")
+    assert "from dpo_book import *" in imports.source
     checks = graded(notebook, solution=False)
     assert len(checks) == len(graded(notebook, solution=True)) >= (1 if name == "00_what_does_dpo_do" else 3)
     notebook.cells = [imports, *(cell for cell in notebook.cells if cell in checks or "SOLUTION" in cell.source)]

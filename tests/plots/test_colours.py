@@ -7,12 +7,13 @@ import pytest
 from matplotlib.figure import Figure
 
 from dpo_book import plots
-from dpo_book.frontier import figures, on_the_way
+from dpo_book.frontier import figures, on_the_way, sampled_figure
 from dpo_book.plots.style import CHOSEN, EXACT, POLICY, REFERENCE, REJECTED, SHADES
 from tests.frontier import test_figures as of_ends, test_on_the_way as of_ways
 from tests.plots import test_plots as of_plots
 from tests.plots.sight import WHITE, contrast, difference, on_white, slips
 
+DRAWING = (plots, figures, on_the_way, sampled_figure)
 FOUR = ["one", "two", "three", "four"]
 RECORDS = of_plots.RECORDS
 THREE_RUNS = dict.fromkeys(FOUR[:3], RECORDS)
@@ -64,7 +65,7 @@ def test_everybody_can_read(name):
 
 
 def test_no_figure_is_left_out():
-    public = [(name, value) for module in (plots, figures, on_the_way) for name, value in vars(module).items()]
+    public = [(name, value) for module in DRAWING for name, value in vars(module).items()]
     drawing = {
         name
         for name, value in public

@@ -430,3 +430,12 @@ def test_ends_by_kl_draws_every_run_a_line_through_seeds_means_and_the_frontier(
     six = pd.concat([ENDS.assign(who=name) for name in "abcdef"])
     with pytest.raises(ValueError, match="at most 5 kinds of runs, got 6"):
         plots.ends_by_kl({"reward": six})
+
+
+def test_a_loss_without_a_best_margin_has_no_marker_there():
+    figure = plots.losses_by_margin(MARGINS, FOUR_LOSSES, BEST_MARGINS, 1.0)  # where all four are infinite
+    curves_and_the_line = 5
+    assert len(figure.axes[1].lines) == curves_and_the_line
+    assert "DPO none" in figure.get_label() and "inf" not in figure.get_label()
+    somewhere = plots.losses_by_margin(MARGINS, FOUR_LOSSES, BEST_MARGINS, 0.9)
+    assert len(somewhere.axes[1].lines) == curves_and_the_line + 4

@@ -1,6 +1,7 @@
 """The loop: neither micro-batches nor a second process change what is computed."""
 
 import math
+import pickle
 
 import pytest
 import torch
@@ -139,3 +140,9 @@ def test_every_training_may_be_iterated_under_no_grad(method, reference, pairs):
     with torch.no_grad():
         _, records = METHODS[method](reference, pairs, **SHAPE)
         assert list(records) == expected
+
+
+def test_a_divergence_is_told_by_another_process_as_it_is():
+    error = TrainingDiverged(7, "loss", "Because.")
+    sent = pickle.loads(pickle.dumps(error))
+    assert (type(sent), str(sent), sent.step) == (TrainingDiverged, str(error), 7)

@@ -362,6 +362,14 @@ def test_a_sentiment_model_from_a_folder_gives_log_odds(labels, tokenizer, tmp_p
     assert isinstance(reward("A", "good film. " * 500), float)  # longer than a classifier reads
 
 
+def test_many_texts_are_judged_as_each_alone(tokenizer, tmp_path, no_network):
+    save_classifier(tmp_path, tokenizer, ("NEGATIVE", "POSITIVE"))
+    score = imdb.sentiment_scorer(str(tmp_path))
+    texts = [f"A {'very ' * (row % 7)}good film." for row in range(70)]  # more than are read at once
+    alone = torch.cat([score([text]) for text in texts])
+    assert torch.allclose(score(texts), alone, atol=1e-5) and len(set(alone.tolist())) > 1
+
+
 def test_a_model_of_something_else_is_refused(tokenizer, tmp_path):
     save_classifier(tmp_path, tokenizer, ("LABEL_0", "LABEL_1"))
     with pytest.raises(ValueError, match="must be positive, and they are: label_0, label_1"):
