@@ -71,7 +71,8 @@ def test_no_formula_is_left_in_the_words_of_a_page(pages):
 def test_guards_are_folded_and_quizzes_unfold(pages):
     for name in CHAPTERS:
         cells = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4).cells
-        hidden = [cell for cell in cells if "hide-input" in cell.metadata.get("tags", [])]
+        tags = [cell.metadata.get("tags", []) for cell in cells]
+        hidden = [of_cell for of_cell in tags if "hide-input" in of_cell and "remove-cell" not in of_cell]
         assert pages[f"{name}.html"].folded == len(hidden)
         assert "✓ Right." in pages[f"{name}.html"].prose
 
@@ -106,6 +107,12 @@ def test_a_recorded_figure_says_so_and_has_all_its_pictures(site, pages, recordi
     prose = pages[f"{MOVES}.html"].prose
     assert "Recorded: the code of this page drew all 6 pictures" in prose and "With Python 3." in prose
     assert "Once the cell has run in JupyterLab" not in prose
+
+
+def test_every_exercise_is_listed(pages):
+    listed = [link for link in pages["exercises.html"].links if "html#exercise-" in link]
+    checks = sum(pages[f"{name}.html"].text.count("# YOUR CODE HERE") for name in CHAPTERS)
+    assert len(listed) == len(set(listed)) == checks > 30
 
 
 def test_chapter_00_weighs_what_a_phone_can_bear(site, pages):

@@ -2,6 +2,7 @@
 
 ``chapters`` turns a recorded notebook into a page, ``links`` ties its prose to other pages, ``pictures`` takes the
 figures out of it, ``moving`` lets sliders move. Their pictures come from ``recordings``, which runs ``draw``, in a
-process for each chapter, at the places that ``controls`` finds. ``build`` puts all pages into one folder and lets
-Sphinx make HTML of them. What is written by hand is in site/, with Sphinx's settings.
+process for each chapter, at the places that ``controls`` finds. ``exercises`` lists the exercises of all chapters.
+``build`` puts all pages into one folder and lets Sphinx make HTML of them. What is written by hand is in site/, with
+Sphinx's settings.
 """

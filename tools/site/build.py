@@ -12,6 +12,7 @@ import nbformat
 
 from tools.record import NOTEBOOKS
 from tools.site.chapters import link, show
+from tools.site.exercises import exercises_page
 from tools.site.links import with_links
 
 ROOT = NOTEBOOKS.parent
@@ -56,6 +57,7 @@ def gather(pages: Path, recordings: Mapping[str, Path]) -> None:
         numbered = {notebook.stem[:2]: notebook.name for notebook in notebooks}
         for text in fresh.glob("*.md"):
             text.write_text(with_links(text.read_text(encoding="utf-8"), numbered), encoding="utf-8")
+        (fresh / "exercises.md").write_text(exercises_page(notebooks), encoding="utf-8")
         (fresh / "downloads").mkdir()
         for notebook in notebooks:
             file = f"downloads/{notebook.name}"
