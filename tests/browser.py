@@ -1,6 +1,6 @@
-"""A notebook opened in a real JupyterLab, in a real Chromium, for tests that click and look.
+"""Notebooks opened in a real JupyterLab, in a real Chromium, for tests that click and look.
 
-    with lab_page(NOTEBOOKS / "00_what_does_dpo_do.ipynb") as lab:
+    with laboratory() as lab_page, lab_page(NOTEBOOKS / "00_what_does_dpo_do.ipynb") as lab:
         lab.run_all()
         picture = lab.picture(3)  # the picture of a widget below cell 3
         before = picture.get_attribute("src")
@@ -22,8 +22,9 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -49,16 +50,20 @@ SETTINGS = {
     "apputils-extension/notification": {"fetchNews": "false"},
     "notebook-extension/tracker": {"windowingMode": "none"},  # every cell stands in the page
 }
-READY = """() => {
-    const panel = window.jupyterapp?.shell.currentWidget;
-    if (!panel?.sessionContext || window.bookReady !== undefined) return window.bookReady === true;
-    window.bookReady = false;
-    (async () => {
+OPEN = """([path, kernel]) => {
+    const app = window.jupyterapp, before = app.shell.currentWidget;
+    const open = async () => {
+        const where = kernel ? { path } : { path, kernel: { name: null } };
+        const panel = await app.commands.execute('docmanager:open', where);
+        if (before !== panel) before?.dispose();
         await panel.context.ready;
+        await panel.revealed;
+        if (!kernel) return;
         await panel.sessionContext.ready;
         await panel.sessionContext.session.kernel.info;
-        window.bookReady = true;
-    })();
+    };
+    window.bookOpen = 'opening';
+    open().then(() => { window.bookOpen = 'open'; }, error => { window.bookOpen = String(error); });
 }"""
 RUN = """(cells) => {
     const app = window.jupyterapp, notebook = app.shell.currentWidget.content;
@@ -84,13 +89,7 @@ ERRORS = """() => window.jupyterapp.shell.currentWidget.model.sharedModel.cells.
     cell.cell_type !== 'code' || cell.getMetadata('tags')?.includes('raises-exception') ? [] :
     cell.getOutputs().filter(output => output.output_type === 'error')
         .map(output => `${output.ename}: ${output.evalue}`))"""
-OPEN = """async (path) => {
-    const app = window.jupyterapp;
-    app.shell.currentWidget.dispose();
-    await app.commands.execute('docmanager:open', { path, kernel: { name: null } });
-    await app.shell.currentWidget.context.ready;
-    await app.shell.currentWidget.revealed;
-}"""
+SHUT_DOWN = "() => window.jupyterapp.serviceManager.sessions.shutdownAll()"
 RENDERED = """() => {
     const cells = document.querySelectorAll('.jp-Notebook .jp-Cell');
     const texts = [...document.querySelectorAll('.jp-RenderedMarkdown')].map(text => text.textContent);
@@ -115,6 +114,7 @@ class LabPage:
 
     def __init__(self, page: Page):
         self.page = page
+        self.path = ""  # of the notebook that is shown, on the server
         self.console_errors: list[str] = []
         page.on("console", lambda said: said.type == "error" and self.console_errors.append(said.text))
         page.on("pageerror", lambda error: self.console_errors.append(str(error)))
@@ -147,9 +147,18 @@ class LabPage:
         """Wait until the kernel has nothing to do. A thread that a cell has started does not count."""
         self.wait_for(IDLE)
 
-    def open(self, name: str) -> None:
-        """Show another notebook of the folder in place of this one, without a kernel, and wait for its formulas."""
-        self.page.evaluate(OPEN, f"{name}.ipynb")
+    def open(self, path: str, kernel: bool) -> None:
+        """Show a notebook of the server in place of this one, with a kernel that is ready or without one."""
+        self.page.evaluate(OPEN, [path, kernel])
+        self.wait_for("() => window.bookOpen !== 'opening'")
+        assert self.page.evaluate("window.bookOpen") == "open"
+        self.path = path
+        if kernel:
+            self.wait_idle()
+
+    def open_beside(self, name: str) -> None:
+        """Show another notebook of the folder, without a kernel, and wait for its formulas."""
+        self.open(f"{self.path.rpartition('/')[0]}/{name}.ipynb", kernel=False)
         self.wait_for(RENDERED)
 
     def too_wide(self) -> list[str]:
@@ -226,26 +235,44 @@ def browser_or_skip() -> str:
     return browser
 
 
+Opens = Callable[..., AbstractContextManager[LabPage]]
+
+
 @contextmanager
-def lab_page(notebook: Path, width: int = 1280, height: int = 900) -> Iterator[LabPage]:
-    """The notebook in a JupyterLab of its own, with its kernel ready; all of it is gone afterwards.
+def laboratory() -> Iterator[Opens]:
+    """One JupyterLab in one Chromium for notebooks one after another: starting both takes longer than most tests.
+
+    Gives ``lab_page(notebook, width=1280, height=900)``. Skipped or failed without a browser: ``browser_or_skip``.
+    """
+    browser = browser_or_skip()
+    with _server() as (root, url, token), chromium_page(browser) as page:
+        page.goto(f"{url}/lab?reset&token={token}")
+        page.wait_for_function("() => window.jupyterapp?.restored.then(() => true)")
+        yield partial(_lab_page, root, page)
+
+
+@contextmanager
+def _lab_page(root: Path, page: Page, notebook: Path, width: int = 1280, height: int = 900) -> Iterator[LabPage]:
+    """A copy of the notebook with its kernel ready; the kernel is gone afterwards.
 
     width, height: of the browser's window, in CSS pixels.
     """
-    browser = browser_or_skip()
-    with _server(notebook.parent) as (url, token), chromium_page(browser, width, height) as page:
-        lab = LabPage(page)
-        page.goto(f"{url}/lab/tree/{notebook.name}?reset&token={token}")
-        lab.wait_for(READY)
-        lab.wait_idle()
+    folder = Path(tempfile.mkdtemp(dir=root))
+    shutil.copytree(notebook.parent, folder, dirs_exist_ok=True)
+    page.set_viewport_size({"width": width, "height": height})
+    lab = LabPage(page)
+    lab.open(f"{folder.name}/{notebook.name}", kernel=True)
+    try:
         yield lab
+    finally:
+        page.evaluate(SHUT_DOWN)
 
 
 @contextmanager
 def file_page(path: Path, width: int = 1280, height: int = 900) -> Iterator[tuple[Page, list[str]]]:
     """A page that is a file, and a list of what its console says and what it asks for but for itself.
 
-    Skipped or failed without a browser, as ``lab_page``.
+    Skipped or failed without a browser, as ``laboratory``.
     """
     said: list[str] = []
 
@@ -264,12 +291,12 @@ def file_page(path: Path, width: int = 1280, height: int = 900) -> Iterator[tupl
 
 
 @contextmanager
-def _server(folder: Path) -> Iterator[tuple[str, str]]:
-    """JupyterLab over a copy of a folder, with settings of its own; its address and token."""
+def _server() -> Iterator[tuple[Path, str, str]]:
+    """JupyterLab over an empty folder, with settings of its own: the folder, its address and token."""
     token = secrets.token_hex(16)
     with tempfile.TemporaryDirectory(prefix="dpo-book-lab-", ignore_cleanup_errors=True) as home:
         root = Path(home, "root")
-        shutil.copytree(folder, root)
+        root.mkdir()
         for name, values in SETTINGS.items():
             file = Path(home, "settings", "@jupyterlab", f"{name}.jupyterlab-settings")
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -286,7 +313,7 @@ def _server(folder: Path) -> Iterator[tuple[str, str]]:
             try:
                 url = f"http://127.0.0.1:{port}"
                 _wait_for(server, f"{url}/api/status?token={token}", log.name)
-                yield url, token
+                yield root, url, token
             finally:
                 _stop(server)
 
@@ -334,7 +361,7 @@ def _stop(server: subprocess.Popen) -> None:
 
 
 @contextmanager
-def chromium_page(path: str, width: int, height: int) -> Iterator[Page]:
+def chromium_page(path: str, width: int = 1280, height: int = 900) -> Iterator[Page]:
     """An empty page in a Chromium of its own."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS, timeout=1000 * PATIENCE)

@@ -18,7 +18,6 @@ LONGEST = (
     "test_reaches_optimum.py",
     "test_frontier.py",
     "test_sliders.py",
-    "test_accessible.py",
     "test_processes.py",
     "test_checkpoints.py",
     "test_start.py",

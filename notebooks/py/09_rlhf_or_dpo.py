@@ -576,7 +576,6 @@ where = ipywidgets.Dropdown(options=worlds, value=worlds[1], description="world"
 prompt = widgets.IntSlider(value=1, min=1, max=3, description="prompt")
 widgets.slider_figure(after, share=share, world=where, prompt=prompt)
 
-
 # %% [markdown]
 # Start at the left end. With little budget PPO stands at the reference while DPO is on its way. Then it jumps: with a reward model in
 # hand, a few steps do much.
@@ -605,6 +604,7 @@ sampled_frontier(imdb_runs, "mini, made-up reviews, judged by VADER")
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 at_a_tenth = imdb_runs[imdb_runs["last"] & (imdb_runs["strength"] == 0.1)].set_index("method")["kl"]
 assert at_a_tenth[["dpo", "ppo-gt"]].round().tolist() == [17, 8]
+
 
 # %% [markdown]
 # ## What could go wrong

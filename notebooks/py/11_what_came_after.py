@@ -595,7 +595,6 @@ one_seed = differences.set_index(["loss", "condition", "seed"])["ahead"]
 apart = (one_seed.xs(0, level="seed") - one_seed.xs(1, level="seed")).abs()
 assert apart.median() < 0.1
 
-
 # %% [markdown]
 # A dash: no run ended between DPO's KLs.
 #
@@ -673,6 +672,7 @@ for who, (quality, length) in said_on_the_page.items():
         assert abs(at_12[who, "tokens", seed] - length) < 0.5, who
 others = loving[(loving["who"] != "SimPO") & (loving["kl"] > 1)]
 assert loving.query("loss == 'simpo'")["reward"].max() < others["reward"].min()
+
 
 # %% [markdown]
 # At 1.2 nats, read off between the ends of each seed's runs: labels by $r^*$ lead to a quality of 0.94 and 0.86, at 16 tokens. The judge's love of length costs DPO 0.15 and 0.25 of that, and it says 18 to 19. R-DPO has 0.85 and 0.80, in 13: over all policies its minimum is that of labels

@@ -1,4 +1,7 @@
-"""The widgets of the chapters under a real keyboard and mouse: JupyterLab in Chromium."""
+"""The chapters in JupyterLab in Chromium: widgets under a real keyboard and mouse, and every page as it is committed.
+
+A page is looked at on a projector of 1024 × 768 pixels: nothing is cut, pictures have alt text, axe-core is content.
+"""
 
 import re
 
@@ -6,11 +9,11 @@ import nbformat
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser import lab_page
+from tests.browser import laboratory
 from tests.patience import PATIENCE
-from tools.chapter_widgets import NOTEBOOKS, cells_up_to, cells_with
+from tools.chapter_widgets import NOTEBOOKS, SETUP, cells_up_to, cells_with
 
-# Chapters 00, 06 (in test_alt) and 07 stand for those with sliders; test_sliders moves the sliders of all.
+# Chapters 00, 06 and 07 stand for those with sliders; test_sliders moves the sliders of all.
 ONE_OF_EACH = """\
 from ipywidgets import VBox
 from dpo_book.widgets import FloatLogSlider, FloatSlider, IntSlider, SelectionSlider
@@ -33,6 +36,19 @@ pairs = [Comparison("Why?", "<b>so</b>", long), Comparison("", "كلب", "becaus
 Labelling(LabellingSession(pairs, "labels.jsonl"), {"length": exact_judge(quality)})"""
 
 
+CHAPTERS = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
+# What axe-core looks at is the same in all: tables, figures, quizzes, exercises, a live run. So three are enough.
+ALTS = "images => images.map(image => image.getAttribute('alt') || '')"
+READ_ALOUD = {"00_what_does_dpo_do", "07_does_it_get_there", "09_rlhf_or_dpo"}
+
+
+@pytest.fixture(scope="module")
+def lab_page():
+    """``with lab_page(notebook, width=1280, height=900) as lab``, one after another in one JupyterLab."""
+    with laboratory() as opens:
+        yield opens
+
+
 @pytest.fixture
 def one_of_each(tmp_path):
     """A notebook with a slider of each kind, the first of them once more, a question, and pairs to label."""
@@ -43,7 +59,7 @@ def one_of_each(tmp_path):
     return tmp_path / "sliders.ipynb"
 
 
-def test_sliders_a_question_and_pairs_to_label_have_names_and_take_the_keyboard(one_of_each):
+def test_sliders_a_question_and_pairs_to_label_have_names_and_take_the_keyboard(one_of_each, lab_page):
     with lab_page(one_of_each) as lab:
         lab.run_all()
         slider = lambda name, cell=0: lab.cell(cell).get_by_role("slider", name=name, exact=True)
@@ -117,12 +133,13 @@ def label_by_keys(lab, cell):
     )
 
 
-def test_the_beta_slider_of_chapter_00_redraws_on_a_key_press():
+def test_the_beta_slider_of_chapter_00_redraws_on_a_key_press(lab_page):
     notebook = NOTEBOOKS / "00_what_does_dpo_do.ipynb"
-    (slider,) = cells_with(notebook, "widgets.slider_figure(")
+    needed = cells_up_to(notebook, "slider_figure(")
+    slider, quizzes = needed[-1], cells_with(notebook, 'quiz("00", 1)', 'quiz("00", 2)')
     with lab_page(notebook) as lab:
         assert lab.cell(slider).locator("img[alt^='Bars']").count() == 1  # before anything has run
-        lab.run_all()
+        lab.run_cells([*needed, *quizzes])
         press_and_see(lab, slider, "ArrowRight", "ArrowRight", "Home", "End")
         assert lab.violations() == []  # of sliders, a list and quizzes
 
@@ -144,7 +161,7 @@ def press_and_see(lab, cell, *keys):
 ENDLESS = "_._sliders['steps'].max = _._sliders['steps'].value = 10**7"
 
 
-def test_the_live_run_of_chapter_07_fits_a_screen_and_draws_until_stop_is_pressed():
+def test_the_live_run_of_chapter_07_fits_a_screen_and_draws_until_stop_is_pressed(lab_page):
     notebook = NOTEBOOKS / "07_does_it_get_there.ipynb"
     needed = cells_up_to(notebook, "LiveRun(")
     live = needed[-1]
@@ -169,3 +186,39 @@ def test_the_live_run_of_chapter_07_fits_a_screen_and_draws_until_stop_is_presse
         height = lambda part: part.bounding_box()["height"]
         screen = lab.page.locator(".jp-WindowedPanel-outer")
         assert height(lab.cell(live).locator(".jp-OutputArea-output")) <= height(screen)  # sliders and figure
+
+
+def test_a_slider_s_picture_has_the_alt_text_of_what_it_shows(lab_page):
+    chapter = NOTEBOOKS / "06_where_does_the_loss_come_from.ipynb"  # its figure and slider need nothing trained
+    setup, figure = cells_with(chapter, SETUP, "plots.loss_and_weight(beta=")
+    slider = cells_up_to(chapter, "slider_figure(")[-1]
+    with lab_page(chapter) as lab:
+        lab.run_cells([setup, figure, slider])
+        picture = lab.picture(slider)
+        shown = lab.cell(figure).locator("img").first.get_attribute("alt")  # while it is drawn anew there may be two
+        first, before = picture.get_attribute("alt"), picture.get_attribute("src")
+        lab.press(slider, "End")
+        lab.wait_changed(picture, before)
+        moved = picture.get_attribute("alt")
+        assert shown == first != moved
+        assert all(alt.startswith("At β = ") for alt in (shown, first, moved))
+
+
+def without_alt(page):
+    """What is wrong with the pictures' alt texts, in the notebook that is shown."""
+    alts = page.eval_on_selector_all(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-OutputArea img", ALTS)
+    if len(alts) < 2:
+        return ["no pictures are seen"]
+    return [f"a picture whose alt text is {alt!r}" for alt in alts if len(alt) <= 30]
+
+
+def test_a_chapter_can_be_projected_and_read_aloud(lab_page):
+    found = {}
+    with lab_page(NOTEBOOKS / f"{CHAPTERS[0]}.ipynb", width=1024, height=768) as lab:
+        for name in CHAPTERS:
+            lab.open_beside(name)
+            found[name] = lab.too_wide() + without_alt(lab.page)
+            if name in READ_ALOUD:
+                found[name] += lab.violations(colours=name == CHAPTERS[0])
+    problems = [f"{name}: {problem}" for name in CHAPTERS for problem in found[name]]
+    assert not problems, "\n".join(problems)
