@@ -1,4 +1,4 @@
-"""Who answers better, at which temperature: `python -m tools.by_temperature`, 40 minutes on two cores.
+"""Who answers better, at which temperature: `python -m tools.by_temperature`, within an hour on two cores.
 
 The paper's experiments of §6.2 and §6.3 in the worlds of summaries and dialogues, and the same in that of reviews:
 SFT, preferred-FT, DPO, PPO and best-of-n answer 256 prompts at five temperatures, DPO also on its way. A row of
