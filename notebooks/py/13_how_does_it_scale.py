@@ -364,13 +364,11 @@ assert kept["textbook"] > 4 * kept["shared prompt"]
 
 # %% [markdown]
 # Logits of completions alone take away most of both. Parts hardly show here, for the 50 rows of one pair are a single
-# part: they are for batches, where at most $2^{24}$ logits at a time are 67 MB, and three times as many at most are kept for
-# the backward pass. The shared prompt then lets the body run 250 tokens in place of 450. Over a small vocabulary the body
+# part: they are for batches, where at most $2^{24}$ logits at a time are 67 MB. The shared prompt then lets the body run 250 tokens in place of 450. Over a small vocabulary the body
 # is all there is, and the order turns: the shared prompt saves most.
 #
 # It has a price. In one row the tokens of $y_l$ are compared with those of $y_w$ as well, and the mask throws the result
-# away. (Not all of it on a CPU: in rows of 256 tokens and more, attention goes through the queries in four blocks, each
-# with the keys up to its own end.) With short prompts and long completions that is more than the prompt's second run:
+# away. With short prompts and long completions that is more than the prompt's second run:
 
 # %%
 score_rows = row_scorer(model)  # sequence_logp; the head is tried here, and not counted

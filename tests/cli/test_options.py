@@ -83,4 +83,4 @@ def test_an_option_that_nothing_would_read_is_refused(given, word):
 def test_every_option_has_its_name_in_messages():
     names = option_names([commands.dpo, commands.sample])
     assert {"max_length", "drop_long", "lora_rank", "reference_free", "checkpoint_every", "max_new_tokens"} <= names
-    assert not {"data_options", "output", "config", "prompts_"} & names
+    assert not {"data_options", "output", "evaluation", "prompts_"} & names

@@ -162,7 +162,7 @@ def test_a_fault_in_our_training_keeps_its_traceback(book, whole, data, tmp_path
     def fault(*_):
         raise ValueError("a fault of ours")
 
-    monkeypatch.setattr(loop, "_record", fault)
+    monkeypatch.setattr(loop, "record_of", fault)
     with pytest.raises(ValueError, match="a fault of ours"):
         book("sft", "--policy", whole, "--data", data, "--out", tmp_path / "run", *TINY)
 
