@@ -9,7 +9,7 @@ help:
 	@echo "make lab       open the first chapter in JupyterLab"
 	@echo "make book      build the web book, to be read without anything running"
 	@echo "make test      run every test and every notebook"
-	@echo "make marks     hand in two chapters as five students and have nbgrader mark them, ten to fifteen minutes"
+	@echo "make marks     hand in two chapters as four students and have nbgrader mark them, ten to fifteen minutes"
 	@echo "make outputs   run the notebooks and record their outputs (one: make outputs NB=00_what_does_dpo_do)"
 	@echo "make lint      check the style of the code"
 	@echo "make optimum   how near DPO comes to the exact optimum: make optimum BETA=0.7 STEPS=1500"

@@ -165,15 +165,6 @@ def test_a_method_named_twice_is_run_once(tmp_path, finished):
     assert_same_table(tmp_path / "verdicts.csv", finished / "verdicts.csv")
 
 
-def test_a_computation_that_is_left_ends_the_run_under_way(tmp_path):
-    progress = compute(tmp_path, "verdicts", PLAN, ("sft", "dpo"), seeds=1, processes=1)
-    assert [next(progress)[0], next(progress)[0]] == [0, 1]
-    (worker,) = multiprocessing.active_children()
-    progress.close()  # as Ctrl-C does
-    worker.join(PATIENCE)
-    assert worker.exitcode == -signal.SIGTERM
-
-
 KILLED = """
 import sys, pathlib, time
 from tests.frontier.test_frontier import PLAN
@@ -186,7 +177,7 @@ if __name__ == "__main__":
 """
 
 
-def test_a_killed_run_keeps_what_was_finished_and_ends_in_the_same_table(tmp_path, finished):
+def test_runs_that_are_killed_or_left_keep_what_was_finished_and_end_in_the_same_table(tmp_path, finished):
     script = tmp_path / "killed.py"
     script.write_text(KILLED)
     process = subprocess.Popen(
@@ -202,8 +193,13 @@ def test_a_killed_run_keeps_what_was_finished_and_ends_in_the_same_table(tmp_pat
     kept = read(tmp_path / "verdicts.csv")
     assert len(kept[["method", "strength"]].drop_duplicates()) == 1
     before = (tmp_path / "verdicts.csv").read_text()
-    progress = list(compute(tmp_path, "verdicts", PLAN, ("sft", "dpo"), seeds=1, processes=1))  # in a real pool
-    assert [done for done, _, _ in progress] == [1, 2, 3]
+    progress = compute(tmp_path, "verdicts", PLAN, ("sft", "dpo"), seeds=1, processes=1)  # in a real pool
+    assert [next(progress)[0], next(progress)[0]] == [1, 2]
+    (worker,) = multiprocessing.active_children()
+    progress.close()  # as Ctrl-C does: the run under way is left
+    worker.join(PATIENCE)
+    assert worker.exitcode == -signal.SIGTERM
+    assert [done for done, _, _ in finish(tmp_path)] == [2, 3]
     assert set(before.splitlines()) <= set((tmp_path / "verdicts.csv").read_text().splitlines())  # not computed twice
     assert_same_table(tmp_path / "verdicts.csv", finished / "verdicts.csv")
 
