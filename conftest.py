@@ -11,6 +11,7 @@ IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
 os.environ.update(KERNEL_ENV)
 if not IS_WORKER:
     os.environ["DPO_BOOK_CACHE"] = tempfile.mkdtemp(prefix="dpo-book-")
+    os.environ["TRACKIO_DIR"] = os.path.join(os.environ["DPO_BOOK_CACHE"], "trackio")
 
 
 def pytest_configure(config):

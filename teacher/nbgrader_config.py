@@ -1,4 +1,4 @@
-"""The course's settings for nbgrader: `python -m tools.course FOLDER` lays a copy beside the chapters.
+"""The course's settings for nbgrader: `python -m tools.course.grader FOLDER` lays a copy beside the chapters.
 
 Answers run in the kernel of the environment that nbgrader itself runs in. The package has to be installed there:
 where the imports of a chapter fail, no answer can be marked, and that is an error of the course, not a zero.

@@ -452,7 +452,7 @@ def prepare(seed: int) -> None:
 
 
 def bench(quick: bool = False, out: Path | None = None, seed: int = 0) -> None:
-    """How fast DPO trains here and with TRL's DPOTrainer, and in how much memory: half an hour and 12 GB.
+    """How fast DPO trains here and with TRL's DPOTrainer, and in how much memory: forty minutes and 12 GB.
 
     The tables enter OUT/bench-cpu.csv and OUT/bench-cpu-losses.csv line by line; OUT/bench-cpu.json says on what
     machine and with what software.

@@ -55,6 +55,7 @@ CASES = [
     Case("TL;DR-like", prompt=400, completion=50, batch=64, steps=12, **GPT2),
     Case("long prompts", prompt=700, completion=30, batch=32, steps=12, **GPT2),
     Case("long completions", prompt=40, completion=200, batch=64, steps=12, **GPT2),
+    Case("six pairs of four completions", prompt=8, completion=48, batch=192, steps=12, answers=4, **GPT2),
 ]
 OPTIMA = [(0.3, 1200), (1.0, 1200), (2.0, 1200)]  # beta, steps of 128 soft pairs
 WARM_UP = 3  # steps of each that are not counted: the first ones choose kernels and fill the allocator

@@ -1,10 +1,12 @@
 """How long a chapter is, and how long that takes to read: `python -m tools.limits` prints it for every chapter."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import jupytext
+from nbformat import NotebookNode
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "notebooks" / "py"
 GUARD = "hide-input"  # a cell that guards the recording: folded, and no part of the page
@@ -47,7 +49,11 @@ class Length(NamedTuple):
 
 def length_of(script: Path) -> Length:
     """Counts of a chapter's script, without running it."""
-    cells = [cell for cell in jupytext.read(script).cells if GUARD not in cell.metadata.get("tags", [])]
+    return counted([cell for cell in jupytext.read(script).cells if GUARD not in cell.metadata.get("tags", [])])
+
+
+def counted(cells: Sequence[NotebookNode]) -> Length:
+    """Counts of these cells of a chapter."""
     texts = [cell.source for cell in cells if cell.cell_type == "markdown"]
     codes = [_lines(cell.source) for cell in cells if cell.cell_type == "code"]
     text_lines = [line for text in texts for line in FORMULA.sub("formula", text).splitlines()]

@@ -126,6 +126,6 @@ check_beta_for_kl = Exercise(
             )
         ),
     },
-    "Which target has no answer? KL(π*‖π_ref) cannot exceed −log π_ref of the best response, however small β is.",
+    "Which target has no answer? KL(π*‖π_ref) stays below −log π_ref of the best responses together.",
     tolerance=5e-3,  # a search may end a little early: at 1e-4 nats or 1e-4 of β
 )

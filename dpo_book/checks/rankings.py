@@ -129,7 +129,7 @@ check_ranking_logp = Exercise(
             lambda r, ranks: _ranking_logp(r, ranks) / ranks.shape[1]
         ),
     },
-    "Two rankings of 3 tell 4 choices. How many comparisons of two, asked singly, tell as much?",
+    "Two rankings of 3 are 4 choices. How many comparisons of two hold as much Fisher information, at equal rewards?",
     extreme=[_far_rankings()],
     trains=["rewards"],
 )

@@ -65,7 +65,7 @@ def in_words(error: BaseException) -> str:
     if _lacks_memory(error):
         return (
             "there is not enough memory: take a smaller model, or fewer rows or tokens at once (--micro-batch-size, "
-            "--max-length, where the command has them)"
+            "--max-length, --processes, where the command has them)"
         )
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror

@@ -14,6 +14,7 @@ from dpo_book.cli.eval_options import EvalSettings
 from dpo_book.cli.models import Trainee
 from dpo_book.cli.run_model import EVALUATION, damage_of, save_best
 from dpo_book.cli.run_records import Records
+from dpo_book.cli.trackers import Log
 from dpo_book.evaluation.during_training import EvaluationError, undisturbed
 from dpo_book.system.files import FileError, read_object, remove, scratch_of, settle, waiting_of, write_text
 from dpo_book.system.processes import any_process, this_process
@@ -22,7 +23,6 @@ from dpo_book.training.loop import Record
 
 Row = dict[str, object]  # measures by name, flat, and samples
 Look = Callable[[], Row]
-Log = Callable[[str, float, int], None]  # name, value, step
 
 SHOWN = {"loss": "loss", "accuracy": "accuracy", "kl": "KL"}  # on the bar, and how it is called there
 LOWER_IS_BETTER = ("loss",)
@@ -120,15 +120,14 @@ class Evaluations:
             self._checkpoints.evaluations_digest = self._records.digest
             if "samples" in row:
                 write_text(samples_file(self._folder), samples_text(self.rows))
-            for name, value in row.items():
-                if log and isinstance(value, float):
-                    log(f"held-out/{name}", value, step)
+            if log:
+                log(measured(row), step)
 
     def _keep(self, row: Row) -> None:
         model = self._trainee.so_far()
         if self._writes:
-            measured = {name: value for name, value in row.items() if name != "samples"}
-            about = {"best_by": self._settings.best_by, **measured}
+            numbers = {name: value for name, value in row.items() if name != "samples"}
+            about = {"best_by": self._settings.best_by, **numbers}
             save_best(best_folder(self._folder), model, self._tokenizer, about)
             self._best = about
 
@@ -144,6 +143,11 @@ class Evaluations:
     def _goodness(self, row: Row) -> float:
         value = row[self._settings.best_by]
         return -value if self._settings.best_by in LOWER_IS_BETTER else value
+
+
+def measured(row: Row) -> dict[str, float]:
+    """The numbers of an evaluation, as trackers get them."""
+    return {f"held-out/{name}": value for name, value in row.items() if isinstance(value, float)}
 
 
 def _read_best(best: Path, by: str) -> Row:

@@ -7,6 +7,7 @@ from typing import Annotated, TypeVar
 
 from tyro.constructors import PrimitiveConstructorSpec
 
+from dpo_book.cli.trackers import require_project
 from dpo_book.maths.require import SettingError, require_count, require_extra
 from dpo_book.system.files import user_path
 
@@ -140,6 +141,9 @@ class OutputOptions:
     """steps between checkpoints"""
     tensorboard: bool = False
     """also write the metrics to OUT/tensorboard (needs the package's extra of that name)"""
+    trackio: str | None = None
+    """also write the metrics to this project of Trackio's on this machine, where several runs are looked at side by
+    side: trackio show --project NAME (needs the package's extra of that name)"""
     config: UserPathOrNone = None
     """a TOML file that holds any of these options, such as an earlier run's OUT/run.toml; those on the command line
     count more"""
@@ -148,6 +152,9 @@ class OutputOptions:
         require_count("checkpoint_every", self.checkpoint_every)
         if self.tensorboard:
             require_extra("tensorboard", "tensorboard", "--tensorboard")
+        if self.trackio is not None:
+            require_extra("trackio", "trackio", "--trackio")
+            require_project(self.trackio)
 
 
 def require_lora(rank: int | None) -> None:

@@ -19,7 +19,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 from tqdm import tqdm
@@ -28,11 +27,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from dpo_book.cli import run_figures, run_report
 from dpo_book.cli.config_file import Value, keep_options
 from dpo_book.cli.eval_options import EvalSettings
-from dpo_book.cli.evaluations import Evaluations, Look, sweep_evaluations
+from dpo_book.cli.evaluations import Evaluations, Look, measured, sweep_evaluations
 from dpo_book.cli.models import Trainee
 from dpo_book.cli.options import OutputOptions
 from dpo_book.cli.run_model import damage_of, save_model
 from dpo_book.cli.run_records import Records
+from dpo_book.cli.trackers import Log, tensorboard, to_all, trackio
 from dpo_book.data.facts import Facts
 from dpo_book.system.devices import asked_or_best, describe
 from dpo_book.system.files import FileError, read_object, remove, scratch_of, write_text
@@ -48,9 +48,6 @@ from dpo_book.system.provenance import (
 from dpo_book.training.checkpoints import Checkpoints, Identity, differences
 from dpo_book.training.config import TrainConfig
 from dpo_book.training.loop import Record
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
 
 SHOWN = {"loss": "loss", "margin": "margins", "accuracy": "accuracies"}  # on the bar: by name, or as "rewards/..."
 BEGUN_WITH, MACHINE = "begun_with", "machine"  # in run.json, and no part of the identity
@@ -107,7 +104,7 @@ class Run:
 
     def __init__(self, output: OutputOptions, identity: Identity, finished: bool, writes: bool):
         self.finished = finished
-        self._folder, self._writes, self._tensorboard = output.out, writes, output.tensorboard
+        self._folder, self._writes, self._output, self._identity = output.out, writes, output, identity
         self._evaluations: Evaluations | None = None
         if finished:
             return
@@ -129,7 +126,7 @@ class Run:
         self._evaluations = Evaluations(self._folder, settings, steps, checkpoints, trainee, tokenizer, look)
 
     def follow(self, training: Iterator[Record], steps: int, tokens_a_step: float) -> None:
-        """Take a training of ``steps`` to its end, every record into metrics.jsonl, TensorBoard and the bar.
+        """Take a training of ``steps`` to its end, every record into metrics.jsonl, trackers and the bar.
 
         tokens_a_step: for the bar alone, on average.
         """
@@ -139,14 +136,13 @@ class Run:
             return
         done = self.checkpoints.done
         with ExitStack() as stack:
-            writer = _tensorboard(self._folder / "tensorboard", done, stack) if self._tensorboard else None
+            log = self._trackers(stack)
             bar = stack.enter_context(tqdm(total=steps, initial=done, unit="step", desc=self._folder.name))
-            for record in self._watched(training, writer):
+            for record in self._watched(training, log):
                 step = record["step"]
                 self._records.add(record, durable=self.checkpoints.due(step) or step == steps)
                 self.checkpoints.records_digest = self._records.digest
-                for name in record if writer else ():
-                    writer.add_scalar(name, record[name], step)
+                log(record, step)
                 steps_a_second = bar.format_dict["rate"]  # None until the bar has seen two of them
                 shown = _shown(record, steps_a_second and tokens_a_step * steps_a_second)
                 if self._evaluations:
@@ -154,10 +150,21 @@ class Run:
                 bar.set_postfix_str(shown, refresh=False)
                 bar.update()
 
-    def _watched(self, training: Iterator[Record], writer: "SummaryWriter | None" = None) -> Iterator[Record]:
-        if self._evaluations is None:
-            return training
-        return self._evaluations.between(training, writer.add_scalar if writer else None)
+    def _watched(self, training: Iterator[Record], log: Log | None = None) -> Iterator[Record]:
+        return training if self._evaluations is None else self._evaluations.between(training, log)
+
+    def _trackers(self, stack: ExitStack) -> Log:
+        """What tells every tracker that was asked for, until the stack is left."""
+        logs = []
+        if self._output.tensorboard:
+            logs.append(stack.enter_context(tensorboard(self._folder / "tensorboard", self.checkpoints.done)))
+        if self._output.trackio is not None:
+            before = [(record, record["step"]) for record in self._records.all]
+            if self._evaluations:
+                before += [(measured(row), row["step"]) for row in self._evaluations.rows]
+            project = trackio(self._output.trackio, self._folder, self._identity, before)
+            logs.append(stack.enter_context(project))
+        return to_all(logs)
 
     def save(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         """The trained model, with which the run is finished; then the figures, of which none is worth a model."""
@@ -322,9 +329,3 @@ def _shown(record: Record, tokens_a_second: float | None) -> str:
     if tokens_a_second:
         parts.append(f"{tokens_a_second:,.0f} tokens/s")
     return ", ".join(parts)
-
-
-def _tensorboard(folder: Path, done: int, stack: ExitStack):
-    from torch.utils.tensorboard import SummaryWriter
-
-    return stack.enter_context(SummaryWriter(folder, purge_step=done + 1))

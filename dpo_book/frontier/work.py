@@ -19,7 +19,7 @@ from dpo_book.system.operations import operations
 # One H100. Training: as this package did short pairs with a GPT-2 of 124M parameters, in bfloat16 products
 # (notebooks/results/bench-gpu.csv). The other two are assumed: half of what NVIDIA states for float32 without tensor
 # cores, in which samples are scored; and a step of ``generate`` for a batch.
-TRAINING_RATE = 122e12
+TRAINING_RATE = 106e12
 FLOAT32_RATE = 33e12
 STEP_SECONDS = 0.02
 AT_ONCE = 256  # prompts that an arena continues together

@@ -105,7 +105,7 @@ def _exponentials(logits: Tensor, highest: Tensor) -> Tensor:
 def _for_products(weight: Tensor, dtype: torch.dtype) -> Tensor:
     """W (V, D) in ``dtype``, and for a GPU's tensor cores with rows of zeros below, up to a multiple of 64.
 
-    Of other sizes, and GPT-2's 50,257 is odd, they are used in an old and slow way only: 95 against 672 · 10¹²
+    Of other sizes, and GPT-2's 50,257 is odd, they are used in an old and slow way only: 93 against 668 · 10¹²
     operations a second on an H100 (notebooks/results/bench-gpu.csv). See ``_logits``.
     """
     missing = -len(weight) % 64 if weight.is_cuda and dtype.itemsize == 2 else 0

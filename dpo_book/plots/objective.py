@@ -102,7 +102,7 @@ def two_penalties(
     alt = (
         f"Best policies under two penalties at β = {beta:.2f}. Left: the factor by which a response's probability "
         "changes, by its reward; one is a straight line on a logarithmic axis, the other shoots up at the highest "
-        f"reward. Right: probability of the best response by β, here {shares}."
+        f"reward. Right: probability of the best response by β, at {betas[nearest]:.2f} {shares}."
     )
     figure, (factor, share) = new_figure(3.4, 2, alt)
     drawn = zip(log_ratios.items(), (SHADES[0], SHADES[2]), ("-", "-."), strict=True)

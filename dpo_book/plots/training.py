@@ -45,7 +45,7 @@ def reward_margins(records: Sequence[Mapping[str, float]], ceiling: float | None
     right.annotate("a coin", (0, 0.5), xytext=(0, -11), textcoords="offset points", fontsize=8)
     right.set(xlabel="step", ylabel="accuracy", title="share of pairs ranked right", ylim=(0.35, 1.02))
     if ceiling is not None:
-        exact_line(right, ceiling, "true reward (exact)")
+        exact_line(right, ceiling, "knowing the true reward")
         right.legend(loc="lower right")
     return figure
 

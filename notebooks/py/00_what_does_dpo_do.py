@@ -95,8 +95,8 @@ plots.pipelines()
 # %% [markdown]
 # Both aim at the same policy: as much reward as possible without straying far from $\pi_{\text{ref}}$. That is a theorem
 # with conditions, which chapters 03 to 07 prove: labels without noise (or endlessly many of them), pairs in which every
-# response can turn up, and a policy that is free to be any distribution. Here none of the three holds exactly, so we
-# shall measure how near training comes.
+# response can turn up, and a policy that is free to be any distribution. Here labels are coins, pairs are finitely many,
+# and the policy is a small GPT-2, so we shall measure how near training comes.
 #
 # ### Stage 1: imitate
 #
@@ -225,7 +225,7 @@ assert abs(records[0]["loss"] - 0.693147) < 1e-4
 # The **accuracy** on the right is the share of a step's pairs whose winner has the larger implicit reward, measured
 # before the policy learns from them. It is held against the labels, and these are coins: even somebody who knows the true
 # rewards names the winner of a pair only with probability $\sigma(|r^*(x, y_w) - r^*(x, y_l)|)$. The dashed line is the
-# average of that. On the left, look for the two curves that part; on the right, look at how near the policy comes.
+# average of that over 5,000 pairs. On the left, look for the two curves that part; on the right, look at how near the policy comes.
 
 # %%
 gaps = torch.tensor([true_gap(pair) for pair in pairs[:5000]])

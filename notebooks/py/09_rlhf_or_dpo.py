@@ -471,8 +471,8 @@ pd.DataFrame(turn).round(2)
 
 # %% [markdown]
 # With 20,000 pairs the true reward does not turn over: it ends within a few hundredths of its highest. With 500 it can. In three of six runs
-# it loses more than 0.1 nats after its highest while KL grows; in one it had lost half on the way, and came partly back. The other three stand
-# still. And in every run $J$, which pays for the drift, was higher before the end. So measure while you train, and keep checkpoints.
+# it loses more than 0.1 nats after its highest while KL grows; in one it had lost half on the way, and came partly back. The other three lose
+# 0.06 at most. And in every run $J$, which pays for the drift, was higher before the end. So measure while you train, and keep checkpoints.
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 fall = peak["reward"] - last["reward"]

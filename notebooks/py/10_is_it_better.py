@@ -8,7 +8,7 @@
 #
 # **Write down a prediction first.** (1) In the paper's figure DPO wins about 158 of 256 comparisons, PPO about 146. How many
 # comparisons does it take to tell such rates apart? (2) A policy's answer is always shown first. The judge says "the first" in 60 % of
-# cases. What would the judge say without a taste for the first? (3) A policy trained by DPO beats the chosen answers at
+# cases. What would the judge say without a taste for the first? (3) In dialogues a policy trained by DPO beats the chosen answers at
 # temperature 0. Does it at temperature 1?
 #
 # | after this chapter you can | |

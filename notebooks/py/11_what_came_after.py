@@ -133,7 +133,7 @@ print(f"DPO's minimum is π*: KL below 1e-9: {kl_divergence(of_dpo, star) < 1e-9
 #   the part of β.
 # - **cDPO** ([Mitchell 2023](https://ericmitchell.ai/cdpo.pdf)): DPO's loss with the label smoothed,
 #   $-(1-\varepsilon)\log\sigma(\beta\rho) - \varepsilon\log\sigma(-\beta\rho)$.
-# - **Hinge**, after SLiC ([2305.10425](https://arxiv.org/abs/2305.10425)): $\max(0, 1 - \beta\rho)$. A pair told apart by 1 counts no more.
+# - **Hinge**, after SLiC-HF ([2305.10425](https://arxiv.org/abs/2305.10425)): $\max(0, 1 - \beta\rho)$. A pair told apart by 1 counts no more.
 #
 # cDPO's best margin follows from chapter 07: a soft label $p$ is satisfied at $\sigma(\beta\rho) = p$, and here $p = 1 - \varepsilon$.
 # For IPO, let $y$ and $y'$ be drawn from μ, with label $p(y \succ y')$.
@@ -598,14 +598,14 @@ assert apart.median() < 0.1
 # %% [markdown]
 # A dash: no run between DPO's KLs.
 #
-# - **Functions of the margin hardly differ.** IPO, cDPO, robust DPO and the hinge lie within 0.04 of DPO on average, on all four kinds of labels (single seeds within 0.09). A study of many more runs
-#   agrees ([2502.01237](https://arxiv.org/abs/2502.01237)).
+# - **Functions of the margin hardly differ.** IPO, cDPO, robust DPO and the hinge lie within 0.04 of DPO on average, on all four kinds of labels (single seeds within 0.09). A larger study
+#   agrees: that part is secondary ([2502.01237](https://arxiv.org/abs/2502.01237)).
 # - **Of the anchors some help.** On 500 pairs DPOP, RPO, ORPO and χPO have 0.1 to 0.16 of the possible gain ahead of DPO, KTO and APO-zero nothing. With fresh or noisy labels RPO is ahead by 0.05 and 0.04, ORPO behind by 0.13 and 0.07; of DPOP and χPO the seeds disagree.
 #   DPOP, RPO and ORPO hold to the chosen responses, and 40 % of what this book's proposal compares is the best of 16 by the *true* reward: that may be why.
 # - **One completion by itself, KTO and APO-zero, is behind** by more than a tenth, except on few pairs. They do not use who was compared with whom.
 # - **SimPO is far behind** at these settings: no run stays within 2 nats.
 #
-# So prediction (2): robust DPO is 0.01 behind DPO (seeds −0.04 and +0.01), so no difference can be seen, and the best of the twelve 0.06 ahead. A small GPT-2, two seeds.
+# So prediction (2): robust DPO is 0.01 behind DPO (seeds −0.04 and +0.01), so no difference shows, and the best of the twelve 0.06 ahead. A small GPT-2, two seeds.
 #
 # **Who writes the pairs?** The same GPT-2, three losses, up to 30,720 hard labels each; only who proposes differs: the reference (offline), the policy of the moment (online), or this book's mixture, offline too, which
 # has the best of 16 by the true reward in it. Below the reward at three KLs (`tools/online_dpo.py`: four β, two seeds, of two rates the better at 0.8 nats).

@@ -23,7 +23,7 @@
 # You need chapters 06 (the loss) and 07 (its curves). Symbols as there.
 #
 # Every cell of this page runs without a network, TRL or a GPU. `POLICY = "gpt2"` downloads half a gigabyte once.
-# `make bench` makes its tables on your machine: half an hour, 12 GB, Linux, TRL.
+# `make bench` makes its tables on your machine: forty minutes, 12 GB, Linux, TRL.
 
 # %% jupyter={"source_hidden": true} tags=["install", "hide-input", "remove-cell"]
 # Where the book is not installed this cell installs it. Elsewhere it does nothing.
@@ -437,10 +437,10 @@ last = shares.groupby("case").last()
 assert (last["pairs_per_cpu_second"] > 1.5).all() and (last["peak_mb"] < 1 / 3).all()
 
 # %% [markdown]
-# That answers the second question: *times*, in the last line for the 124M, in batches of two pairs. (A run of one epoch pays
-# the reference's pass once, before its steps.) With long prompts the shared prompt is the
-# tallest step. With short ones and GPT-2's vocabulary most of the *memory* goes with the vocabulary in parts. In time the
-# parts cost about as much as they save: logits are made twice.
+# That answers the second question: *times*, in the last line for the 124M, in batches of two pairs. (The reference's
+# pass is paid once, before the steps.) With long prompts the shared prompt is the
+# tallest step. With short ones and GPT-2's vocabulary most of the *memory* goes with the vocabulary in parts, and some time
+# too: a part fits the processor's cache. With six pairs of four completions the last lever is the tallest.
 #
 # ## Beside TRL
 #
@@ -449,7 +449,7 @@ assert (last["pairs_per_cpu_second"] > 1.5).all() and (last["peak_mb"] < 1 / 3).
 # ratios *on a CPU*.
 #
 # Before speed comes parity. If the losses differ, the faster one computes something else. Cases end
-# with their timing: one step to warm up, then 10, 8, 2 and 3, for long steps are few. A difference of exactly zero is drawn
+# with their timing: one step to warm up, then 3 to 11, for long steps are few. A difference of exactly zero is drawn
 # at $10^{-8}$.
 
 # %%
@@ -459,15 +459,15 @@ display(far.round(4).to_frame("largest distance of a loss from ln 2"))
 plots.loss_differences(losses, within=1e-5)
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
-assert losses["relative_difference"].max() < 1e-5 and (far < 0.05).sum() == 3
+assert losses["relative_difference"].max() < 1e-5 and (far < 0.05).sum() == 8
 assert ours["loss_difference"].max() < 1e-5  # in all the other runs of the bench, too
 timed = ours[ours["table"] == "compare"].set_index("case")["steps"]
 assert (losses.groupby("case", sort=False).size() == timed + 1).all()
-assert timed.tolist() == [10, 8, 2, 3]
+assert timed.tolist() == [11, 9, 3, 3, 3, 3, 5, 11, 5, 3]
 
 # %% [markdown]
 # Both add up the same numbers in another order, and each step hands its rounding to the
-# next. But three of the losses stayed within 0.05 of $\ln 2$, where a wrong implementation would look right as well. So the book's tests compare what the loss is made of (`pytest
+# next. But in eight of the ten cases the loss stayed within 0.05 of $\ln 2$, where a wrong implementation would look right as well. So the book's tests compare what the loss is made of (`pytest
 # tests/training/test_trl_parity.py`): the log-probabilities, each parameter's gradient, and a loss that has left $\ln 2$.
 #
 # Now the time. Is one fast, or the other slow? The yardstick is the best that this processor does: one large product of two
@@ -483,8 +483,11 @@ speeds["share of the processor"] = flops / about["matrix_gflops"]
 speeds.round({"dpo_book": 3, "TRL": 3, "ratio": 2, "share of the processor": 2})
 
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
-assert (speeds["ratio"] > [3 if "TL;DR" in case else 2 for case in speeds.index]).all()
-assert speeds["share of the processor"].between(0.4, 1).all()
+assert (speeds["ratio"] > 1.7).all() and speeds["ratio"].max() > 8
+assert (speeds["ratio"][[case for case in speeds.index if "TL;DR" in case]] > 2.9).all()
+of_processor = speeds["share of the processor"]
+assert of_processor.between(0.6, 1).all()
+assert (of_processor[[case for case in speeds.index if "mini" not in case]] > 0.84).all()
 
 # %% [markdown]
 # What is missing to 1 is no product of large matrices: softmax, layer norms, the activation, AdamW. And the
@@ -554,22 +557,23 @@ race.round({"pairs a s": 0, "times TRL's": 2, "peak MB": 0, "share": 2})
 # %% jupyter={"source_hidden": true} tags=["hide-input"]
 ours_there = race.xs("dpo_book", level="what")
 ratios = ours_there["times TRL's"].droplevel("batch")
-assert ratios.between(1, 1.5).all() and ours_there["share"].between(0.15, 0.22).all()
-assert (ratios[["TL;DR-like", "long prompts"]] > 1.35).all()
+assert ratios.between(1, 1.7).all() and ours_there["share"].between(0.08, 0.22).all()
+assert ratios[["TL;DR-like", "long prompts"]].between(1.2, 1.45).all()
+assert round(ratios["six pairs of four completions"], 1) == 1.6
 assert (ratios[["short pairs", "long completions"]] < 1.1).all()
 held_there = ours_there["peak MB"] / race.xs("TRL", level="what")["peak MB"]
-assert held_there.between(0.5, 1.02).all()
+assert held_there.between(0.4, 1.02).all()
 products = gpu[gpu["table"] == "head"]["tflops"].tolist()
-assert [round(rate) for rate in products] == [95, 672]
+assert [round(rate) for rate in products] == [93, 668]
 layer = gpu[gpu["table"] == "attention"].set_index("what")["milliseconds"]
 assert layer["dense mask"] < layer["dense mask, without cuDNN"] / 2
 assert pd.read_csv(stored("bench-gpu-losses.csv"))["relative_difference"].max() < 0.002
 
 # %% [markdown]
 # Losses agree to 0.2 %. There TRL needs no table of logits either, so what this book gains is the
-# prompt, 1.4 to 1.5 times where it is long, and next to nothing where it is short; with long completions it even takes
-# 1 % more memory. Tensor cores want sizes that are multiples of 8, and 50,257 is none: with
-# rows of zeros up to 50,304 the product with the head runs at 672 · 10¹² operations a second, without at 95.
+# prompt, 1.2 to 1.4 times where it is long, and next to nothing where it is short; six pairs of four completions, 1.6
+# times. Tensor cores want sizes that are multiples of 8, and 50,257 is none: with
+# rows of zeros up to 50,304 the product with the head runs at 668 · 10¹² operations a second, without at 93.
 # cuDNN's attention, twice as fast as the next, plans for each width that it meets, so batches are padded to a few widths.
 #
 # ### From TRL to this and back

@@ -23,7 +23,7 @@ ERRATA = ROOT / "docs" / "errata.md"
 
 
 class SiteError(RuntimeError):
-    """The book is not built; Sphinx has said why on stderr."""
+    """Pages are not built; Sphinx has said why on stderr."""
 
 
 def build(folder: Path, recordings: Mapping[str, Path]) -> Path:
@@ -38,11 +38,11 @@ def build(folder: Path, recordings: Mapping[str, Path]) -> Path:
     return html
 
 
-def run_sphinx(pages: Path, html: Path, doctrees: Path) -> None:
+def run_sphinx(pages: Path, html: Path, doctrees: Path, builder: str = "html") -> None:
     """Make HTML of the pages. doctrees: where Sphinx keeps what it has read. SiteError where it warns."""
-    command = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--keep-going", "--quiet", "-b", "html"]
-    if subprocess.run([*command, "-d", doctrees, pages, html]).returncode != 0:
-        raise SiteError("the book is not built: Sphinx warns, as above")
+    command = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--keep-going", "--quiet", "-b", builder]
+    if subprocess.run([*command, "-d", doctrees, pages, html], cwd=ROOT).returncode != 0:
+        raise SiteError(f"{pages.name} are not built: Sphinx warns, as above")
 
 
 def gather(pages: Path, recordings: Mapping[str, Path]) -> None:

@@ -1,4 +1,4 @@
-"""A course folder for nbgrader, ready to use: `python -m tools.course FOLDER [CHAPTER ...] [--sheets]`.
+"""A course folder for nbgrader, ready to use: `python -m tools.course.grader FOLDER [CHAPTER ...]`.
 
 FOLDER gets the course's nbgrader_config.py, and source/CHAPTER with the teacher's notebook of every chapter and what
 it reads: its quizzes, and stored results. nbgrader hands these files out with the notebook. With --sheets an
@@ -80,7 +80,7 @@ def _lay_out_chapter(folder: Path, chapter: NotebookNode, name: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m tools.course", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m tools.course.grader", description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="the course's folder; it is made where it is missing")
     parser.add_argument("chapters", nargs="*", metavar="chapter", help="such as 05_why_does_z_vanish; by default all")
     parser.add_argument("--sheets", action="store_true", help="the exercises of each chapter without its pages")

@@ -13,7 +13,7 @@ import nbformat
 import pytest
 
 from dpo_book.checks import exercises
-from tools.course import CourseError, lay_out, main, sheet
+from tools.course.grader import CourseError, lay_out, main, sheet
 from tools.record import NOTEBOOKS
 from tools.teacher import CHECK, STUB, chapters, merge
 

@@ -1,0 +1,60 @@
+"""Voila with the book's pages. Each visitor has a kernel, and moves widgets in it.
+
+A kernel takes no code from a visitor: of all messages Voila passes on those of widgets, and none that executes.
+"""
+
+import importlib.util
+import os
+import tempfile
+from pathlib import Path
+
+from tools import command_line
+from tools.app.pages import build
+from tools.kernel_env import KERNEL_ENV
+
+JUPYTER = Path(__file__).parent / "jupyter"  # as one of Jupyter's data folders: Voila's template is in it
+IDLE = 600  # seconds without a move after which a visitor's kernel ends
+# Of JupyterLab's extensions: what draws widgets.
+WIDGETS_ALONE = [
+    "@voila-dashboards/widgets-manager8",
+    "@jupyter-widgets/jupyterlab-manager",
+    "anywidget",
+]  # of all extensions
+
+
+def settings(host: str, port: int, token: str | None) -> list[str]:
+    """Voila's options. Without a token it makes one."""
+    return [
+        "--token" if token is None else f"--token={token}",
+        "--no-browser",
+        f"--Voila.ip={host}",
+        f"--port={port}",
+        "--template=lecture",
+        "--classic_tree=True",
+        "--strip_sources=True",
+        "--show_tracebacks=False",
+        f"--VoilaConfiguration.extension_allowlist={WIDGETS_ALONE}",
+        f"--MappingKernelManager.cull_idle_timeout={IDLE}",
+        "--MappingKernelManager.cull_interval=60",
+        "--MappingKernelManager.cull_connected=True",
+    ]
+
+
+def app(host: str = "127.0.0.1", port: int = 8866, token: str | None = None) -> None:
+    """Serve the sliders and the live run, until Ctrl-C. A visitor takes 0.4 to 0.8 GB of memory.
+
+    Args:
+        host: at which address of this machine; 0.0.0.0 is every one, for a lecture hall.
+        port: at which port.
+        token: what a visitor's link has to hold; by default a new one, which the first lines say.
+    """
+    if importlib.util.find_spec("voila") is None:
+        command_line.refuse('Voila is not installed: pip install -e ".[lab,app]"')
+    os.environ.update(KERNEL_ENV)
+    os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [str(JUPYTER), os.environ.get("JUPYTER_PATH")]))
+    from voila.app import Voila  # which reads the environment
+
+    with tempfile.TemporaryDirectory(prefix="dpo-book-app-") as scratch:
+        folder = Path(scratch)
+        build(folder)
+        Voila.launch_instance([str(folder), *settings(host, port, token)])

@@ -1,0 +1,132 @@
+"""A course in one folder, as it can be copied to a server: what students get, and what is the teacher's alone.
+
+students/index.html    the self-test, projects, routes, and the slides without notes, also as PDF
+students/notebooks/    the chapters
+teacher/index.html     syllabus, notes on every chapter, exam questions, answers to the self-test
+teacher/slides/        the slides with what the speaker says: press s
+teacher/grader/        a course of nbgrader's: its settings, and chapters with solutions and hidden tests
+"""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+from tools.course.decks import Slide, as_markdown, minutes_of, read_deck
+from tools.course.grader import lay_out
+from tools.course.minutes import minutes_table
+from tools.course.pictures import recorded_picture
+from tools.course.printing import print_decks
+from tools.record import NOTEBOOKS
+from tools.site.build import ROOT, run_sphinx
+from tools.site.pictures import as_webp, named
+from tools.teacher import TEACHER, chapters
+
+COURSE = ROOT / "build" / "course"
+SLIDES, NOTES, PAGES = TEACHER / "slides", TEACHER / "notes", TEACHER / "course"
+FOR_STUDENTS = ("self_test", "projects", "routes")
+FOR_TEACHERS = ("syllabus", "self_test", "self_test_answers", "projects", "routes")
+WORK = ("gradebook.db", "submitted")  # what a course that is under way has in the grader's folder
+
+
+class CourseInUse(ValueError):
+    """The folder holds what students have handed in."""
+
+
+def build(folder: Path = COURSE) -> None:
+    """Make the course in ``folder`` anew. CourseInUse where students' work is in it; SiteError where Sphinx warns."""
+    grader = folder / "teacher" / "grader"
+    if any((grader / name).exists() for name in WORK):
+        raise CourseInUse(f"{grader} holds what students have handed in: copy it elsewhere, and make the course then")
+    decks = {name: read_deck(SLIDES / f"{name}.md") for name in chapters()}
+    with tempfile.TemporaryDirectory(prefix="dpo-book-course-") as scratch:
+        fresh = Path(scratch) / "course"
+        students, teacher = fresh / "students", fresh / "teacher"
+        build_slides(decks, students / "slides", Path(scratch), with_notes=False)
+        build_slides(decks, teacher / "slides", Path(scratch), with_notes=True)
+        build_pages(student_pages(decks), students, Path(scratch))
+        build_pages(teacher_pages(decks), teacher, Path(scratch))
+        print_decks(students / "slides", decks)
+        shutil.copytree(NOTEBOOKS, students / "notebooks", ignore=shutil.ignore_patterns(".*", "py", "*.toml.lock"))
+        lay_out(teacher / "grader", chapters())
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(fresh, folder)
+
+
+def build_slides(decks: Mapping[str, list[Slide]], html: Path, scratch: Path, *, with_notes: bool) -> None:
+    """Every deck as a page in ``html``, which holds all that it loads."""
+    pages = scratch / ("slides-with-notes" if with_notes else "slides")
+    (pages / "_static").mkdir(parents=True)
+    shutil.copy(SLIDES / "conf.py", pages)
+    shutil.copytree(SLIDES / "_static", pages / "_static", dirs_exist_ok=True)
+    for name, slides in decks.items():
+        picture = partial(put_picture, pages, NOTEBOOKS / f"{name}.ipynb")
+        text = as_markdown(slides, picture, with_notes=with_notes)
+        (pages / f"{name}.md").write_text(text, encoding="utf-8")
+    run_sphinx(pages, html, scratch / f"doctrees-{pages.name}", "revealjs")
+
+
+def put_picture(pages: Path, notebook: Path, words: str) -> str:
+    """Where below ``pages`` the recorded picture of the cell with these words now is."""
+    picture = as_webp(recorded_picture(notebook, words))
+    address = f"figures/{named(picture, 'webp')}"
+    (pages / "figures").mkdir(exist_ok=True)
+    (pages / address).write_bytes(picture)
+    return address
+
+
+def build_pages(pages: Mapping[str, str], html: Path, scratch: Path) -> None:
+    """Pages, Markdown by name, as HTML in ``html``."""
+    folder = scratch / f"pages-{html.name}"
+    (folder / "_static").mkdir(parents=True)
+    shutil.copy(PAGES / "conf.py", folder)
+    shutil.copytree(PAGES / "_static", folder / "_static", dirs_exist_ok=True)
+    for name, text in pages.items():
+        path = folder / f"{name}.md"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    run_sphinx(folder, html, scratch / f"doctrees-{folder.name}")
+
+
+def student_pages(decks: Mapping[str, list[Slide]]) -> dict[str, str]:
+    """What students read, by name."""
+    pages = {name: _text(PAGES / f"{name}.md") for name in FOR_STUDENTS}
+    return pages | {"index": _index("for_students", FOR_STUDENTS, _table(decks, _student_row))}
+
+
+def teacher_pages(decks: Mapping[str, list[Slide]]) -> dict[str, str]:
+    """What the teacher reads, by name: every chapter's notes with its minutes, and the rest."""
+    pages = {name: _text(PAGES / f"{name}.md") for name in FOR_TEACHERS}
+    for name, slides in decks.items():
+        minutes = minutes_table(NOTEBOOKS / "py" / f"{name}.py", minutes_of(slides))
+        title, rest = _text(NOTES / f"{name}.md").split("\n", 1)
+        pages[f"notes/{name}"] = f"{title}\n\n## Minutes\n\n{minutes}\n{rest}"
+    listed = (*FOR_TEACHERS, *(f"notes/{name}" for name in decks))
+    return pages | {"index": _index("for_teachers", listed, _table(decks, _teacher_row))}
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def _index(name: str, listed: tuple[str, ...], table: str) -> str:
+    """The first page: its words, the chapters, and every other page."""
+    contents = "\n".join(listed)
+    return f"{_text(PAGES / f'{name}.md')}\n{table}\n\n```{{toctree}}\n:hidden:\n\n{contents}\n```\n"
+
+
+def _table(decks: Mapping[str, list[Slide]], row: Callable[[str, list[Slide]], str]) -> str:
+    rows = [row(name, slides) for name, slides in decks.items()]
+    return "\n".join(["## Chapters", "", "| Chapter | | Slides |", "|---|---|---|", *rows])
+
+
+def _student_row(name: str, slides: list[Slide]) -> str:
+    decks = f'<a href="slides/{name}.html">slides</a>, <a href="slides/{name}.pdf">PDF</a>'
+    return f'| {slides[0].title} | <a href="notebooks/{name}.ipynb">notebook</a> | {decks} |'
+
+
+def _teacher_row(name: str, slides: list[Slide]) -> str:
+    deck = f'<a href="slides/{name}.html">slides, {minutes_of(slides)} min</a>'
+    return f"| {slides[0].title} | [notes](notes/{name}.md) | {deck} |"

@@ -1,0 +1,43 @@
+"""Slides as PDF, one slide a page: printed by Chromium, as a reader's browser would do from its menu."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+from tools import chromium
+from tools.course.serving import served
+
+# Formulas are typeset and every slide is laid out as a page.
+READY = """async () => {
+    await window.MathJax.startup.promise;
+    await document.fonts.ready;
+    Reveal.layout();
+}"""
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+
+
+class PrintingError(RuntimeError):
+    """There is no browser to print with."""
+
+
+def print_decks(folder: Path, names: Iterable[str]) -> None:
+    """FOLDER/NAME.pdf of every FOLDER/NAME.html. PrintingError where this machine has no Chromium."""
+    path = chromium.find()
+    if path is None:
+        raise PrintingError("slides are printed with Chromium, and there is none: python -m tools.chromium")
+    with served(folder) as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        try:
+            page = browser.new_page()
+            for name in names:
+                _print(page, f"{address}/{name}.html?print-pdf", folder / f"{name}.pdf")
+        finally:
+            browser.close()
+
+
+def _print(page: Page, address: str, file: Path) -> None:
+    page.goto(address, wait_until="load")
+    page.wait_for_selector(".pdf-page")
+    page.evaluate(READY)
+    page.pdf(path=file, prefer_css_page_size=True, print_background=True)
