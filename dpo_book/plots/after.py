@@ -6,7 +6,18 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dpo_book.plots.style import EXACT, LINES, MARKERS, POLICY, REFERENCE, SHADES, literally, new_figure, styled
+from dpo_book.plots.style import (
+    EXACT,
+    LINES,
+    MARKERS,
+    POLICY,
+    REFERENCE,
+    SHADES,
+    literally,
+    new_figure,
+    styled,
+    with_looks,
+)
 
 FARTHEST = 0.35  # of a share: what is farther from DPO is drawn at the edge
 BEYOND = 6.0  # nats of margin: a best margin farther out is drawn at the edge
@@ -31,7 +42,7 @@ def losses_by_margin(
         f"the label's probability, at this one: {said}."
     )
     figure, (left, right) = new_figure(3.3, 2, alt)
-    for name, colour, line, marker in zip(losses, SHADES, LINES, MARKERS, strict=False):
+    for name, colour, line, marker in with_looks(losses, SHADES, LINES, MARKERS):
         left.plot(margins, losses[name], color=colour, linestyle=line, label=literally(name))
         lowest = losses[name].argmin()
         if 0 < lowest < len(margins) - 1:  # else it falls on
@@ -94,7 +105,7 @@ def ends_by_kl(panels: Mapping[str, pd.DataFrame], frontier: np.ndarray | None =
     names = list(dict.fromkeys(name for ends in panels.values() for name in ends["who"]))
     if len(names) > len(LOOKS):
         raise ValueError(f"ends_by_kl draws at most {len(LOOKS)} kinds of runs, got {len(names)}: {', '.join(names)}")
-    looks = dict(zip(names, LOOKS, strict=False))
+    looks = dict(with_looks(names, LOOKS))
     told = []
     for title, ends in panels.items():
         farthest = ends.groupby("who", sort=False)[["kl", "value"]].max()

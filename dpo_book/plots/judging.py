@@ -22,6 +22,7 @@ from dpo_book.plots.style import (
     new_column,
     new_figure,
     styled,
+    with_looks,
 )
 
 Ends = tuple[float, float, float]  # a value, and the low and high end of its interval
@@ -42,8 +43,7 @@ def interval_coverage(
     )
     figure, axes_of = new_column(2.4, len(panels), alt)
     for axes, (title, coverages) in zip(axes_of, panels.items(), strict=True):
-        looks = zip(OF_INTERVALS, LINES, strict=True)
-        for (name, coverage), (colour, line) in zip(coverages.items(), looks, strict=False):
+        for (name, coverage), colour, line in with_looks(coverages.items(), OF_INTERVALS, LINES):
             axes.plot(shares, coverage, linestyle=line, color=colour, label=literally(name))
         exact_line(axes, stated)
         axes.set(xlabel="true share $p$", ylabel="intervals that hold $p$", title=literally(title))
@@ -70,8 +70,7 @@ def power_by_comparisons(
     told = ", ".join(f"{power:.2f} with {n:,}" for n, power in marked.items())
     alt = f"Power rises with the comparisons a side, for {', '.join(curves)}; marked: {told}. Dashed: {wanted:g}."
     figure, (axes,) = new_figure(3.4, 1, alt)
-    looks = zip(SHADES, LINES, strict=True)
-    for (label, powers), (colour, line) in zip(curves.items(), looks, strict=False):
+    for (label, powers), colour, line in with_looks(curves.items(), SHADES, LINES):
         axes.plot(counts, powers, linestyle=line, color=colour, label=literally(label))
     exact_line(axes, wanted)
     for n, power in marked.items():
@@ -115,8 +114,7 @@ def win_rates_by_temperature(policies: Mapping[str, Mapping[float, Ends]]) -> Fi
     told = [f"{label}: {_rates(rates)}" for label, rates in policies.items()]
     alt = "Win rate by temperature with 95 % intervals; dashed: 0.5. " + "; ".join(told)
     figure, (axes,) = new_figure(3.0, 1, alt)
-    looks = zip(SHADES, LINES, MARKERS, strict=False)
-    for (label, rates), (colour, line, marker) in zip(policies.items(), looks, strict=False):
+    for (label, rates), colour, line, marker in with_looks(policies.items(), SHADES, LINES, MARKERS):
         value, ends = _ends(list(rates.values()))
         look = {"color": colour, "linestyle": line, "marker": marker, "markersize": 6, "capsize": 3}
         axes.errorbar(list(rates), value, yerr=ends, label=literally(label), **look)

@@ -16,6 +16,7 @@ from dpo_book.plots.style import (
     literally,
     new_figure,
     styled,
+    with_looks,
 )
 
 KL_TO_REFERENCE = r"KL($\pi \Vert \pi_{ref}$), nats"
@@ -71,7 +72,7 @@ def ascents(runs: Mapping[str, Sequence[Mapping[str, float]]], exact: Mapping[st
     """
     alt = f"By step of gradient ascent, for {', '.join(runs)}: objective, KL to the reference, highest probability."
     figure, (objective, kl, likeliest) = new_figure(3.1, 3, alt)
-    for (label, records), colour, line in zip(runs.items(), SHADES, LINES, strict=False):
+    for (label, records), colour, line in with_looks(runs.items(), SHADES, LINES):
         look = {"color": colour, "linestyle": line, "label": literally(label)}
         for axes, name in ((objective, "objective"), (kl, "kl"), (likeliest, "likeliest")):
             axes.plot(column(records, "step"), column(records, name), **look)
@@ -141,7 +142,7 @@ def gradient_estimates(
     )
     figure, (axes,) = new_figure(3.6, 1, alt)
     place = np.arange(len(names))
-    for i, ((label, (mean, error)), colour) in enumerate(zip(estimates.items(), SHADES[1::-1], strict=False)):
+    for i, ((label, (mean, error)), colour) in enumerate(with_looks(estimates.items(), SHADES[1::-1])):
         shift = 0.3 * (i + 0.5) / len(estimates) - 0.15
         axes.errorbar(
             np.asarray(mean), place + 1.4 * shift, xerr=2 * np.asarray(error), fmt="os"[i % 2], color=colour,
@@ -174,7 +175,7 @@ def kl_estimators(
     figure, (bias, spread) = new_figure(3.4, 2, alt)
     kl = np.asarray(kl)
     exact_line(bias, 1.0, "true value (exact)")
-    for label, look in zip(means, ESTIMATORS, strict=False):
+    for label, look in with_looks(means, ESTIMATORS):
         style = look | {"label": literally(label)}
         bias.plot(kl, np.asarray(means[label]) / kl, **style)
         spread.plot(kl, np.asarray(deviations[label]) / kl, **style)

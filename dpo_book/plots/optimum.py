@@ -17,6 +17,7 @@ from dpo_book.plots.style import (
     literally,
     new_figure,
     styled,
+    with_looks,
 )
 from dpo_book.plots.training import KL_TO_OPTIMUM
 
@@ -34,7 +35,7 @@ def climbs(runs: Mapping[str, Points], value: float, title: str = "") -> Figure:
         "its value at the optimum. Right: KL to the optimum, on a logarithmic scale."
     )
     figure, (left, right) = new_figure(3.2, 2, alt)
-    for (label, (objective, kl)), colour, line in zip(runs.items(), SHADES, LINES, strict=False):
+    for (label, (objective, kl)), colour, line in with_looks(runs.items(), SHADES, LINES):
         steps = np.arange(len(objective))
         left.plot(steps, objective, linestyle=line, color=colour, label=literally(label))
         drawn = np.maximum(kl, 1e-16)  # below it lies rounding only
@@ -78,7 +79,7 @@ def optimal_curve(
     figure.set_layout_engine(None)  # a slider redraws this: looking for the best layout would take half the time
     figure.subplots_adjust(0.03 + 0.0105 * max(map(len, responses)), 0.26, 0.985, 0.92, wspace=0.24)
     _bars(left, responses, reference, star)
-    for (label, (x, y)), colour, marker in zip((others or {}).items(), SHADES[2:], MARKERS[1:], strict=False):
+    for (label, (x, y)), colour, marker in with_looks((others or {}).items(), SHADES[2:], MARKERS[1:]):
         right.scatter(x, y, s=9, color=colour, marker=marker, label=literally(label), linewidths=0)
     right.plot(*curve, color=EXACT, linestyle="--", linewidth=1.2, label="optima of all β (exact)")
     reach = min(2 * kl + 0.3, max(curve[0]))

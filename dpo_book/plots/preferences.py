@@ -6,7 +6,18 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dpo_book.plots.style import EXACT, LINES, MARKERS, REFERENCE, SHADES, exact_line, literally, new_figure, styled
+from dpo_book.plots.style import (
+    EXACT,
+    LINES,
+    MARKERS,
+    REFERENCE,
+    SHADES,
+    exact_line,
+    literally,
+    new_figure,
+    styled,
+    with_looks,
+)
 
 LN2 = float(np.log(2))
 # What becomes of a pair when its rows are cut: its name in a table's columns → colour, hatch.
@@ -50,8 +61,7 @@ def sweep(runs: pd.DataFrame) -> Figure:
     """
     alt = "By KL from the reference, one line a beta, with standard errors: held-out loss, and gain in reward."
     figure, (left, right) = new_figure(3.4, 2, alt)
-    looks = zip(SHADES, MARKERS, LINES, strict=True)
-    for (beta, rows), (colour, marker, line) in zip(runs.groupby("beta"), looks, strict=False):
+    for (beta, rows), colour, marker, line in with_looks(runs.groupby("beta"), SHADES, MARKERS, LINES):
         rows = rows.sort_values("kl")
         style = {
             "color": colour,
@@ -98,8 +108,8 @@ def lengths(drawn: Mapping[str, Sequence[int]]) -> Figure:
         f"{label}: {np.mean(values):.1f} tokens on average" for label, values in drawn.items()
     )
     figure, (axes,) = new_figure(3.2, 1, alt)
-    looks = zip((REFERENCE, *SHADES), ("-", "-.", ":", (0, (8, 2))), strict=False)
-    for (label, values), (colour, style) in zip(drawn.items(), looks, strict=False):
+    colours, lines = (REFERENCE, *SHADES[:3]), ("-", "-.", ":", (0, (8, 2)))
+    for (label, values), colour, style in with_looks(drawn.items(), colours, lines):
         ordered = np.sort(np.asarray(values))
         shares = np.arange(1, len(ordered) + 1) / len(ordered)
         axes.step(ordered, shares, where="post", linestyle=style, color=colour, label=literally(label), linewidth=2)

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-from dpo_book.plots.style import EXACT, POLICY, REFERENCE, literally, new_figure, styled
+from dpo_book.plots.style import EXACT, POLICY, REFERENCE, literally, new_figure, styled, with_looks
 
 
 @styled
@@ -65,7 +65,7 @@ def top_responses(
     figure, (axes,) = new_figure(4.0, 1, alt)
     height = 0.8 / len(bars)
     place = np.arange(count)
-    for i, ((label, p), colour) in enumerate(zip(bars.items(), (REFERENCE, POLICY), strict=False)):
+    for i, ((label, p), colour) in enumerate(with_looks(bars.items(), (REFERENCE, POLICY))):
         axes.barh(place + i * height, np.asarray(p)[top], height, color=colour, label=literally(label))
     if exact is not None:
         axes.barh(

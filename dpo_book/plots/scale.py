@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dpo_book.plots.style import POLICY, REFERENCE, SHADES, exact_line, literally, new_figure, styled
+from dpo_book.plots.style import EXACT, POLICY, REFERENCE, SHADES, literally, new_figure, styled, with_looks
 
 SIDES = {"dpo_book": (POLICY, "o-", "this book"), "TRL": (REFERENCE, "s-", "TRL")}
 MODELS = {"nano": "nano", "mini": "mini", "small": "6 blocks,\n384 wide"}
@@ -39,7 +39,7 @@ def levers(table: pd.DataFrame) -> Figure:
         (panels[0], "pairs_per_cpu_second", f"pairs a CPU second, {first} = 1"),
         (panels[1], "peak_mb", f"peak memory, {first} = 1"),
     ):
-        for i, (case, colour) in enumerate(zip(cases, SHADES[1:], strict=False)):
+        for i, (case, colour) in enumerate(with_looks(cases, SHADES[1:])):
             values = rows[rows["case"] == case].set_index("what")[column].loc[names]
             shares = values / values.iloc[0]
             middle = place + 0.4 - apart * (i + 0.5)
@@ -104,20 +104,23 @@ def _lines(axes: Axes, rows: pd.DataFrame, name: str) -> None:
 
 @styled
 def loss_differences(losses: pd.DataFrame, within: float) -> Figure:
-    """How far two trainers' losses are apart at every step, relative to the loss; ``within``, dashed, is the goal.
+    """How far two trainers' losses are apart, relative to the loss, a row a case; ``within`` is the goal.
 
     losses: columns case, step, relative_difference. A difference of zero is drawn at 1e-8, below float32's rounding.
     """
     worst = losses["relative_difference"].max()
-    alt = f"Relative difference of the losses by step, all below the dashed line; the largest is {worst:.1e}."
-    figure, (axes,) = new_figure(3.2, 1, alt)
     cases: Sequence[str] = list(losses["case"].unique())
-    for case, colour, marker in zip(cases, SHADES, "os^D", strict=False):
-        rows = losses[losses["case"] == case]
-        values = rows["relative_difference"].clip(lower=1e-8)
-        style = {"color": colour, "markeredgecolor": SHADES[0]}
-        axes.plot(rows["step"], values, marker, label=literally(case), **style)
-    exact_line(axes, within, "the goal")
-    axes.set(xlabel="step", ylabel="relative difference of the losses", yscale="log", ylim=(6e-9, 4 * within))
-    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    alt = (
+        f"Relative differences of the losses, a row of dots for each of {len(cases)} cases, all left of the dashed "
+        f"line; the largest is {worst:.1e}."
+    )
+    figure, (axes,) = new_figure(1.2 + 0.28 * len(cases), 1, alt)
+    for place, case in enumerate(cases):
+        values = losses.loc[losses["case"] == case, "relative_difference"].clip(lower=1e-8)
+        axes.plot(values, [place] * len(values), "o", color=POLICY, alpha=0.7, markersize=5)
+    axes.axvline(within, color=EXACT, linestyle="--")
+    axes.text(1.2 * within, 0, "the goal", va="center")
+    axes.set(xlabel="relative difference of the losses, one dot a step", xscale="log", xlim=(6e-9, 4 * within))
+    axes.set_yticks(range(len(cases)), [literally(case) for case in cases])
+    axes.invert_yaxis()
     return figure

@@ -11,7 +11,7 @@ import base64
 import io
 import math
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from html import escape
@@ -145,6 +145,17 @@ def new_column(height: float, panels: int, alt: str) -> tuple[Figure, list[Axes]
     """The same with one panel below the other, each as wide as the figure: for what is crowded."""
     figure = Figure(figsize=(WIDTH, panels * height), layout="constrained", label=alt)
     return figure, list(figure.subplots(panels, squeeze=False).flatten())
+
+
+def with_looks(series: Iterable, *looks: Sequence) -> Iterator[tuple]:
+    """Each of the series with a colour, a line, a marker of its own, as ``looks`` list them.
+
+    ValueError for more series than there are looks: none is left out in silence.
+    """
+    series, most = list(series), min(map(len, looks))
+    if len(series) > most:
+        raise ValueError(f"this figure tells {most} curves apart, and {len(series)} were given")
+    return zip(series, *looks, strict=False)
 
 
 def exact_line(axes: Axes, value: float, label: str | None = None) -> None:

@@ -20,6 +20,7 @@ from dpo_book.plots.style import (
     new_figure,
     smooth,
     styled,
+    with_looks,
 )
 
 KL_TO_OPTIMUM = r"KL($\pi_\theta \Vert \pi^*$), nats"
@@ -94,7 +95,7 @@ def to_the_optimum(
     )
     figure, (kl, reward, drift) = new_figure(3.4, 3, alt)
     longest = max(records[-1]["step"] for records in runs.values())
-    for (label, records), colour, marker in zip(runs.items(), SHADES, MARKERS, strict=False):
+    for (label, records), colour, marker in with_looks(runs.items(), SHADES, MARKERS):
         shown = literally(label)
         measured = [record for record in records if "kl_to_optimum" in record]
         for axes, name in ((kl, "kl_to_optimum"), (reward, "reward"), (drift, "kl_to_reference")):
@@ -126,7 +127,7 @@ def learning_curves(
     alt = f"By step, for {', '.join(runs)}: {', '.join(names)}."
     figure, panels = new_figure(2.9, len(names), alt)
     for axes, name in zip(panels, names, strict=True):
-        for (label, records), colour, style in zip(runs.items(), SHADES, LINES, strict=False):
+        for (label, records), colour, style in with_looks(runs.items(), SHADES, LINES):
             measured = [record for record in records if name in record]
             values = column(measured, name)
             every_step = len(measured) == len(records)

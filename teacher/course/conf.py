@@ -11,6 +11,7 @@ myst_heading_anchors = 3
 html_theme = "furo"
 html_static_path = ["_static"]
 html_css_files = ["course.css"]
+html_favicon = "favicon.svg"
 html_copy_source = False
 html_show_sourcelink = False
 html_show_sphinx = False

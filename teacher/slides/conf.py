@@ -6,6 +6,7 @@ root_doc = "00_what_does_dpo_do"
 
 extensions = ["myst_parser", "tools.site.typesetting", "sphinx_revealjs"]
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
+html_favicon = "favicon.svg"
 html_copy_source = False
 
 revealjs_style_theme = "white"

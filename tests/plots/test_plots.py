@@ -13,6 +13,7 @@ from PIL import Image
 
 from dpo_book import plots
 from dpo_book.plots import style
+from dpo_book.plots.style import MARKERS, SHADES, with_looks
 
 RECORDS = [
     {
@@ -439,3 +440,9 @@ def test_a_loss_without_a_best_margin_has_no_marker_there():
     assert "DPO none" in figure.get_label() and "inf" not in figure.get_label()
     somewhere = plots.losses_by_margin(MARGINS, FOUR_LOSSES, BEST_MARGINS, 0.9)
     assert len(somewhere.axes[1].lines) == curves_and_the_line + 4
+
+
+def test_a_figure_that_cannot_tell_its_curves_apart_says_so():
+    assert list(with_looks("ab", SHADES, MARKERS)) == [("a", SHADES[0], "o"), ("b", SHADES[1], "s")]
+    with pytest.raises(ValueError, match="tells 4 curves apart, and 5 were given"):
+        with_looks("abcde", SHADES)

@@ -1,25 +1,16 @@
 """A folder of pages, served from this machine and opened in Chromium."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
 from tests.browser import browser_or_skip, chromium_page
+from tools.serving import served
 
 TYPESET = "async () => { await window.MathJax?.startup?.promise; }"
-
-
-class Handler(SimpleHTTPRequestHandler):
-    """Serves files, and says nothing about it."""
-
-    def log_message(self, *_args):
-        pass
 
 
 class Site:
@@ -37,7 +28,7 @@ class Site:
         page.on("pageerror", self._raised)
 
     def _asked(self, request):
-        if not request.url.startswith((self.url, "data:")):
+        if not request.url.startswith((self.url, f"blob:{self.url}", "data:")):
             self.leaving.append(request.url)
 
     def _said(self, message):
@@ -64,16 +55,8 @@ class Site:
 
 
 @contextmanager
-def served(folder: Path, width: int = 1280, height: int = 900) -> Iterator[Site]:
+def opened(folder: Path, width: int = 1280, height: int = 900) -> Iterator[Site]:
     """``folder`` in a browser's window of that size, in CSS pixels. Without a browser the test is skipped."""
     browser = browser_or_skip()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=folder))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        with chromium_page(browser, width, height) as page:
-            yield Site(page, f"http://127.0.0.1:{server.server_port}")
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with served(folder) as address, chromium_page(browser, width, height) as page:
+        yield Site(page, address)

@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from playwright.sync_api import expect
 
-from tests.site.browser import served
+from tests.site.browser import opened
 from tests.site.conftest import MOVES
 from tools.record import NOTEBOOKS
 from tools.site.build import SiteError, run_sphinx
@@ -135,7 +135,7 @@ def test_a_warning_ends_the_build_in_an_error(tmp_path, capfd):
 
 def test_in_a_browser_nothing_leaves_and_everybody_can_read_it(site):
     """On a phone's width every page fits; on a chapter's page axe-core finds nothing serious."""
-    with served(site, width=390, height=844) as book:
+    with opened(site, width=390, height=844) as book:
         for name in ["index", "notation", "bibliography", *CHAPTERS]:
             book.open(f"{name}.html")
             assert book.too_wide() <= 0, name

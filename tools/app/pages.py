@@ -1,5 +1,6 @@
 """One page a chapter: its widgets, and the words around them. It runs what they need and no more."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -9,16 +10,16 @@ from nbformat import NotebookNode
 
 from tools.chapter_widgets import NOTEBOOKS, WIDGETS, cells_up_to
 
-HEADING = "## "
+HEADING = re.compile(r"^#{2,4} .*$", re.MULTILINE)
 SILENT = "%%capture\n"  # what a cell prints and draws on the way belongs to the chapter, not here
 
 
 def page(chapter: str) -> NotebookNode:
-    """A chapter's widgets, each below its section's heading and between the words that stand around it."""
+    """A chapter's widgets, each below its heading and between the words that stand around it."""
     script = NOTEBOOKS / "py" / f"{chapter}.py"
     cells = jupytext.read(script).cells
-    title = cells[_first_markdown(cells)].source.splitlines()[0]
-    shown = [nbformat.v4.new_markdown_cell(title)]
+    first = next(cell for cell in cells if cell.cell_type == "markdown")
+    shown = [nbformat.v4.new_markdown_cell(first.source.splitlines()[0])]
     done: set[int] = set()
     for piece in WIDGETS[chapter]:
         *needed, place = cells_up_to(script, piece)
@@ -26,34 +27,31 @@ def page(chapter: str) -> NotebookNode:
             if number not in done:
                 shown.append(nbformat.v4.new_code_cell(SILENT + cells[number].source))
         done.update(needed)
-        shown.append(nbformat.v4.new_markdown_cell(_heading_above(cells, place)))
-        for number in (place - 1, place, place + 1):
-            shown.append(_as_shown(cells[number], number == place))
-    kept = [cell for cell in shown if cell.source]
-    for number, cell in enumerate(kept):
+        shown.append(nbformat.v4.new_markdown_cell(_words_above(cells, place)))
+        shown.append(nbformat.v4.new_code_cell(cells[place].source))
+        shown.append(nbformat.v4.new_markdown_cell(_words_below(cells, place)))
+    for number, cell in enumerate(shown):
         cell.id = f"app-{number}"  # the same whenever it is made
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    return nbformat.v4.new_notebook(cells=kept, metadata={"kernelspec": kernel})
+    return nbformat.v4.new_notebook(cells=shown, metadata={"kernelspec": kernel})
 
 
-def _first_markdown(cells: list[NotebookNode]) -> int:
-    return next(i for i, cell in enumerate(cells) if cell.cell_type == "markdown")
+def _words_above(cells: list[NotebookNode], place: int) -> str:
+    """The heading under which a widget stands, and what the cell just above it says since that heading."""
+    heading = words = ""
+    for number, cell in enumerate(cells[:place]):
+        if cell.cell_type == "markdown":
+            *_, heading = [heading, *HEADING.findall(cell.source)]
+            words = HEADING.split(cell.source)[-1] if number == place - 1 else ""
+    return f"{heading}\n\n{words.strip()}"
 
 
-def _heading_above(cells: list[NotebookNode], place: int) -> str:
-    """The heading of the section in which a cell stands, unless it stands in the words just above the cell."""
-    for number in range(place - 1, -1, -1):
-        first = cells[number].source.split("\n", 1)[0]
-        if cells[number].cell_type == "markdown" and first.startswith(HEADING):
-            return "" if number == place - 1 else first
-    return ""
-
-
-def _as_shown(cell: NotebookNode, is_widget: bool) -> NotebookNode:
-    """A neighbour of a widget if it is words, and the widget itself."""
-    if cell.cell_type == "markdown":
-        return nbformat.v4.new_markdown_cell(cell.source)
-    return nbformat.v4.new_code_cell(cell.source if is_widget else "")
+def _words_below(cells: list[NotebookNode], place: int) -> str:
+    """What the cell below a widget says up to its first heading."""
+    below = cells[place + 1] if place + 1 < len(cells) else None
+    if below is None or below.cell_type != "markdown":
+        return ""
+    return HEADING.split(below.source)[0].strip()
 
 
 def build(folder: Path) -> None:

@@ -23,6 +23,7 @@ from tools.site.build import ROOT, run_sphinx
 from tools.site.pictures import as_webp, named
 from tools.teacher import TEACHER, chapters
 
+FAVICON = ROOT / "site" / "_static" / "favicon.svg"
 COURSE = ROOT / "build" / "course"
 SLIDES, NOTES, PAGES = TEACHER / "slides", TEACHER / "notes", TEACHER / "course"
 FOR_STUDENTS = ("self_test", "projects", "routes")
@@ -58,14 +59,20 @@ def build(folder: Path = COURSE) -> None:
 def build_slides(decks: Mapping[str, list[Slide]], html: Path, scratch: Path, *, with_notes: bool) -> None:
     """Every deck as a page in ``html``, which holds all that it loads."""
     pages = scratch / ("slides-with-notes" if with_notes else "slides")
-    (pages / "_static").mkdir(parents=True)
-    shutil.copy(SLIDES / "conf.py", pages)
-    shutil.copytree(SLIDES / "_static", pages / "_static", dirs_exist_ok=True)
+    _begin(pages, SLIDES)
     for name, slides in decks.items():
         picture = partial(put_picture, pages, NOTEBOOKS / f"{name}.ipynb")
         text = as_markdown(slides, picture, with_notes=with_notes)
         (pages / f"{name}.md").write_text(text, encoding="utf-8")
     run_sphinx(pages, html, scratch / f"doctrees-{pages.name}", "revealjs")
+
+
+def _begin(folder: Path, written: Path) -> None:
+    """Put into a new folder what Sphinx needs besides the pages."""
+    folder.mkdir()
+    shutil.copytree(written / "_static", folder / "_static")
+    for file in (written / "conf.py", FAVICON):
+        shutil.copy(file, folder)
 
 
 def put_picture(pages: Path, notebook: Path, words: str) -> str:
@@ -80,9 +87,7 @@ def put_picture(pages: Path, notebook: Path, words: str) -> str:
 def build_pages(pages: Mapping[str, str], html: Path, scratch: Path) -> None:
     """Pages, Markdown by name, as HTML in ``html``."""
     folder = scratch / f"pages-{html.name}"
-    (folder / "_static").mkdir(parents=True)
-    shutil.copy(PAGES / "conf.py", folder)
-    shutil.copytree(PAGES / "_static", folder / "_static", dirs_exist_ok=True)
+    _begin(folder, PAGES)
     for name, text in pages.items():
         path = folder / f"{name}.md"
         path.parent.mkdir(exist_ok=True)

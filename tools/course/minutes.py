@@ -1,31 +1,31 @@
 """How long a chapter's sections take to read, for a teacher who plans an hour."""
 
-from itertools import groupby
+import re
 from pathlib import Path
 
 import jupytext
+import nbformat
+from nbformat import NotebookNode
 
 from tools.limits import GUARD, Length, counted
 
-SECTION = "## "
+SECTION = re.compile(r"^## (.+)$", re.MULTILINE)
 
 
 def sections(script: Path) -> list[tuple[str, Length]]:
     """Every section of a chapter's script and its counts; what stands above the first one is the opening."""
-    title = "Opening"
-    placed = []
+    found: dict[str, list[NotebookNode]] = {"Opening": []}
     for cell in jupytext.read(script).cells:
         if GUARD in cell.metadata.get("tags", []):
             continue
-        if cell.cell_type == "markdown" and cell.source.startswith(SECTION):
-            title = cell.source.splitlines()[0].removeprefix(SECTION)
-        placed.append((title, cell))
-    return [(title, counted([cell for _, cell in cells])) for title, cells in groupby(placed, key=_title_of)]
-
-
-def _title_of(placed: tuple) -> str:
-    title, _ = placed
-    return title
+        if cell.cell_type == "code":
+            found[list(found)[-1]].append(cell)
+            continue
+        above, *headed = SECTION.split(cell.source)  # text, then title and text of each section that begins here
+        found[list(found)[-1]].append(nbformat.v4.new_markdown_cell(above))
+        for title, text in zip(headed[::2], headed[1::2], strict=True):
+            found[title] = [nbformat.v4.new_markdown_cell(text)]
+    return [(title, counted(cells)) for title, cells in found.items()]
 
 
 def minutes_table(script: Path, deck: int) -> str:

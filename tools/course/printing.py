@@ -6,7 +6,7 @@ from pathlib import Path
 from playwright.sync_api import Page, sync_playwright
 
 from tools import chromium
-from tools.course.serving import served
+from tools.serving import served
 
 # Formulas are typeset and every slide is laid out as a page.
 READY = """async () => {

@@ -20,6 +20,7 @@ WRITTEN = ROOT / "site"  # by hand
 BUILD = ROOT / "build" / "site"
 PICTURE = ROOT / "docs" / "does_it_get_there.png"
 ERRATA = ROOT / "docs" / "errata.md"
+TO_BEGIN = [ROOT / "teacher" / "course" / f"{name}.md" for name in ("self_test", "self_test_answers", "routes")]
 
 
 class SiteError(RuntimeError):
@@ -51,8 +52,8 @@ def gather(pages: Path, recordings: Mapping[str, Path]) -> None:
         fresh = Path(scratch)
         shutil.copytree(WRITTEN, fresh, dirs_exist_ok=True)
         shutil.copy(PICTURE, fresh / "_static")
-        if ERRATA.exists():
-            shutil.copy(ERRATA, fresh / "errata.md")
+        for page in (ERRATA, *TO_BEGIN):
+            shutil.copy(page, fresh)
         notebooks = sorted(NOTEBOOKS.glob("*.ipynb"))
         numbered = {notebook.stem[:2]: notebook.name for notebook in notebooks}
         for text in fresh.glob("*.md"):

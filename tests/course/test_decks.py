@@ -1,0 +1,120 @@
+"""Decks as a program reads them: headings, notes, derivations and figures."""
+
+from functools import partial
+
+import pytest
+
+from tools.course.build import NOTES, PAGES, SLIDES
+from tools.course.decks import DeckError, as_markdown, minutes_of, read_deck
+from tools.course.minutes import sections
+from tools.course.pictures import PictureError, recorded_picture
+from tools.limits import length_of
+from tools.record import NOTEBOOKS
+from tools.teacher import chapters
+
+DECK = """# 04 · A title
+
+One line.
+
+> 1 min. Say hello.
+
+### Add them
+
+```{derivation}
+a = b + c || given
+= c + b || $+$ commutes
+```
+
+> 3 min. Ask first,
+> then show.
+
+### Code
+
+```python
+# not a title
+```
+
+> 2 min. Run it.
+"""
+
+
+def picture(words: str) -> str:
+    return f"figures/{words}.webp"
+
+
+def deck(tmp_path, text):
+    path = tmp_path / "04_a.md"
+    path.write_text(text, encoding="utf-8")
+    return read_deck(path)
+
+
+def test_a_derivation_adds_a_step_a_slide_and_every_slide_has_its_note(tmp_path):
+    slides = deck(tmp_path, DECK)
+    assert [(slide.level, slide.title, slide.minutes) for slide in slides] == [
+        (1, "04 · A title", 1), (3, "Add them", 3), (3, "Code", 2)
+    ]  # fmt: skip
+    assert minutes_of(slides) == 6 and slides[1].note == "Ask first, then show."
+    text = as_markdown(slides, picture, with_notes=True)
+    assert text.count("### Add them (1 of 2)") == text.count("### Add them (2 of 2)") == 1
+    assert text.count("a = b + c") == 2 and text.count("= c + b") == 1
+    assert text.count("{container} step last") == 2
+    assert text.count("3 min. Ask first, then show.") == 2 and "# not a title" in text
+    assert "min." not in as_markdown(slides, picture, with_notes=False)
+
+
+def test_a_figure_is_named_by_words_of_its_cell(tmp_path):
+    slides = deck(tmp_path, "# T\n\n![What is seen](figure:penalties(0.5))\n\n> 1 min. Look.\n")
+    assert "![What is seen](figures/penalties(0.5).webp)" in as_markdown(slides, picture, with_notes=False)
+    of_chapter = partial(recorded_picture, NOTEBOOKS / "03_what_does_rlhf_maximise.ipynb")
+    assert of_chapter("penalties(0.5)").startswith(b"\x89PNG")
+    with pytest.raises(PictureError, match=r"03_what.* has 0 pictures of cells with 'no such words'"):
+        of_chapter("no such words")
+    with pytest.raises(PictureError, match="one is needed"):
+        of_chapter("plots.")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (DECK.replace("> 2 min. Run it.\n", ""), 'the slide "Code" does not end with its note'),
+        (DECK.replace("> 1 min.", "> a minute."), 'the slide "04 · A title" does not end with its note'),
+        (DECK.replace(" || given", ""), "Add them: the step 'a = b + c' needs its reason"),
+        (DECK.removeprefix("# 04 · A title\n"), "begin with its one title"),
+        ("", "begin with its one title"),
+    ],
+)
+def test_a_slip_names_the_file_and_the_slide(tmp_path, text, said):
+    with pytest.raises(DeckError, match=r"^04_a\.md: ") as slip:
+        deck(tmp_path, text)
+    assert said in str(slip.value)
+
+
+@pytest.mark.parametrize("name", chapters())
+def test_every_chapter_has_a_lecture_and_notes(name):
+    slides = read_deck(SLIDES / f"{name}.md")
+    assert 30 <= minutes_of(slides) <= 50 and 14 <= len([slide for slide in slides if slide.level == 3]) <= 26
+    titles = [slide.title for slide in slides]
+    assert any(title.startswith("Predict: ") for title in titles) and titles[-1].startswith("Now you")
+    assert any(slide.steps for slide in slides) or name[:2] in ("00", "07", "09", "12", "13")
+    notes = (NOTES / f"{name}.md").read_text(encoding="utf-8")
+    headings = [line.removeprefix("## ") for line in notes.splitlines() if line.startswith("## ")]
+    assert headings == [
+        "Before the lesson", "Board plan", "What people get wrong", "Answers to what the page asks", "Rubric",
+        "Exam questions",
+    ]  # fmt: skip
+    assert notes.count("### Question ") == notes.count("**Solution.**") == 3
+
+
+@pytest.mark.parametrize("name", chapters())
+def test_the_minutes_of_the_sections_are_those_of_the_chapter(name):
+    script = NOTEBOOKS / "py" / f"{name}.py"
+    parts = sections(script)
+    assert len(parts) > 5
+    # Titles are words of the chapter, too, and no text of a section.
+    assert sum(length.minutes for _, length in parts) == pytest.approx(length_of(script).minutes, abs=0.6)
+
+
+def test_the_hand_outs_are_there():
+    assert {path.stem for path in PAGES.glob("*.md")} == {
+        "for_students", "for_teachers", "projects", "routes", "self_test", "self_test_answers", "syllabus"
+    }  # fmt: skip
