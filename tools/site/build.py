@@ -20,7 +20,7 @@ WRITTEN = ROOT / "site"  # by hand
 BUILD = ROOT / "build" / "site"
 PICTURE = ROOT / "docs" / "does_it_get_there.png"
 ERRATA = ROOT / "docs" / "errata.md"
-TO_BEGIN = [ROOT / "teacher" / "course" / f"{name}.md" for name in ("self_test", "self_test_answers", "routes")]
+OF_THE_COURSE = ("self_test", "self_test_answers", "routes", "projects")
 
 
 class SiteError(RuntimeError):
@@ -52,8 +52,9 @@ def gather(pages: Path, recordings: Mapping[str, Path]) -> None:
         fresh = Path(scratch)
         shutil.copytree(WRITTEN, fresh, dirs_exist_ok=True)
         shutil.copy(PICTURE, fresh / "_static")
-        for page in (ERRATA, *TO_BEGIN):
-            shutil.copy(page, fresh)
+        shutil.copy(ERRATA, fresh)
+        for name in OF_THE_COURSE:
+            shutil.copy(ROOT / "teacher" / "course" / f"{name}.md", fresh)
         notebooks = sorted(NOTEBOOKS.glob("*.ipynb"))
         numbered = {notebook.stem[:2]: notebook.name for notebook in notebooks}
         for text in fresh.glob("*.md"):
