@@ -41,7 +41,9 @@ def settings(host: str, port: int, token: str | None) -> list[str]:
 
 
 def app(host: str = "127.0.0.1", port: int = 8866, token: str | None = None) -> None:
-    """Serve the sliders and the live run, until Ctrl-C. A visitor takes 0.4 to 0.8 GB of memory.
+    """Serve the sliders and the live run, until Ctrl-C.
+
+    A visitor takes about half a GB of memory, and more while a run trains.
 
     Args:
         host: at which address of this machine; 0.0.0.0 is every one, for a lecture hall.
