@@ -12,11 +12,11 @@
 #
 # | after this chapter you can | |
 # |---|---|
-# | find what is wrong with a file before it is trained on | 15&nbsp;min |
+# | find what is wrong with a file before it is trained on | 10&nbsp;min |
 # | say what a template, EOS and `max_length` make of a row | 10&nbsp;min |
 # | decide whether SFT comes first, and choose β and learning rate by a rule | 10&nbsp;min |
 # | read a log, stop in time, and keep length in check | 10&nbsp;min |
-# | write those looks and that rule yourself, and diagnose three broken logs | 30&nbsp;min |
+# | write those looks and that rule yourself, and diagnose three broken logs | 35&nbsp;min |
 #
 # You need chapters 06 (the loss) and 07 (its curves, and where pairs come from). Symbols as there.
 
