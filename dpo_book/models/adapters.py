@@ -113,4 +113,4 @@ def _without_a_place(saved: dict[str, torch.Tensor], adapted: PreTrainedModel) -
 
 @torch.no_grad()
 def _logits(model: torch.nn.Module, row: torch.Tensor) -> torch.Tensor:
-    return model(input_ids=row, use_cache=False).logits[0]
+    return model(input_ids=row, attention_mask=torch.ones_like(row), use_cache=False).logits[0]

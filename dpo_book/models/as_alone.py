@@ -91,4 +91,5 @@ def _and_one_more(row: Tensor) -> Tensor:
 @torch.no_grad()
 def _forget_rows(model: PreTrainedModel) -> None:
     """Dynamic rotary embeddings keep the angles of the longest row so far until a short one comes."""
-    model.base_model(input_ids=torch.zeros(1, 1, dtype=torch.long, device=model.device), use_cache=False)
+    token = torch.zeros(1, 1, dtype=torch.long, device=model.device)
+    model.base_model(input_ids=token, attention_mask=torch.ones_like(token), use_cache=False)

@@ -118,8 +118,9 @@ def _bypassed(policy: PreTrainedModel) -> list[str]:
 
     hooks = [layer.register_forward_pre_hook(note) for layer in layers.values()]
     tokens = trial_rows(policy)[0][None]
+    mask = torch.ones_like(tokens)
     with torch.no_grad():
-        policy(input_ids=tokens, use_cache=False)
+        policy(input_ids=tokens, attention_mask=mask, use_cache=False)
     for hook in hooks:
         hook.remove()
     past = {name: layer.get_base_layer().weight for name, layer in layers.items() if layer not in called}
@@ -128,7 +129,7 @@ def _bypassed(policy: PreTrainedModel) -> list[str]:
     with torch.enable_grad():
         for weight in past.values():
             weight.requires_grad_(True)
-        result = policy(input_ids=tokens, use_cache=False).logits.float().square().sum()
+        result = policy(input_ids=tokens, attention_mask=mask, use_cache=False).logits.float().square().sum()
         slopes = torch.autograd.grad(result, list(past.values()), allow_unused=True)
         for weight in past.values():
             weight.requires_grad_(False)

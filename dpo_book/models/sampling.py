@@ -13,6 +13,7 @@ import torch
 from transformers import GenerationConfig, PreTrainedModel
 
 from dpo_book.maths.require import require_count, require_temperature
+from dpo_book.models.quiet import quiet
 from dpo_book.models.traits import (
     LONGEST,
     TOLERANCE,
@@ -125,12 +126,15 @@ def _plain_generation(max_new_tokens: int, temperature: float, ends: set[int], w
 
 
 def _generate(model: PreTrainedModel, prompts: Sequence[Sequence[int]], settings: GenerationConfig):
-    """What ``generate`` returns for these prompts, padded on the left to one width if there is need."""
+    """What ``generate`` returns for these prompts, padded on the left to one width if there is need.
+
+    Quietly: it leaves a mask out where all tokens count, and then warns that there is none.
+    """
     width = max(map(len, prompts))
     input_ids = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts])
     lengths = torch.tensor([len(prompt) for prompt in prompts])
     attention_mask = (torch.arange(width) >= width - lengths[:, None]).long()
-    with _without_habits(model):
+    with _without_habits(model), quiet():
         return model.generate(
             input_ids=input_ids.to(model.device),
             attention_mask=attention_mask.to(model.device),
@@ -208,8 +212,9 @@ def _goes(model: PreTrainedModel, way: Way) -> bool:
             return False
         logits = torch.stack(output.logits, dim=1)  # (B, new tokens, V)
         for prompt, sequence, its_logits in zip(asked, output.sequences, logits, strict=True):
-            whole = sequence[-len(prompt) - new_tokens : -1]
-            alone.append(model(input_ids=whole[None], use_cache=False).logits[0, -new_tokens:])
+            whole = sequence[None, -len(prompt) - new_tokens : -1]
+            logits_alone = model(input_ids=whole, attention_mask=torch.ones_like(whole), use_cache=False).logits
+            alone.append(logits_alone[0, -new_tokens:])
             found.append(its_logits)
     alone = torch.cat(alone)
     return states_agree(torch.cat(found), alone, alone, TOLERANCE[model.dtype])

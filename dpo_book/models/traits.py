@@ -140,7 +140,11 @@ def trial_rows(model: PreTrainedModel) -> list[Tensor]:
 
 
 def _states(model: PreTrainedModel, input_ids: Tensor, **inputs: Tensor) -> Tensor:
-    """What a model makes of each token, (B, T, ...): its logits, or hidden states where no logits differ."""
+    """What a model makes of each token, (B, T, ...): its logits, or hidden states where no logits differ.
+
+    A model that is told of no mask warns where a token is one that pads.
+    """
+    inputs = {"attention_mask": torch.ones_like(input_ids), **inputs}
     head = model.get_output_embeddings()
     if head is None or not _has_learned(head):
         return model.base_model(input_ids=input_ids, use_cache=False, **inputs).last_hidden_state
@@ -215,7 +219,8 @@ def _has_linear_head(model: PreTrainedModel, row: Tensor, logits: Tensor) -> boo
     """Whether logits (T, V) are W h, h what the body gives when it is run without the model around it."""
     if not has_linear_head(model):
         return False
-    hidden = model.base_model(input_ids=row[None], use_cache=False).last_hidden_state[0]
+    mask = torch.ones_like(row[None])
+    hidden = model.base_model(input_ids=row[None], attention_mask=mask, use_cache=False).last_hidden_state[0]
     head = model.get_output_embeddings()
     return not _has_learned(head) or states_agree(head(hidden), logits, logits, TOLERANCE[model.dtype])
 

@@ -1,8 +1,11 @@
 """Draws are those of the model's own softmax whatever its generation_config says, and they stop where it ends."""
 
+import logging
+
 import pytest
 import torch
-from transformers import GenerationConfig
+from transformers import GenerationConfig, modeling_utils
+from transformers.utils import logging as transformers_logging
 
 from dpo_book.models.policy import build_policy, sample_ids
 from dpo_book.models.sampling import end_ids
@@ -94,3 +97,23 @@ def test_a_temperature_near_zero_takes_the_likeliest_token(temperature):
 def test_a_count_of_tokens_that_is_none_is_refused(count):
     with pytest.raises(ValueError, match="max_new_tokens must be a whole number of at least 1"):
         sample_ids(policy(), [[1]], count)
+
+
+def test_transformers_does_not_warn_of_padding():
+    """It would do so once, in the middle of a run, where a row begins or ends with the token that also pads."""
+    said = []
+    listener = logging.Handler()
+    listener.emit = said.append
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_warning()
+    transformers_logging.add_handler(listener)
+    modeling_utils.logger.warning_once.cache_clear()  # else what an earlier test heard is not said again
+    try:
+        for seed in range(3):  # other weights end other rows
+            model = build_policy("nano", word_tokenizer(6), seed)
+            model.config.pad_token_id = 0
+            sample_ids(model, [[0, 1, 2], [2, 0]], 4, 1.0, seed)
+    finally:
+        transformers_logging.remove_handler(listener)
+        transformers_logging.set_verbosity(verbosity)
+    assert not said, said[0].getMessage()
