@@ -119,5 +119,6 @@ def test_sliders_move_by_keyboard_and_the_live_run_ends(app):
         page.get_by_role("button", name="Run").click()
         expect(page.locator("body")).to_contain_text("done", timeout=1000 * PATIENCE)
         assert page.locator("img").first.get_attribute("alt")
+        assert not site.violations(), site.violations()
         assert not site.leaving, site.leaving
         assert not site.console_errors, site.console_errors
