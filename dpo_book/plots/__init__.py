@@ -24,6 +24,7 @@ from dpo_book.plots.training import (
     reward_margins,
     to_the_optimum,
 )
+from dpo_book.plots.watched_training import watched_training
 
 __all__ = [
     "CHOSEN",
@@ -73,6 +74,7 @@ __all__ = [
     "training_and_held_out",
     "training_beside_held_out",
     "two_penalties",
+    "watched_training",
     "win_rates_by_temperature",
     "win_tables",
 ]

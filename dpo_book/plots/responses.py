@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
@@ -63,21 +64,29 @@ def top_responses(
     top = np.argsort(-order_by, kind="stable")[:count]
     alt = f"Bars: probability of the {count} likeliest responses under {' and '.join(bars)}. {title}."
     figure, (axes,) = new_figure(4.0, 1, alt)
-    height = 0.8 / len(bars)
-    place = np.arange(count)
-    for i, ((label, p), colour) in enumerate(with_looks(bars.items(), (REFERENCE, POLICY))):
-        axes.barh(place + i * height, np.asarray(p)[top], height, color=colour, label=literally(label))
-    if exact is not None:
-        axes.barh(
-            place + 0.4 - height / 2, np.asarray(exact)[top], 0.86,
-            facecolor="none", edgecolor=EXACT, linestyle="--", label="π* (exact)",
-        )  # fmt: skip
-    axes.set_yticks(place + 0.4 - height / 2, [literally(responses[i]) for i in top])
-    axes.invert_yaxis()
-    axes.grid(axis="y", visible=False)
-    axes.set(xlabel="probability of the whole response", title=literally(title))
+    shown = {label: np.asarray(p)[top] for label, p in bars.items()}
+    bars_on(axes, [responses[i] for i in top], shown, None if exact is None else np.asarray(exact)[top])
+    axes.set_title(literally(title))
     axes.legend(loc="lower right")
     return figure
+
+
+def bars_on(
+    axes: Axes, responses: Sequence[str], bars: Mapping[str, Sequence[float]], exact: Sequence[float] | None
+) -> None:
+    """A row a response, the first on top: bars of each label's probabilities, and the exact one as an outline."""
+    height = 0.8 / len(bars)
+    place = np.arange(len(responses))
+    for i, ((label, p), colour) in enumerate(with_looks(bars.items(), (REFERENCE, POLICY))):
+        axes.barh(place + i * height, p, height, color=colour, label=literally(label))
+    middle = place + 0.4 - height / 2
+    if exact is not None:
+        outline = {"facecolor": "none", "edgecolor": EXACT, "linestyle": "--"}
+        axes.barh(middle, exact, 0.86, label="π* (exact)", **outline)
+    axes.set_yticks(middle, [literally(response) for response in responses])
+    axes.invert_yaxis()
+    axes.grid(axis="y", visible=False)
+    axes.set_xlabel("probability of the whole response")
 
 
 @styled

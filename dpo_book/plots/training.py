@@ -40,7 +40,8 @@ def reward_margins(records: Sequence[Mapping[str, float]], ceiling: float | None
     """
     alt = "Left: implicit rewards of chosen and rejected completions move apart by step. Right: accuracy by step."
     figure, (left, right) = new_figure(3.3, 2, alt)
-    _margins(left, records)
+    margins_on(left, records)
+    _names_below(left)
     right.plot(column(records, "step"), smooth(column(records, "rewards/accuracies")), color=POLICY)
     right.axhline(0.5, color=REFERENCE, linewidth=0.8)
     right.annotate("a coin", (0, 0.5), xytext=(0, -11), textcoords="offset points", fontsize=8)
@@ -56,25 +57,33 @@ def live_margins(records: Sequence[Mapping[str, float]]) -> Figure:
     """A run in progress: reward margins, and KL(π_θ‖π*) at the steps whose records hold ``kl_to_optimum``."""
     alt = "Left: reward margins by step so far. Right: KL to the exact optimum by step so far."
     figure, (left, right) = new_figure(3.3, 2, alt)
-    _margins(left, records)
+    margins_on(left, records)
+    _names_below(left)
     measured = [record for record in records if "kl_to_optimum" in record]
-    kl = column(measured, "kl_to_optimum")
-    right.plot(column(measured, "step"), kl, color=POLICY, marker=".")
-    right.axhline(0.05, color=REFERENCE, linewidth=0.8)
-    right.set(
-        xlabel="step", ylabel=KL_TO_OPTIMUM, yscale="log", title=f"now {kl[-1]:.3f} nats from π*" if len(kl) else ""
-    )
+    distance_on(right, column(measured, "step"), column(measured, "kl_to_optimum"))
     return figure
 
 
-def _margins(axes: Axes, records: Sequence[Mapping[str, float]]) -> None:
+def distance_on(axes: Axes, steps: Sequence[float], kl: Sequence[float]) -> None:
+    """KL(π_θ‖π*) in nats on a logarithmic axis, with a line at 0.05; above it what it is now."""
+    axes.plot(steps, kl, color=POLICY, marker=".")
+    axes.axhline(0.05, color=REFERENCE, linewidth=0.8)
+    title = f"now {kl[-1]:.3f} nats from π*" if len(kl) else ""
+    axes.set(xlabel="step", ylabel=KL_TO_OPTIMUM, yscale="log", title=title)
+
+
+def margins_on(axes: Axes, records: Sequence[Mapping[str, float]]) -> None:
+    """Implicit rewards of chosen and rejected, and their margin: running means, so that the eye sees the trend."""
     step = column(records, "step")
     for name, colour, line in (("chosen", CHOSEN, "-"), ("rejected", REJECTED, "-.")):
         axes.plot(step, smooth(column(records, f"rewards/{name}")), line, color=colour, label=name)
     axes.plot(step, smooth(column(records, "rewards/margins")), ":", color=POLICY, linewidth=2.2, label="margin")
     axes.axhline(0, color=REFERENCE, linewidth=0.8)
     axes.set(xlabel="step", ylabel=r"implicit reward $\hat r$, nats", title="reward margins")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=3)  # below: nowhere inside is always free
+
+
+def _names_below(axes: Axes) -> None:
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=3)  # nowhere inside is always free
 
 
 @styled

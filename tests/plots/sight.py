@@ -168,7 +168,7 @@ def pixels(text: Text, figure: Figure) -> float:
 
 def side_by_side(figure: Figure) -> int:
     """The most panels that stand in one row."""
-    boxes = [axes.get_position() for axes in figure.axes]
+    boxes = [axes.get_window_extent() for axes in figure.axes]
     heights = [(box.y0 + box.y1) / 2 for box in boxes]
     return max(sum(box.y0 < height < box.y1 for box in boxes) for height in heights)
 

@@ -115,7 +115,26 @@ ENDS = pd.DataFrame(
         "value": [0.6, 0.8, 1.2, 0.5, 0.5, 0.9],
     }
 )
+WATCHED = {
+    "responses": pd.DataFrame(
+        {"reference": [0.3, 0.1, 0.05], "policy": [0.2, 0.2, 0.1], "optimum": [0.1, 0.3, 0.2]},
+        index=["very good but great", "not bad", "very very very wonderful"],
+    ),
+    "distances": {0: 3.5, 10: 1.2, 20: 0.06},
+    "records": RECORDS,
+    "samples": [("very good", 1.5), ("not very great acting", -2.25), ("very very wonderful acting", 0.0), ("so", 1)],
+    "best_margin": 1.3,
+    "limits": {"probability": (0, 0.35), "step": (-1, 32), "kl": (0.03, 4), "reward": (-7, 10)},
+}
+
+
+def watched(prompt="the acting", **other):
+    return plots.watched_training(prompt=prompt, **WATCHED | other)
+
+
 FIGURES = {
+    "watched_training": watched,
+    "watched_training, at the start": lambda: watched(records=[], distances={0: 3.5}),
     "losses_by_margin": lambda: plots.losses_by_margin(MARGINS, FOUR_LOSSES, BEST_MARGINS, 0.9),
     "losses_by_margin, sure": lambda: plots.losses_by_margin(MARGINS, FOUR_LOSSES, BEST_MARGINS, 1.0),
     "ahead_of_dpo": lambda: plots.ahead_of_dpo(AHEAD),
@@ -335,6 +354,9 @@ NAMED = {
         10,
     ),
     "top_responses": lambda: plots.top_responses([ODD] * 10, {ODD: P[:10]}, title=ODD),
+    "watched_training": lambda: watched(
+        ODD, responses=WATCHED["responses"].rename(index={"not bad": ODD}), samples=[(ODD, 1.0)]
+    ),
     "probability_mass": lambda: plots.probability_mass([ODD], [0.4], [0.1]),
     "fitted_words": lambda: plots.fitted_words([ODD, "b"], [1.0, -1.0], [2, 1], [2, 1]),
     "win_tables": lambda: plots.win_tables({ODD: ([ODD, "b"], [[0, 1], [0, 0]])}),

@@ -8,14 +8,27 @@ from dpo_book.widgets import FloatLogSlider, FloatSlider, slider_figure
 from tests.site.html_page import Page
 from tools.chapter_widgets import NOTEBOOKS, cells_up_to
 from tools.record import digest_of
+from tools.site import training
 from tools.site.build import build
 from tools.site.draw import recorded_figure, write
 
 MOVES = "06_where_does_the_loss_come_from"  # its figure needs nothing trained
+WATCHED = "07_does_it_get_there"
 
 
 @pytest.fixture(scope="session")
-def recordings(tmp_path_factory):
+def watched_run(tmp_path_factory):
+    """Chapter 07's runs, two of them, for twenty steps: 2 by 3 places."""
+    folder = tmp_path_factory.mktemp("watched")
+    notebook = NOTEBOOKS / f"{WATCHED}.ipynb"
+    cell = nbformat.read(notebook, as_version=4).cells[cells_up_to(notebook, training.CELL)[-1]]
+    recording = training.watched([0.5, 1.0], 20, first=1.0, folder=folder)
+    write({digest_of(cell): recording | {"introduction": training.INTRODUCTION}}, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def recordings(tmp_path_factory, watched_run):
     """The chapter's figure under fewer places than its own sliders have: 3 by 2."""
     folder = tmp_path_factory.mktemp("recorded")
     figure = slider_figure(
@@ -26,7 +39,7 @@ def recordings(tmp_path_factory):
     notebook = NOTEBOOKS / f"{MOVES}.ipynb"
     cell = nbformat.read(notebook, as_version=4).cells[cells_up_to(notebook, "slider_figure(")[-1]]
     write({digest_of(cell): recorded_figure(figure, folder)}, folder)
-    return {MOVES: folder}
+    return {MOVES: [folder], WATCHED: [watched_run]}
 
 
 @pytest.fixture(scope="session")

@@ -7,11 +7,11 @@ import sys
 import nbformat
 import pytest
 
-from dpo_book import plots
+from dpo_book import kl_divergence, plots
 from dpo_book.widgets import IntSlider, LiveRun, slider_figure
 from tools.chapter_widgets import NOTEBOOKS, cells_up_to
 from tools.record import digest_of
-from tools.site import recordings
+from tools.site import recordings, training
 from tools.site.draw import DrawError, recorded_figure, recorded_run
 from tools.site.moving import as_html
 
@@ -57,8 +57,8 @@ def test_a_run_that_breaks_is_no_recording(tmp_path):
 def test_a_chapter_is_drawn_once_and_again_when_its_cells_change(tmp_path, monkeypatch):
     drawn = []
 
-    def draw(chapter, folder):
-        drawn.append(chapter)
+    def draw(chapter, module, folder):
+        drawn.append((chapter, module))
         folder.mkdir()
 
     monkeypatch.setattr(recordings, "WIDGETS", {"02_what_a_reward_model_learns": {"slider_figure(": []}})
@@ -68,14 +68,14 @@ def test_a_chapter_is_drawn_once_and_again_when_its_cells_change(tmp_path, monke
     monkeypatch.setattr(recordings, "code_digest", str)
     second = recordings.recorded(tmp_path)
     assert second != first and len(drawn) == 2
-    assert list(tmp_path.iterdir()) == list(second.values())  # the old one is gone
+    assert list(tmp_path.iterdir()) == second["02_what_a_reward_model_learns"]  # the old one is gone
 
 
 def test_a_chapter_that_cannot_be_drawn_is_named_and_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(recordings, "WIDGETS", {"02_what_a_reward_model_learns": {"slider_figure(": []}})
     failed = subprocess.CompletedProcess([], 1)
     monkeypatch.setattr(recordings.subprocess, "run", lambda *_args, **_kwargs: failed)
-    with pytest.raises(recordings.RecordingError, match="02_what_a_reward_model_learns could not be drawn"):
+    with pytest.raises(recordings.RecordingError, match="draws for 02_what_a_reward_model_learns could not be drawn"):
         recordings.recorded(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -89,4 +89,21 @@ def test_a_chapter_s_own_cells_are_run_and_its_figure_moved(tmp_path):
     cell = nbformat.read(notebook, as_version=4).cells[cells_up_to(notebook, "slider_figure(")[-1]]
     recording = kept[digest_of(cell)]
     places = len(recording["controls"][0]["texts"])
-    assert places > 3 and recording["whole"] and len({frame["file"] for frame in recording["frames"]}) == places
+    assert places > 3 and f"drew all {places} pictures" in recording["said"]
+    assert len({frame["file"] for frame in recording["frames"]}) == places
+
+
+def test_the_recorded_trainings_are_the_chapter_s_own_and_their_numbers_exact(tmp_path):
+    begun = training.begin()
+    run = training.trained(begun, 1.0, 20)
+    source = (NOTEBOOKS / "py" / "07_does_it_get_there.py").read_text(encoding="utf-8")
+    assert 'draw_comparisons(world, ref_logp, 50_000, labels="soft", seed=0)' in source
+    assert training.PAIRS == 50_000 and "batch_size=128" in source and training.BATCH_SIZE == 128
+    assert not {0.2, 2.0} & set(training.BETAS)  # which the chapter has its readers predict
+    assert list(run.p) == list(run.distances) == [0, 10, 20] and len(run.records) == 20
+    at_start = kl_divergence(begun.ref_logp, run.optimum).mean().item()
+    assert run.distances[0] == pytest.approx(at_start, abs=1e-5) and run.distances[20] < at_start
+    for table in training.probabilities(run, begun).values():
+        assert len(table) == sum(training.LIKELIEST) and table["optimum"].is_monotonic_decreasing
+    gaps = [begun.world.reward(begun.world.prompts[0], text) for text, _ in run.samples[20]]
+    assert gaps == [reward for _, reward in run.samples[20]]

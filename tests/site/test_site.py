@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.site.browser import opened
-from tests.site.conftest import MOVES
+from tests.site.conftest import MOVES, WATCHED
 from tools.record import NOTEBOOKS
 from tools.site.build import SiteError, run_sphinx
 from tools.site.pictures import FOLDER
@@ -99,7 +99,7 @@ def test_words_of_a_chapter_link_to_other_chapters_and_to_the_equations(pages):
 
 
 def test_a_recorded_figure_says_so_and_has_all_its_pictures(site, pages, recordings):
-    (recording,) = json.loads((recordings[MOVES] / "recordings.json").read_text(encoding="utf-8")).values()
+    (recording,) = json.loads((recordings[MOVES][0] / "recordings.json").read_text(encoding="utf-8")).values()
     assert len({frame["file"] for frame in recording["frames"]}) == 6
     html = (site / f"{MOVES}.html").read_text(encoding="utf-8")
     for frame in recording["frames"]:
@@ -163,3 +163,28 @@ def move_by_keyboard(book):
     shown = "image => image.decode().then(() => image.naturalWidth)"
     assert picture.evaluate(shown) == 1400
     assert book.violations() == []
+    scrub_by_keyboard(book)
+
+
+def scrub_by_keyboard(book):
+    """Chapter 07's trainings, from β = 1 to 0.5 and from their first step to their last."""
+    book.open(f"{WATCHED}.html")
+    figure = book.page.locator(".recorded").last
+    picture, step = figure.locator("img"), figure.get_by_role("slider", name="step")
+    expect(picture).to_have_attribute("alt", re.compile("^After 0 steps: KL to the optimum is"))
+    for there in ("10", "20"):
+        step.press("ArrowRight")
+        expect(step).to_have_attribute("aria-valuetext", there)
+        expect(picture).to_have_attribute("alt", re.compile(f"^After {there} steps"))
+    at_one = picture.get_attribute("src")
+    figure.get_by_label("β").select_option("0.5")
+    expect(picture).not_to_have_attribute("src", at_one)
+    expect(picture).to_have_attribute("alt", re.compile("^After 20 steps"))
+    assert book.violations() == []
+
+
+def test_a_training_is_shown_below_the_live_run_and_says_that_it_is_recorded(pages, watched_run):
+    page = pages[f"{WATCHED}.html"]
+    assert "Nothing is computed in your browser" in page.prose
+    assert "2 runs of this page's training, 20 steps each at the rate 0.002, drew all 6 pictures" in page.prose
+    assert len(list(watched_run.glob("*.webp"))) == 6

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import nbformat
@@ -27,11 +27,11 @@ class SiteError(RuntimeError):
     """Pages are not built; Sphinx has said why on stderr."""
 
 
-def build(folder: Path, recordings: Mapping[str, Path]) -> Path:
+def build(folder: Path, recordings: Mapping[str, Sequence[Path]]) -> Path:
     """Build the book in ``folder``/html, and return that. A page that has not changed is not made again.
 
-    recordings: a chapter → the folder of its recorded sliders; those of other chapters stand still. SiteError where
-    Sphinx warns.
+    recordings: a chapter → the folders of what was recorded for it; sliders of other chapters stand still. SiteError
+    where Sphinx warns.
     """
     pages, html = folder / "pages", folder / "html"
     gather(pages, recordings)
@@ -46,7 +46,7 @@ def run_sphinx(pages: Path, html: Path, doctrees: Path, builder: str = "html") -
         raise SiteError(f"{pages.name} are not built: Sphinx warns, as above")
 
 
-def gather(pages: Path, recordings: Mapping[str, Path]) -> None:
+def gather(pages: Path, recordings: Mapping[str, Sequence[Path]]) -> None:
     """Put into ``pages`` what Sphinx reads: what is written by hand, and the chapters."""
     with tempfile.TemporaryDirectory(prefix="dpo-book-site-") as scratch:
         fresh = Path(scratch)
@@ -65,7 +65,7 @@ def gather(pages: Path, recordings: Mapping[str, Path]) -> None:
             file = f"downloads/{notebook.name}"
             shutil.copy(notebook, fresh / file)
             chapter = nbformat.read(notebook, as_version=4)
-            show(chapter, fresh, recordings.get(notebook.stem))
+            show(chapter, fresh, recordings.get(notebook.stem, ()))
             link(chapter, notebook.stem[:2], file, numbered)
             nbformat.write(chapter, fresh / notebook.name)
         _take_over(fresh, pages)

@@ -6,7 +6,7 @@ prose names become links, and a line below the title offers the notebook itself.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import nbformat
@@ -33,20 +33,44 @@ def link(notebook: nbformat.NotebookNode, number: str, file: str, pages: Mapping
     notebook.cells[0].source = f"{title}\n\n{OFFER.format(file=file)}\n{rest}"
 
 
-def show(notebook: nbformat.NotebookNode, site: Path, recordings: Path | None) -> None:
+def show(notebook: nbformat.NotebookNode, site: Path, folders: Sequence[Path]) -> None:
     """Make a chapter's outputs what its page shows, in place.
 
-    site: the folder of all pages. recordings: the folder of the chapter's recorded sliders. Without it they stand
+    site: the folder of all pages. folders: what was recorded for the chapter. Sliders without a recording stand
     still, and so does a figure whose cell has changed since the notebook was recorded.
     """
-    recorded = {} if recordings is None else json.loads((recordings / "recordings.json").read_text(encoding="utf-8"))
+    cells = []
     for place, cell in enumerate(notebook.cells):
         for output in cell.get("outputs", []):
             _shown(output, site)
-        if recording := recorded.get(digest_of(cell)):
-            add_frames(recording, recordings, site)
-            html = as_html(recording, f"figure-{place}")
-            cell.outputs = [nbformat.v4.new_output("display_data", {"text/html": html})]
+        cells.append(cell)
+        for number, (folder, recording) in enumerate(_recordings_of(cell, folders)):
+            add_frames(recording, folder, site)
+            name = f"figure-{place}-{number}"
+            figure = nbformat.v4.new_output("display_data", {"text/html": as_html(recording, name)})
+            if "introduction" in recording:
+                cells += _below(recording["introduction"], figure, name)
+            else:
+                cell.outputs = [figure]
+    notebook.cells = cells
+
+
+def _recordings_of(cell: nbformat.NotebookNode, folders: Sequence[Path]) -> list[tuple[Path, dict]]:
+    """What the folders hold of a cell."""
+    found = []
+    for folder in folders:
+        recordings = json.loads((folder / "recordings.json").read_text(encoding="utf-8"))
+        if recording := recordings.get(digest_of(cell)):
+            found.append((folder, recording))
+    return found
+
+
+def _below(introduction: str, figure: nbformat.NotebookNode, name: str) -> list[nbformat.NotebookNode]:
+    """Cells that the notebook has not: a paragraph, and the figure without code above it."""
+    words = nbformat.v4.new_markdown_cell(introduction, id=f"{name}-introduction")  # by chance it would be a new page
+    tags = {"tags": ["remove-input"]}
+    without_code = "# not shown; of a cell without source myst-nb leaves out the outputs, too"
+    return [words, nbformat.v4.new_code_cell(without_code, outputs=[figure], id=name, metadata=tags)]
 
 
 def _shown(output: nbformat.NotebookNode, site: Path) -> None:

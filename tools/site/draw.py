@@ -51,7 +51,11 @@ def draw(chapter: str, folder: Path) -> None:
 
 
 def write(recordings: dict[str, dict], folder: Path) -> None:
-    """Keep what was recorded of a chapter's cells. recordings: by the digest of the cell that shows the figure."""
+    """Keep what was recorded of a chapter's cells. recordings: by the digest of the cell that shows the figure.
+
+    A recording has its controls, its frames, and what a page says of it: ``said``, and ``with`` what it was made. One
+    with an ``introduction`` comes below what its cell shows, and not in its place.
+    """
     (folder / "recordings.json").write_text(json.dumps(recordings, ensure_ascii=False), encoding="utf-8")
 
 
@@ -67,14 +71,12 @@ def recorded_figure(widget, folder: Path) -> dict:
         if widget.children[-1] is not widget.image:
             where = ", ".join(control.texts[place] for control, place in zip(controls, places, strict=True))
             raise DrawError(f"the figure at {where}: {widget.error.value}")
-        frames.append(frame(widget.image, folder))
-    return {
-        "controls": [described(control) for control in controls],
-        "frames": frames,
-        "whole": all(len(control.kept) == len(control.values) for control in controls),
-        "run": None,
-        "with": versions(),
-    }
+        frames.append(frame(widget.image.png, widget.image.alt, folder))
+    said = f"the code of this page drew {len(frames)} pictures. In JupyterLab the sliders have places in between"
+    if all(len(control.kept) == len(control.values) for control in controls):
+        said = f"the code of this page drew all {len(frames)} pictures that its controls can ask for"
+    described_controls = [described(control) for control in controls]
+    return {"controls": described_controls, "frames": frames, "said": said, "with": versions()}
 
 
 def recorded_run(widget: LiveRun, folder: Path) -> dict:
@@ -90,10 +92,11 @@ def recorded_run(widget: LiveRun, folder: Path) -> dict:
     for count in counts:
         widget.draw(count)
         texts.append(f"{count}, loss {widget.records[count - 1]['loss']:.4f}")
-        frames.append(frame(widget.image, folder))
+        frames.append(frame(widget.image.png, widget.image.alt, folder))
     control = {"name": "step", "texts": texts, "start": len(texts) - 1, "list": False}
     stood = ", ".join(f"{setting.name} = {setting.texts[setting.start]}" for setting in settings)
-    return {"controls": [control], "frames": frames, "whole": False, "run": stood, "with": versions()}
+    said = f"one run of this page's code with {stood}, as it grew. In JupyterLab you choose the settings"
+    return {"controls": [control], "frames": frames, "said": said, "with": versions()}
 
 
 def described(control: Control) -> dict:
@@ -106,13 +109,13 @@ def described(control: Control) -> dict:
     }
 
 
-def frame(image, folder: Path) -> dict:
+def frame(png: bytes, alt: str, folder: Path) -> dict:
     """One picture, kept in ``folder``: its file's name, alt text and size in CSS pixels."""
-    picture = as_webp(image.png)
+    picture = as_webp(png)
     name = named(picture, "webp")
     (folder / name).write_bytes(picture)
-    width, height = size_on_page(image.png)
-    return {"file": name, "alt": image.alt, "width": width, "height": height}
+    width, height = size_on_page(png)
+    return {"file": name, "alt": alt, "width": width, "height": height}
 
 
 def versions() -> str:

@@ -27,26 +27,14 @@ def as_html(recording: Mapping, name: str) -> str:
     )
     frames = [[frame["file"], frame["alt"]] for frame in recording["frames"]]
     texts = [control["texts"] for control in recording["controls"]]
+    said = f"Recorded: {recording['said']}. With {recording['with']}."
     data = json.dumps({"texts": texts, "frames": frames}, ensure_ascii=False).replace("<", "\\u003c")
     return (
         f'<div class="recorded" role="group" aria-label="Recorded figure with controls">'
         f'<div class="controls">{"".join(controls)}</div>{picture}'
-        f'<p class="said">{escape(_said(recording))}</p>'
+        f'<p class="said">{escape(said)}</p>'
         f'<script type="application/json">{data}</script></div>'
     )
-
-
-def _said(recording: Mapping) -> str:
-    """That it is recorded, and with what."""
-    count, tools = len(recording["frames"]), recording["with"]
-    if recording["run"] is not None:
-        settings = recording["run"]
-        what = f"one run of this page's code with {settings}, as it grew. In JupyterLab you choose the settings"
-    elif recording["whole"]:
-        what = f"the code of this page drew all {count} pictures that its controls can ask for"
-    else:
-        what = f"the code of this page drew {count} pictures. In JupyterLab the sliders have places in between"
-    return f"Recorded: {what}. With {tools}."
 
 
 def _start(controls: list[Mapping]) -> int:

@@ -1,4 +1,4 @@
-"""Recorded sliders of all chapters, drawn where they are not yet, or were drawn by other code."""
+"""What is recorded for all chapters, drawn where it is not yet, or was drawn by other code."""
 
 import hashlib
 import importlib.metadata
@@ -16,31 +16,36 @@ from tools.chapter_widgets import NOTEBOOKS, WIDGETS, cells_up_to
 from tools.kernel_env import KERNEL_ENV
 
 ROOT = NOTEBOOKS.parent
-AT_ONCE = 2  # chapters; each has one thread
+AT_ONCE = 2  # processes; each has one thread
+# Programs that are given a chapter and a folder: the one for sliders, and what else draws for a chapter's page.
+SLIDERS = "tools.site.draw"
+MORE = {"07_does_it_get_there": "tools.site.training"}
 # What decides how a figure looks, besides the cells themselves.
 CODE = ("dpo_book/**/*.py", "notebooks/results/[!.]*", "tools/site/draw.py", "tools/site/controls.py")
 LIBRARIES = ("torch", "transformers", "matplotlib", "ipywidgets", "pillow")
 
 
 class RecordingError(RuntimeError):
-    """A chapter's sliders could not be drawn; the message says which chapter's, and its process has said why."""
+    """A recording could not be made; the message says which, of which chapter, and its process has said why."""
 
 
-def recorded(kept: Path) -> dict[str, Path]:
-    """Every chapter with sliders → the folder with its recordings, all of them below ``kept``.
+def recorded(kept: Path) -> dict[str, list[Path]]:
+    """Every chapter with sliders → the folders with its recordings, all of them below ``kept``.
 
-    A chapter is drawn once, for minutes, and again when its code changes. RecordingError where it cannot be.
+    Each is drawn once, for minutes, and again when its code changes. RecordingError where it cannot be.
     """
     code = code_digest()
-    folders = {chapter: kept / f"{chapter}-{digest_of(chapter, code)}" for chapter in WIDGETS}
-    missing = {chapter: folder for chapter, folder in folders.items() if not folder.exists()}
+    drawings = [(chapter, SLIDERS) for chapter in WIDGETS]
+    drawings += [(chapter, module) for chapter, module in MORE.items() if chapter in WIDGETS]
+    folders = {drawing: kept / f"{drawing[0]}-{digest_of(*drawing, code)}" for drawing in drawings}
+    missing = [drawing for drawing in drawings if not folders[drawing].exists()]
     kept.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(_draw, missing, missing.values()))
+        list(pool.map(_draw, missing, [folders[drawing] for drawing in missing]))
     for old in kept.iterdir():
         if old not in folders.values():
             remove(old)
-    return folders
+    return {chapter: [folders[drawing] for drawing in drawings if drawing[0] == chapter] for chapter in WIDGETS}
 
 
 def code_digest() -> str:
@@ -54,24 +59,29 @@ def code_digest() -> str:
     return digest.hexdigest()
 
 
-def digest_of(chapter: str, code: str) -> str:
-    """What a chapter's recordings are known by: a digest of ``code`` and of the cells that its widgets need."""
+def digest_of(chapter: str, module: str, code: str) -> str:
+    """What a recording is known by: a digest of ``code``, of the module that draws it, and of the chapter's cells.
+
+    Of these, the ones that its widgets need.
+    """
     script = NOTEBOOKS / "py" / f"{chapter}.py"
     cells = jupytext.read(script).cells
     places = sorted({place for piece in WIDGETS[chapter] for place in cells_up_to(script, piece)})
     sources = [f"{place}\n{cells[place].source}" for place in places]
-    return hashlib.sha256("\n".join([code, *sources]).encode()).hexdigest()[:16]
+    program = (ROOT / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
+    return hashlib.sha256("\n".join([code, program, *sources]).encode()).hexdigest()[:16]
 
 
-def _draw(chapter: str, folder: Path) -> None:
-    print(f"Drawing the sliders of {chapter}", flush=True)
-    replace_whole(folder, partial(_draw_into, chapter))
+def _draw(drawing: tuple[str, str], folder: Path) -> None:
+    chapter, module = drawing
+    print(f"Drawing for {chapter}: {module}", flush=True)
+    replace_whole(folder, partial(_draw_into, chapter, module))
 
 
-def _draw_into(chapter: str, folder: Path) -> None:
+def _draw_into(chapter: str, module: str, folder: Path) -> None:
     folder.mkdir()
-    command = [sys.executable, "-m", "tools.site.draw", chapter, str(folder)]
+    command = [sys.executable, "-m", module, chapter, str(folder)]
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(command, cwd=ROOT, env=os.environ | KERNEL_ENV | {"PYTHONPATH": path})
     if done.returncode != 0:
-        raise RecordingError(f"the sliders of {chapter} could not be drawn: its process says why, above")
+        raise RecordingError(f"what {module} draws for {chapter} could not be drawn: its process says why, above")
