@@ -1,6 +1,8 @@
 """Where a run's numbers go besides its folder: Trackio's files, on this machine."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 
@@ -30,8 +32,10 @@ def test_a_run_tells_trackio_its_numbers_and_is_no_other_for_it(book, tmp_path):
     few = first_preferences(24, tmp_path)
     run = ("dpo", "--data", few, "--beta", "0.3", "--eval-share", "0.3", "--eval-samples", "0", "--eval-every", "3")
     assert book(*run, *TINY, "--out", tmp_path / "alone")[0] == 0
-    status, printed, _ = book(*run, *TINY, "--out", tmp_path / "told", "--trackio", "numbers")
-    assert status == 0 and "Trackio" not in printed  # its own lines would stand between those of the bar
+    status, printed, said = book(*run, *TINY, "--out", tmp_path / "told", "--trackio", "numbers")
+    assert (
+        status == 0 and "Trackio" not in printed and "Reserved" not in said
+    )  # its own lines would stand between those of the bar
     files = [(tmp_path / name / "metrics.jsonl").read_bytes() for name in ("alone", "told")]
     assert files[0] == files[1]
 
@@ -66,10 +70,22 @@ def test_a_run_that_goes_on_replaces_what_it_told_and_no_other_run_of_its_name(t
     assert [len(rows) for rows in runs[str(mine)].values()] == [1] * 4
 
 
-@pytest.mark.parametrize("name", ["", "  "])
+@pytest.mark.parametrize("name", ["", "  ", "a/b", "../up", "registry-x", "x" * 65, "-x", "ü"])
 def test_a_project_needs_a_name(name):
     with pytest.raises(SettingError, match="name of a project"):
         trackers.require_project(name)
+
+
+def test_a_broken_project_is_told_in_a_line_before_anything_is_trained(book, tmp_path):
+    broken = Path(os.environ["TRACKIO_DIR"]) / "broken.db"
+    broken.parent.mkdir(exist_ok=True)
+    broken.write_text("no database")
+    few = first_preferences(8, tmp_path)
+    status, printed, said = book("dpo", "--data", few, "--out", tmp_path / "run", *TINY, "--trackio", "broken")
+    broken.unlink()
+    assert (status, printed) == (2, "") and "Traceback" not in said
+    assert "--trackio broken: Trackio cannot use its files in" in said and "not a database" in said
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
 
 def test_numbers_stay_on_this_machine(book, tmp_path, monkeypatch):
