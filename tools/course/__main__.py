@@ -12,6 +12,6 @@ from tools.site.build import SiteError
 if __name__ == "__main__":
     try:
         build()
-    except (CourseInUse, DeckError, PictureError, PrintingError, SiteError) as error:
+    except (CourseInUse, DeckError, PictureError, PrintingError, SiteError, OSError) as error:
         sys.exit(str(error))
     print(f"The course is in {os.path.relpath(COURSE)}: students/index.html, and for the teacher teacher/index.html")

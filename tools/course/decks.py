@@ -66,7 +66,7 @@ def _sections(text: str) -> Iterator[tuple[tuple[int, str], list[str]]]:
     """Level and title of every heading outside of code, with the lines below it."""
     heading, lines, in_code = None, [], False
     for line in text.splitlines():
-        if line.startswith("```"):
+        if line.startswith(("```", "~~~")):
             in_code = not in_code
         found = None if in_code else HEADING.match(line)
         if not found:
