@@ -62,6 +62,9 @@ check_loss_of_ratios = Exercise(
         "the ratios are not logged: the implicit reward is beta times the *logarithm* of the ratio.": (
             lambda c, r, beta: -F.logsigmoid(beta * (c - r))
         ),
+        "the ratios are not logged, and beta is missing: the implicit reward is beta times the ratio's logarithm.": (
+            lambda c, r, beta: -F.logsigmoid(c - r)
+        ),
         "the quotient of the two ratios is not logged: the margin is beta times its *logarithm*.": (
             lambda c, r, beta: -F.logsigmoid(beta * (c / r))
         ),
