@@ -431,6 +431,31 @@ def test_an_interval_whose_end_is_rounded_below_its_share_is_drawn():
         assert plots.png(figure).startswith(b"\x89PNG")
 
 
+def test_between_frames_of_a_training_nothing_moves_but_the_data():
+    """Samples may be of any length, and the longest of the verdicts' world is not cut off."""
+    longest = [("acting acting acting ending", -1.0)] * 4
+    frames = [watched(records=[], distances={0: 3.5}), watched(), watched(samples=longest)]
+    for figure in frames:
+        figure.draw_without_rendering()
+    places = [[axes.get_window_extent().bounds for axes in figure.axes] for figure in frames]
+    limits = [[(axes.get_xlim(), axes.get_ylim()) for axes in figure.axes] for figure in frames]
+    assert places[0] == places[1] == places[2] and limits[0] == limits[1] == limits[2]
+    said = [text for text in frames[2].axes[1].texts if "acting" in text.get_text()]
+    assert len(said) == 4 and all(text.get_window_extent().x1 < frames[2].bbox.x1 for text in said)
+
+
+def test_a_frame_of_a_training_shows_what_has_been_and_no_more():
+    figure = watched(records=RECORDS[:20])
+    bars, samples, kl, rewards = figure.axes
+    likely = WATCHED["responses"]
+    assert [text.get_text() for text in bars.get_yticklabels()] == list(likely.index)
+    assert [list(drawn.datavalues) for drawn in bars.containers] == [likely[name].tolist() for name in likely]
+    assert [text.get_text() for text in samples.texts[:4]] == ["+1.50", "very good", "−2.25", "not very great acting"]
+    assert list(kl.lines[0].get_xdata()) == [0, 10, 20] and kl.get_title() == "now 0.060 nats from π*"
+    assert {line.get_label(): line.get_xdata()[-1] for line in rewards.lines[:3]}["margin"] == 20
+    assert figure.get_label().startswith("After 20 steps: KL to the optimum is 0.060 nats.")
+
+
 def test_top_responses_are_sorted_by_what_is_asked_for():
     axes = plots.top_responses(RESPONSES, {"π_ref": P[::-1], "π_θ": P}, count=3).axes[0]
     assert [tick.get_text() for tick in axes.get_yticklabels()] == [RESPONSES[i] for i in (29, 28, 27)]

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import jupytext
 import nbformat
 import pytest
 
@@ -93,12 +94,20 @@ def test_a_chapter_s_own_cells_are_run_and_its_figure_moved(tmp_path):
     assert len({frame["file"] for frame in recording["frames"]}) == places
 
 
+def cells_of_chapter_07():
+    """The names that the chapter has once its live run's cells have run; the widget itself is not pressed."""
+    script = NOTEBOOKS / "py" / "07_does_it_get_there.py"
+    cells, names = jupytext.read(script).cells, {}
+    for place in cells_up_to(script, training.CELL):
+        exec(cells[place].source, names)
+    return names
+
+
 def test_the_recorded_trainings_are_the_chapter_s_own_and_their_numbers_exact(tmp_path):
     begun = training.begin()
     run = training.trained(begun, 1.0, 20)
-    source = (NOTEBOOKS / "py" / "07_does_it_get_there.py").read_text(encoding="utf-8")
-    assert 'draw_comparisons(world, ref_logp, 50_000, labels="soft", seed=0)' in source
-    assert training.PAIRS == 50_000 and "batch_size=128" in source and training.BATCH_SIZE == 128
+    start = cells_of_chapter_07()["start"]
+    assert list(start(beta=1.0, rate=training.RATE, steps=20))[-1].items() >= run.records[-1].items()
     assert not {0.2, 2.0} & set(training.BETAS)  # which the chapter has its readers predict
     assert list(run.p) == list(run.distances) == [0, 10, 20] and len(run.records) == 20
     at_start = kl_divergence(begun.ref_logp, run.optimum).mean().item()

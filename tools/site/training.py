@@ -114,8 +114,8 @@ def probabilities(run: Run, beginning: Beginning) -> dict[int, pd.DataFrame]:
     others = [i for i in reference.argsort(descending=True).tolist() if i not in rising]
     shown = sorted(rising + others[:of_reference], key=by_optimum.index)
     texts = [beginning.world.responses[i] for i in shown]
-    fixed = pd.DataFrame({"reference": reference[shown], "optimum": optimum[shown]}, index=texts)
-    return {step: fixed.assign(policy=p[shown]) for step, p in run.p.items()}
+    fixed = pd.DataFrame({"reference": reference[shown].numpy(), "optimum": optimum[shown].numpy()}, index=texts)
+    return {step: fixed.assign(policy=p[shown].numpy()) for step, p in run.p.items()}
 
 
 def limits_of(runs: Sequence[Run], tables: Sequence[dict[int, pd.DataFrame]]) -> dict[str, tuple[float, float]]:
@@ -129,7 +129,7 @@ def limits_of(runs: Sequence[Run], tables: Sequence[dict[int, pd.DataFrame]]) ->
     return {
         "probability": (0, 1.05 * highest),
         "step": (-0.02 * steps, 1.02 * steps),
-        "kl": (min(0.04, *distances) / 1.3, 1.3 * max(distances)),
+        "kl": (min(0.04, *distances) / 1.4, 1.4 * max(distances)),
         "reward": (1.1 * min(rewards), 1.1 * max(rewards)),
     }
 
