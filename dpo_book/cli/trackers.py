@@ -18,7 +18,7 @@ Log = Callable[[Mapping[str, float], int], None]  # numbers by name, step
 PROJECT = re.compile(r"(?!registry-)[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # others it renames, or keeps for itself
 STEP = "step"  # Trackio's own, and told apart from the numbers
 FOLDER = "folder"  # in what Trackio keeps as a run's config: whose run it is
-ELSEWHERE = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL")  # where Trackio would send to
+ELSEWHERE = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL", "TRACKIO_BUCKET_ID")  # where Trackio would send to
 
 
 class TrackerError(ValueError):

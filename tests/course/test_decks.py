@@ -78,6 +78,10 @@ def test_a_figure_is_named_by_words_of_its_cell(tmp_path):
     [
         (DECK.replace("> 2 min. Run it.\n", ""), 'the slide "Code" does not end with its note'),
         (DECK.replace("> 1 min.", "> a minute."), 'the slide "04 · A title" does not end with its note'),
+        (
+            DECK.replace("> 2 min. Run it.\n", "> 2 min. Run it.\n\nlost words\n"),
+            'the slide "Code" does not end with its note',
+        ),
         (DECK.replace(" || given", ""), "Add them: the step 'a = b + c' needs its reason"),
         (DECK.removeprefix("# 04 · A title\n"), "begin with its one title"),
         ("", "begin with its one title"),

@@ -18,6 +18,7 @@ from tornado.websocket import websocket_connect
 from tests.browser import browser_or_skip, chromium_page
 from tests.patience import PATIENCE, next_line
 from tests.site.browser import Site
+from tools.app import serve
 from tools.app.pages import page
 from tools.app.serve import settings
 from tools.chapter_widgets import WIDGETS
@@ -40,6 +41,15 @@ def test_a_page_runs_what_its_widgets_need_and_no_more(chapter):
 def test_the_token_stays_on():
     assert "--token" in settings("127.0.0.1", 8866, None)
     assert "--token=hall" in settings("127.0.0.1", 8866, "hall")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"), [({"token": ""}, "--token wants a word"), ({"port": 99_999}, "nothing can be served at")]
+)
+def test_what_would_let_everybody_in_or_go_elsewhere_is_refused(capsys, wrong, said):
+    with pytest.raises(SystemExit) as stop:
+        serve.app(**wrong)
+    assert stop.value.code == 2 and said in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

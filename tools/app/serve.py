@@ -5,6 +5,7 @@ A kernel takes no code from a visitor: of all messages Voila passes on those of 
 
 import importlib.util
 import os
+import socket
 import tempfile
 from pathlib import Path
 
@@ -40,6 +41,15 @@ def settings(host: str, port: int, token: str | None) -> list[str]:
     ]
 
 
+def _require_address(host: str, port: int) -> None:
+    """Refuse what cannot be listened at: Voila would take another port, or end in a traceback."""
+    try:
+        with socket.create_server((host, port)):
+            pass
+    except (OSError, OverflowError) as error:
+        command_line.refuse(f"nothing can be served at {host}:{port}: {error}")
+
+
 def app(host: str = "127.0.0.1", port: int = 8866, token: str | None = None) -> None:
     """Serve the sliders and the live run, until Ctrl-C.
 
@@ -52,6 +62,9 @@ def app(host: str = "127.0.0.1", port: int = 8866, token: str | None = None) -> 
     """
     if importlib.util.find_spec("voila") is None:
         command_line.refuse('Voila is not installed: pip install -e ".[lab,app]"')
+    if token == "":
+        command_line.refuse("--token wants a word: with none, everybody at this address may come in")
+    _require_address(host, port)
     os.environ.update(KERNEL_ENV)
     os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [str(JUPYTER), os.environ.get("JUPYTER_PATH")]))
     from voila.app import Voila  # which reads the environment

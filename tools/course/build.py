@@ -37,6 +37,8 @@ class CourseInUse(ValueError):
 
 def build(folder: Path = COURSE) -> None:
     """Make the course in ``folder`` anew. CourseInUse where students' work is in it; SiteError where Sphinx warns."""
+    if folder.is_symlink() or folder.is_file():
+        raise CourseInUse(f"{folder} is a link or a file: move it away, and make the course then")
     grader = folder / "teacher" / "grader"
     if any((grader / name).exists() for name in WORK):
         raise CourseInUse(f"{grader} holds what students have handed in: copy it elsewhere, and make the course then")
@@ -51,7 +53,8 @@ def build(folder: Path = COURSE) -> None:
         print_decks(students / "slides", decks)
         shutil.copytree(NOTEBOOKS, students / "notebooks", ignore=shutil.ignore_patterns(".*", "py", "*.toml.lock"))
         lay_out(teacher / "grader", chapters())
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            shutil.rmtree(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(fresh, folder)
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 HEADING = re.compile(r"^(#{1,3}) (.+)$")
-NOTE = re.compile(r"^> (\d+) min\. (.+)\Z", re.DOTALL | re.MULTILINE)
+NOTE = re.compile(r"^> (\d+) min\. (.+(?:\n>.*)*)\Z", re.MULTILINE)
 DERIVATION = re.compile(r"^```\{derivation\}\n(.*?)\n```\s*\Z", re.DOTALL)
 FIGURE = re.compile(r"!\[([^\]]*)\]\(figure:(.+?)\)$", re.MULTILINE)
 BETWEEN = " || "
