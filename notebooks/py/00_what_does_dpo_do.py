@@ -94,8 +94,8 @@ plots.pipelines()
 
 # %% [markdown]
 # Both aim at the same policy: as much reward as possible without straying far from $\pi_{\text{ref}}$. That is a theorem
-# with conditions, which chapters 03 to 07 prove: labels without noise (or endlessly many of them), pairs in which every
-# response can turn up, and a policy that is free to be any distribution. Here labels are coins, pairs are finitely many,
+# with conditions, which chapters 03 to 07 prove: labels that are exact probabilities (or endlessly many answers), pairs that
+# link any two responses, and a policy that is free to be any distribution. Here labels are coins, pairs are finitely many,
 # and the policy is a small GPT-2, so we shall measure how near training comes.
 #
 # ### Stage 1: imitate
@@ -307,7 +307,7 @@ assert best[2] < 0 and abs(dpo[2] - best[2]) < 0.15
 
 # %% [markdown]
 # Compare with your prediction. From comparisons alone, DPO came most of the way to a policy that is defined by rewards
-# it never saw, and earns about as much. Chapter 07 takes labels without noise and more steps, and comes much nearer.
+# it never saw, and earns about as much. Chapter 07 takes exact labels and more steps, and comes much nearer.
 #
 # And the chosen responses that fell? No fault: π* itself makes them less likely by about as much. A response can win its
 # comparison and still be worse than most of what π* would say.
