@@ -60,7 +60,12 @@ check_dpo_loss = Exercise(
         "beta stands outside of log σ: there it would only scale the loss.": (
             lambda pw, pl, rw, rl, beta: beta * _loss(pw, pl, rw, rl, 1.0)
         ),
-        "the logarithm is missing: this is 1 − σ, not −log σ.": lambda *a: torch.sigmoid(-_margin(*a)),
+        "the logarithm is missing: this is 1 − σ of the margin, not −log σ of it.": (
+            lambda *a: torch.sigmoid(-_margin(*a))
+        ),
+        "the logarithm is missing: this is −σ of the margin, not −log σ of it.": (
+            lambda *a: -torch.sigmoid(_margin(*a))
+        ),
         "the logarithm is to base 10; nats are natural logarithms.": lambda *a: _loss(*a) / math.log(10),
         "the logarithm is to base 2; nats are natural logarithms.": lambda *a: _loss(*a) / math.log(2),
         "the reference is added or crossed over: each response's own log π_ref is subtracted from its log π.": (
@@ -83,6 +88,9 @@ check_dpo_loss = Exercise(
         ),
         "log-probabilities are divided: the logarithm of a ratio is their difference.": (
             lambda pw, pl, rw, rl, beta: -F.logsigmoid(beta * (pw / rw - pl / rl))
+        ),
+        "logarithms are taken of what are log-probabilities already: subtract them.": (
+            lambda pw, pl, rw, rl, beta: -F.logsigmoid(beta * ((pw / rw).log() - (pl / rl).log()))
         ),
         "the ratios are not logged: the implicit reward is beta times the *logarithm* of π/π_ref.": (
             lambda pw, pl, rw, rl, beta: -F.logsigmoid(beta * ((pw - rw).exp() - (pl - rl).exp()))
@@ -138,6 +146,9 @@ check_gradient_weight = Exercise(
         "the sign is wrong: the weight is positive, the minus stands in front of the expectation.": (
             lambda *a: -a[-1] * torch.sigmoid(-_margin(*a))
         ),
+        "this is −β σ(margin): the weight is β (1 − σ(margin)), which is β σ(−margin).": (
+            lambda *a: -a[-1] * torch.sigmoid(_margin(*a))
+        ),
         "this is the derivative of σ, not of −log σ.": (
             lambda *a: a[-1] * torch.sigmoid(_margin(*a)) * torch.sigmoid(-_margin(*a))
         ),
@@ -159,6 +170,9 @@ check_gradient_weight = Exercise(
         ),
         "the reference is added or crossed over: each response's own log π_ref is subtracted from its log π.": (
             lambda pw, pl, rw, rl, beta: beta * torch.sigmoid(beta * ((pl + rl) - (pw + rw)))
+        ),
+        "logarithms are taken of what are log-probabilities already: subtract them.": (
+            lambda pw, pl, rw, rl, beta: beta * torch.sigmoid(beta * ((pl / rl).log() - (pw / rw).log()))
         ),
         "divided by beta inside σ: the implicit rewards are beta *times* the log-ratios.": (
             lambda *a: a[-1] * torch.sigmoid(-_margin(*a[:4], 1 / a[-1]))

@@ -48,7 +48,7 @@ check_reward_of_policy = Exercise(
         "the logarithm is missing: this is β times the ratio itself.": (
             lambda logp, ref, beta: beta * (logp - ref).exp()
         ),
-        "logarithms are taken of what are logarithms already: subtract them.": (
+        "logarithms are taken of what are log-probabilities already: subtract them.": (
             lambda logp, ref, beta: beta * (logp / ref).log()
         ),
         "probabilities are subtracted: the logarithm of a ratio is a difference of log-probabilities.": (
@@ -134,6 +134,9 @@ check_preference_of_policy = Exercise(
         ),
         "log-probabilities are divided: the logarithm of a ratio is a difference.": (
             lambda a, b, ref_a, ref_b, beta: torch.sigmoid(beta * (a / ref_a - b / ref_b))
+        ),
+        "logarithms are taken of what are log-probabilities already: subtract them.": (
+            lambda a, b, ref_a, ref_b, beta: torch.sigmoid(beta * ((a / ref_a).log() - (b / ref_b).log()))
         ),
         "the logarithm is missing: the ratios π/π_ref themselves are compared.": (
             lambda a, b, ref_a, ref_b, beta: torch.sigmoid(beta * ((a - ref_a).exp() - (b - ref_b).exp()))

@@ -73,8 +73,11 @@ check_loss_of_ratios = Exercise(
         ),
         "the two logarithms are added: the loser's counts with a minus.": lambda c, r, beta: _loss(c, 1 / r, beta),
         "the sign is wrong: a loss is minus log σ, above zero.": lambda c, r, beta: -_loss(c, r, beta),
-        "the logarithm around σ is missing: this is 1 − σ.": lambda c, r, beta: torch.sigmoid(
-            beta * (r.log() - c.log())
+        "the logarithm around σ is missing: this is 1 − σ of the margin, not −log σ of it.": (
+            lambda c, r, beta: torch.sigmoid(beta * (r.log() - c.log()))
+        ),
+        "the logarithm around σ is missing: this is −σ of the margin, not −log σ of it.": (
+            lambda c, r, beta: -torch.sigmoid(beta * (c.log() - r.log()))
         ),
         "the logarithm around σ is missing, and the minus: this is σ of the margin.": (
             lambda c, r, beta: torch.sigmoid(beta * (c.log() - r.log()))
@@ -151,6 +154,9 @@ check_soft_loss = Exercise(
         "this is a squared error; ℓ(m) has logarithms.": lambda m, p: (m.sigmoid() - p) ** 2,
         "the logarithm is missing: this has 1 − σ where −log σ belongs.": (
             lambda m, p: p * (-m).sigmoid() + (1 - p) * m.sigmoid()
+        ),
+        "the logarithm is missing: this has −σ where −log σ belongs.": (
+            lambda m, p: -p * m.sigmoid() - (1 - p) * (-m).sigmoid()
         ),
         "the logarithm of the mean: it is the mean of two logarithms.": (
             lambda m, p: -(p * m.sigmoid() + (1 - p) * (-m).sigmoid()).log()

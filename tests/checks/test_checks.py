@@ -173,6 +173,18 @@ def test_overflow_that_the_text_allows_is_forgiven_and_said():
     assert right and "yours is inf, by overflow: that is forgiven here" in said
 
 
+def test_large_arguments_are_named_from_the_least_to_the_greatest():
+    partition = EXERCISES["log_partition"]
+    far = dataclasses.replace(
+        partition, far=[(torch.tensor([[0.5, 0.5]]).log(), torch.tensor([[-800.0, -900.0]]), 1.0)]
+    )
+    right, said = far.judge(written(far, "return (ref_logp.exp() * (reward / beta).exp()).sum(-1).log()"))
+    assert right, said
+    assert (
+        "(For others (`ref_logp` = -0.693147, `reward` from -900 to -800, `beta` = 1.0) value [0] should be" in said
+    )
+
+
 def test_overflow_of_python_s_own_numbers_is_forgiven_too():
     win = EXERCISES["win_probability"]
     far = dataclasses.replace(win, far=[(torch.tensor([1000.0]).double(), torch.tensor([999.0]).double())])

@@ -57,13 +57,15 @@ def too_far(exercise: "Exercise", arguments: tuple, given: Tensor, right: Tensor
 
 def sizes(names: Sequence[str], arguments: tuple) -> str:
     """Words for arguments that are special by their size."""
-    return f"others ({', '.join(_largest(names, arguments))})"
+    return f"others ({', '.join(_ranges(names, arguments))})"
 
 
-def _largest(names: Sequence[str], arguments: tuple) -> Iterator[str]:
+def _ranges(names: Sequence[str], arguments: tuple) -> Iterator[str]:
     for name, value in zip(names, arguments, strict=True):
         if isinstance(value, Tensor) and value.is_floating_point():
-            yield f"`{name}` up to {value.flatten()[value.abs().argmax()].item():g}"
+            least, most = value.aminmax()
+            between = f" from {least.item():g} to {most.item():g}" if least < most else f" = {most.item():g}"
+            yield f"`{name}`{between}"
         elif isinstance(value, int | float):
             yield f"`{name}` = {value}"
 
