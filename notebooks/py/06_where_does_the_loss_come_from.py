@@ -478,8 +478,11 @@ pd.DataFrame({"π*": star.exp()} | rows).T.round(4)
 
 # %% [markdown]
 # With the weight: π*. Without it all probability runs to one response, though people would choose another quite often;
-# twice the steps move its logits twice as far. Now the GPT-2, both ways from the same start on the same 10,240 new pairs,
-# proposed and judged as those above; in the table, look at how far each goes (the likeliest verdict is the first prompt's).
+# twice the steps move its logits twice as far. Now a GPT-2 in chapter 00's verdict world, still at $\beta = 0.5$, both
+# ways from the same start, a reference that imitates critics, on the same 10,240 new pairs. As in "The loop in the open", 40 %
+# of their verdicts are the reference's own, 40 % the best of 16 of these by the true reward, and 20 % any four words; a coin
+# by equation 1 says who wins. In the table, look at how far each goes. "In critics' phrases" is the probability of all
+# verdicts of a form that critics use, such as "very good but dull"; the likeliest verdict is the first prompt's.
 
 # %%
 more, _ = source.draw_comparisons(world, ref_logp, 80 * 128, labels="hard", seed=1)
