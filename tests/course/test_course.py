@@ -120,7 +120,7 @@ def test_every_slide_fits_and_formulas_are_typeset(course):
     """All decks, slide by slide, moved by the keyboard."""
     with opened(course / "teacher" / "slides", *SLIDE) as site:
         seen, too_large = 0, []
-        for name in chapters():
+        for name in (*chapters(), "lecture"):
             site.open(f"{name}.html")
             site.page.evaluate("document.fonts.ready")
             while True:

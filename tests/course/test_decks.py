@@ -4,8 +4,9 @@ from functools import partial
 
 import pytest
 
-from tools.course.build import NOTES, PAGES, SLIDES
+from tools.course.build import LECTURE, NOTES, PAGES, SLIDES
 from tools.course.decks import DeckError, as_markdown, minutes_of, read_deck
+from tools.course.lecture import read_lecture
 from tools.course.minutes import sections
 from tools.course.pictures import PictureError, recorded_picture
 from tools.limits import length_of
@@ -93,6 +94,42 @@ def test_a_slip_names_the_file_and_the_slide(tmp_path, text, said):
     assert said in str(slip.value)
 
 
+def test_a_lecture_takes_slides_of_several_decks_in_its_own_order(tmp_path):
+    slides = deck(tmp_path, DECK)
+    path = tmp_path / "lecture.md"
+    path.write_text(
+        "## 04_a\n- 04 · A title\n- Code\n\n## 05_b\n- Add them\n\n## 04_a\n- Add them\n", encoding="utf-8"
+    )
+    parts = read_lecture(path, {"04_a": slides, "05_b": slides[:2]})
+    assert [(name, [slide.title for slide in some]) for name, some in parts] == [
+        ("04_a", ["04 · A title", "Code"]), ("05_b", ["Add them"]), ("04_a", ["Add them"])
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "## 04_a\n- 04 · A title\n- Coda\n",
+            "lecture.md: 04_a has 0 slides with the title 'Coda', and one is needed",
+        ),
+        ("## 05_b\n- Code\n", "there is no deck '05_b'"),
+        ("- Code\n", "'- Code' stands above the first deck"),
+        ("## 04_a\nCode\n", "'Code' is neither a deck"),
+        ("## 04_a\n- Code\n", "it has to begin with its one title slide"),
+        ("## 04_a\n- 04 · A title\n- 04 · A title\n", "it has to begin with its one title slide"),
+        ("", "it has to begin with its one title slide"),
+    ],
+)
+def test_a_slip_in_a_lecture_is_named(tmp_path, text, said):
+    slides = deck(tmp_path, DECK)
+    path = tmp_path / "lecture.md"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(DeckError) as slip:
+        read_lecture(path, {"04_a": slides})
+    assert said in str(slip.value)
+
+
 @pytest.mark.parametrize("name", chapters())
 def test_every_chapter_has_a_lecture_and_notes(name):
     slides = read_deck(SLIDES / f"{name}.md")
@@ -119,6 +156,6 @@ def test_the_minutes_of_the_sections_are_those_of_the_chapter(name):
 
 
 def test_the_hand_outs_are_there():
-    assert {path.stem for path in PAGES.glob("*.md")} == {
+    assert {path.stem for path in PAGES.glob("*.md")} - {LECTURE.stem} == {
         "for_students", "for_teachers", "projects", "routes", "self_test", "self_test_answers", "syllabus"
     }  # fmt: skip

@@ -4,8 +4,9 @@ import re
 
 import pytest
 
-from tools.course.build import PAGES, SLIDES
+from tools.course.build import LECTURE, PAGES, SLIDES
 from tools.course.decks import minutes_of, read_deck
+from tools.course.lecture import read_lecture
 from tools.limits import length_of
 from tools.record import NOTEBOOKS
 from tools.teacher import chapters
@@ -44,6 +45,15 @@ def test_what_a_session_holds_is_its_minutes(section):
     for _, in_class, minutes, *_ in rows(section)[:-1]:
         inside = [int(part) for part in re.findall(r"\((\d+)\)", in_class)]
         assert sum(inside) == number(minutes), in_class
+
+
+def test_the_lecture_s_deck_has_the_minutes_of_its_table():
+    decks = {name: read_deck(SLIDES / f"{name}.md") for name in chapters()}
+    shown = [(name[:2], minutes_of(slides)) for name, slides in read_lecture(LECTURE, decks)]
+    named = [(found[1], number(row[2])) for row in rows(WEEKS[0]) if (found := re.search(r">deck (\d\d)<", row[1]))]
+    (*shown, (last, closing)), (*named, (last_named, time_left)) = shown, named
+    assert shown == named and len(shown) == 6
+    assert last == last_named and closing < time_left  # and questions
 
 
 def test_whole_decks_take_the_minutes_of_their_notes():

@@ -3,7 +3,7 @@
 students/index.html    the self-test, projects, routes, and the slides without notes, also as PDF
 students/notebooks/    the chapters
 teacher/index.html     syllabus, notes on every chapter, exam questions, answers to the self-test
-teacher/slides/        the slides with what the speaker says: press s
+teacher/slides/        the slides with what the speaker says: press s; lecture.html is the syllabus's one lecture
 teacher/grader/        a course of nbgrader's: its settings, and chapters with solutions and hidden tests
 """
 
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tools.course.decks import Slide, as_markdown, minutes_of, read_deck
 from tools.course.grader import lay_out
+from tools.course.lecture import Part, read_lecture
 from tools.course.minutes import minutes_table
 from tools.course.pictures import recorded_picture
 from tools.course.printing import print_decks
@@ -26,6 +27,7 @@ from tools.teacher import TEACHER, chapters
 FAVICON = ROOT / "site" / "_static" / "favicon.svg"
 COURSE = ROOT / "build" / "course"
 SLIDES, NOTES, PAGES = TEACHER / "slides", TEACHER / "notes", TEACHER / "course"
+LECTURE = PAGES / "lecture.md"
 FOR_STUDENTS = ("self_test", "projects", "routes")
 FOR_TEACHERS = ("syllabus", "self_test", "self_test_answers", "projects", "routes")
 WORK = ("gradebook.db", "submitted")  # what a course that is under way has in the grader's folder
@@ -43,11 +45,13 @@ def build(folder: Path = COURSE) -> None:
     if any((grader / name).exists() for name in WORK):
         raise CourseInUse(f"{grader} holds what students have handed in: copy it elsewhere, and make the course then")
     decks = {name: read_deck(SLIDES / f"{name}.md") for name in chapters()}
+    shown: dict[str, list[Part]] = {name: [(name, slides)] for name, slides in decks.items()}
+    lecture = {"lecture": read_lecture(LECTURE, decks)}
     with tempfile.TemporaryDirectory(prefix="dpo-book-course-") as scratch:
         fresh = Path(scratch) / "course"
         students, teacher = fresh / "students", fresh / "teacher"
-        build_slides(decks, students / "slides", Path(scratch), with_notes=False)
-        build_slides(decks, teacher / "slides", Path(scratch), with_notes=True)
+        build_slides(shown, students / "slides", Path(scratch), with_notes=False)
+        build_slides(shown | lecture, teacher / "slides", Path(scratch), with_notes=True)
         build_pages(student_pages(decks), students, Path(scratch))
         build_pages(teacher_pages(decks), teacher, Path(scratch))
         print_decks(students / "slides", decks)
@@ -59,14 +63,16 @@ def build(folder: Path = COURSE) -> None:
         shutil.move(fresh, folder)
 
 
-def build_slides(decks: Mapping[str, list[Slide]], html: Path, scratch: Path, *, with_notes: bool) -> None:
-    """Every deck as a page in ``html``, which holds all that it loads."""
+def build_slides(shown: Mapping[str, list[Part]], html: Path, scratch: Path, *, with_notes: bool) -> None:
+    """What is shown, by name, as a page each in ``html``, which holds all that it loads."""
     pages = scratch / ("slides-with-notes" if with_notes else "slides")
     _begin(pages, SLIDES)
-    for name, slides in decks.items():
-        picture = partial(put_picture, pages, NOTEBOOKS / f"{name}.ipynb")
-        text = as_markdown(slides, picture, with_notes=with_notes)
-        (pages / f"{name}.md").write_text(text, encoding="utf-8")
+    for name, parts in shown.items():
+        texts = ["---\norphan: true\n---\n"]
+        for deck, slides in parts:
+            picture = partial(put_picture, pages, NOTEBOOKS / f"{deck}.ipynb")
+            texts.append(as_markdown(slides, picture, with_notes=with_notes))
+        (pages / f"{name}.md").write_text("\n".join(texts), encoding="utf-8")
     run_sphinx(pages, html, scratch / f"doctrees-{pages.name}", "revealjs")
 
 

@@ -94,8 +94,8 @@ def minutes_of(slides: Sequence[Slide]) -> int:
 
 
 def as_markdown(slides: Sequence[Slide], picture: Callable[[str], str], *, with_notes: bool) -> str:
-    """What Sphinx reads. picture: the address of a figure by the words of its cell."""
-    parts = ["---\norphan: true\n---\n"]
+    """What Sphinx reads of these slides. picture: the address of a figure by the words of its cell."""
+    parts = []
     for slide in slides:
         for title, body in _shown(slide):
             parts.append(f"{'#' * slide.level} {title}\n\n{_with_pictures(body, picture)}\n")
