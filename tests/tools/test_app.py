@@ -10,6 +10,7 @@ import sys
 import threading
 import urllib.request
 import uuid
+from contextlib import contextmanager
 
 import pytest
 from playwright.sync_api import expect
@@ -44,7 +45,13 @@ def test_the_token_stays_on():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"), [({"token": ""}, "--token wants a word"), ({"port": 99_999}, "nothing can be served at")]
+    ("wrong", "said"),
+    [
+        ({"token": ""}, "--token wants a word"),
+        ({"port": 99_999}, "nothing can be served at 127.0.0.1:99999"),
+        ({"host": "2001:db8::1"}, "nothing can be served at [2001:db8::1]:8866"),
+        ({"host": "[::1]"}, "nothing can be served at"),
+    ],
 )
 def test_what_would_let_everybody_in_or_go_elsewhere_is_refused(capsys, wrong, said):
     with pytest.raises(SystemExit) as stop:
@@ -52,21 +59,53 @@ def test_what_would_let_everybody_in_or_go_elsewhere_is_refused(capsys, wrong, s
     assert stop.value.code == 2 and said in capsys.readouterr().err
 
 
-@pytest.fixture(scope="module")
-def app():
-    """The address at which it is served, with the token "hall"."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "tools.app", "--port", str(port), "--token", "hall"]
+def free_port(host, family):
+    with socket.create_server((host, 0), family=family) as free:
+        return free.getsockname()[1]
+
+
+@contextmanager
+def served(host, port):
+    """What `python -m tools.app` says until it runs, with the token "hall", as long as the context is open."""
+    command = [sys.executable, "-m", "tools.app", "--host", host, "--port", str(port), "--token", "hall"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
         said = []
         while "is running at" not in "".join(said):
             said.append(next_line(server))
             assert said[-1], "".join(said)
+        said.append(next_line(server))  # the address
         threading.Thread(target=server.stdout.read, daemon=True).start()  # or it would wait for a reader
-        yield f"http://127.0.0.1:{port}"
-        server.terminate()
+        try:
+            yield "".join(said)
+        finally:
+            server.terminate()
+
+
+@pytest.fixture(scope="module")
+def app():
+    """The address at which it is served."""
+    port = free_port("127.0.0.1", socket.AF_INET)
+    with served("127.0.0.1", port) as said:
+        address = f"http://127.0.0.1:{port}"
+        assert f"{address}/" in said
+        yield address
+
+
+def test_an_address_of_ipv6_is_served_and_stands_in_brackets():
+    try:
+        port = free_port("::1", socket.AF_INET6)
+    except OSError as error:
+        pytest.skip(f"no IPv6 on this machine: {error}")
+    with served("::1", port) as said:
+        address = f"http://[::1]:{port}"
+        assert f"{address}/" in said
+        with urllib.request.urlopen(f"{address}/?token=hall", timeout=PATIENCE) as answer:
+            assert CHAPTER in answer.read().decode()
+
+
+def test_every_address_of_ipv6_is_told_by_the_name_of_the_machine():
+    assert f"--Voila.custom_display_url=http://{socket.gethostname()}:8866" in settings("::", 8866, None)
+    assert not any("display" in option for option in settings("0.0.0.0", 8866, None))
 
 
 def kernel_of_a_visitor(app):

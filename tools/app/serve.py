@@ -24,8 +24,10 @@ WIDGETS_ALONE = [
 
 
 def settings(host: str, port: int, token: str | None) -> list[str]:
-    """Voila's options. Without a token it makes one."""
+    """Voila's options. Without a token it makes one; of IPv6 it would print the address without brackets."""
+    shown = socket.gethostname() if host == "::" else _in_a_link(host)
     return [
+        *([f"--Voila.custom_display_url=http://{shown}:{port}"] if ":" in host else []),
         "--token" if token is None else f"--token={token}",
         "--no-browser",
         f"--Voila.ip={host}",
@@ -41,13 +43,19 @@ def settings(host: str, port: int, token: str | None) -> list[str]:
     ]
 
 
+def _in_a_link(host: str) -> str:
+    """An address of IPv6 stands in brackets there."""
+    return f"[{host}]" if ":" in host else host
+
+
 def _require_address(host: str, port: int) -> None:
     """Refuse what cannot be listened at: Voila would take another port, or end in a traceback."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        with socket.create_server((host, port)):
+        with socket.create_server((host, port), family=family):
             pass
-    except (OSError, OverflowError) as error:
-        command_line.refuse(f"nothing can be served at {host}:{port}: {error}")
+    except (OSError, OverflowError, UnicodeError) as error:
+        command_line.refuse(f"nothing can be served at {_in_a_link(host)}:{port}: {error}")
 
 
 def app(host: str = "127.0.0.1", port: int = 8866, token: str | None = None) -> None:
@@ -56,7 +64,7 @@ def app(host: str = "127.0.0.1", port: int = 8866, token: str | None = None) -> 
     A visitor takes about half a GB of memory, and more while a run trains.
 
     Args:
-        host: at which address of this machine; 0.0.0.0 is every one, for a lecture hall.
+        host: at which address of this machine, of IPv4 or IPv6; 0.0.0.0 is every one, for a lecture hall.
         port: at which port.
         token: what a visitor's link has to hold; by default a new one, which the first lines say.
     """
