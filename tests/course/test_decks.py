@@ -9,6 +9,7 @@ from tools.course.decks import DeckError, as_markdown, minutes_of, read_deck
 from tools.course.lecture import read_lecture
 from tools.course.minutes import sections
 from tools.course.pictures import PictureError, recorded_picture
+from tools.course.sources import split_title
 from tools.limits import length_of
 from tools.record import NOTEBOOKS
 from tools.teacher import chapters
@@ -61,6 +62,13 @@ def test_a_derivation_adds_a_step_a_slide_and_every_slide_has_its_note(tmp_path)
     assert text.count("{container} step last") == 2
     assert text.count("3 min. Ask first, then show.") == 2 and "# not a title" in text
     assert "min." not in as_markdown(slides, picture, with_notes=False)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_text(tmp_path):
+    assert deck(tmp_path, f"\ufeff{DECK}") == deck(tmp_path, DECK)
+    notes = tmp_path / "05_a.md"
+    notes.write_text("# 05\n\nWords.\n", encoding="utf-8-sig")
+    assert split_title(notes) == ("# 05", "\nWords.\n")
 
 
 def test_a_figure_is_named_by_words_of_its_cell(tmp_path):

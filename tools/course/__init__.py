@@ -2,6 +2,7 @@
 
 build.py      the folder: what is for students, what for the teacher
 decks.py      slides, from teacher/slides
+sources.py    slides, notes and pages as they were written
 pictures.py   the chapters' recorded figures on them
 minutes.py    how long each section of a chapter takes
 printing.py   slides as PDF

@@ -18,7 +18,8 @@ from tools.course.grader import lay_out
 from tools.course.lecture import Part, read_lecture
 from tools.course.minutes import minutes_table
 from tools.course.pictures import recorded_picture
-from tools.course.printing import print_decks
+from tools.course.printing import print_decks, require_browser
+from tools.course.sources import read_source, split_title
 from tools.record import NOTEBOOKS
 from tools.site.build import ROOT, run_sphinx
 from tools.site.pictures import as_webp, named
@@ -38,29 +39,41 @@ class CourseInUse(ValueError):
 
 
 def build(folder: Path = COURSE) -> None:
-    """Make the course in ``folder`` anew. CourseInUse where students' work is in it; SiteError where Sphinx warns."""
+    """Make the course in ``folder`` anew. What can be refused is, before Sphinx begins, which is slow.
+
+    CourseInUse where students' work is in it; PrintingError without a browser; SourceError, DeckError, PictureError
+    or TeacherError for what it is made of; SiteError where Sphinx warns.
+    """
+    _require_free(folder)
+    browser = require_browser()
+    decks = {name: read_deck(SLIDES / f"{name}.md") for name in chapters()}
+    shown: dict[str, list[Part]] = {name: [(name, slides)] for name, slides in decks.items()}
+    lecture = {"lecture": read_lecture(LECTURE, decks)}
+    for_students, for_teachers = student_pages(decks), teacher_pages(decks)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".course-", dir=folder.parent) as beside:
+        scratch = Path(beside)
+        fresh = scratch / "course"
+        students, teacher = fresh / "students", fresh / "teacher"
+        shutil.copytree(NOTEBOOKS, students / "notebooks", ignore=shutil.ignore_patterns(".*", "py", "*.toml.lock"))
+        lay_out(teacher / "grader", chapters())
+        build_slides(shown, students / "slides", scratch, with_notes=False)
+        build_slides(shown | lecture, teacher / "slides", scratch, with_notes=True)
+        build_pages(for_students, students, scratch)
+        build_pages(for_teachers, teacher, scratch)
+        print_decks(students / "slides", decks, browser)
+        if folder.exists():
+            shutil.rmtree(folder)
+        shutil.move(fresh, folder)
+
+
+def _require_free(folder: Path) -> None:
+    """CourseInUse where something is in ``folder``'s place that no new course may take."""
     if folder.is_symlink() or folder.is_file():
         raise CourseInUse(f"{folder} is a link or a file: move it away, and make the course then")
     grader = folder / "teacher" / "grader"
     if any((grader / name).exists() for name in WORK):
         raise CourseInUse(f"{grader} holds what students have handed in: copy it elsewhere, and make the course then")
-    decks = {name: read_deck(SLIDES / f"{name}.md") for name in chapters()}
-    shown: dict[str, list[Part]] = {name: [(name, slides)] for name, slides in decks.items()}
-    lecture = {"lecture": read_lecture(LECTURE, decks)}
-    with tempfile.TemporaryDirectory(prefix="dpo-book-course-") as scratch:
-        fresh = Path(scratch) / "course"
-        students, teacher = fresh / "students", fresh / "teacher"
-        build_slides(shown, students / "slides", Path(scratch), with_notes=False)
-        build_slides(shown | lecture, teacher / "slides", Path(scratch), with_notes=True)
-        build_pages(student_pages(decks), students, Path(scratch))
-        build_pages(teacher_pages(decks), teacher, Path(scratch))
-        print_decks(students / "slides", decks)
-        shutil.copytree(NOTEBOOKS, students / "notebooks", ignore=shutil.ignore_patterns(".*", "py", "*.toml.lock"))
-        lay_out(teacher / "grader", chapters())
-        if folder.exists():
-            shutil.rmtree(folder)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(fresh, folder)
 
 
 def build_slides(shown: Mapping[str, list[Part]], html: Path, scratch: Path, *, with_notes: bool) -> None:
@@ -106,29 +119,25 @@ def build_pages(pages: Mapping[str, str], html: Path, scratch: Path) -> None:
 
 def student_pages(decks: Mapping[str, list[Slide]]) -> dict[str, str]:
     """What students read, by name."""
-    pages = {name: _text(PAGES / f"{name}.md") for name in FOR_STUDENTS}
+    pages = {name: read_source(PAGES / f"{name}.md") for name in FOR_STUDENTS}
     return pages | {"index": _index("for_students", FOR_STUDENTS, _table(decks, _student_row))}
 
 
 def teacher_pages(decks: Mapping[str, list[Slide]]) -> dict[str, str]:
     """What the teacher reads, by name: every chapter's notes with its minutes, and the rest."""
-    pages = {name: _text(PAGES / f"{name}.md") for name in FOR_TEACHERS}
+    pages = {name: read_source(PAGES / f"{name}.md") for name in FOR_TEACHERS}
     for name, slides in decks.items():
         minutes = minutes_table(NOTEBOOKS / "py" / f"{name}.py", minutes_of(slides))
-        title, rest = _text(NOTES / f"{name}.md").split("\n", 1)
+        title, rest = split_title(NOTES / f"{name}.md")
         pages[f"notes/{name}"] = f"{title}\n\n## Minutes\n\n{minutes}\n{rest}"
     listed = (*FOR_TEACHERS, *(f"notes/{name}" for name in decks))
     return pages | {"index": _index("for_teachers", listed, _table(decks, _teacher_row))}
 
 
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8")
-
-
 def _index(name: str, listed: tuple[str, ...], table: str) -> str:
     """The first page: its words, the chapters, and every other page."""
     contents = "\n".join(listed)
-    return f"{_text(PAGES / f'{name}.md')}\n{table}\n\n```{{toctree}}\n:hidden:\n\n{contents}\n```\n"
+    return f"{read_source(PAGES / f'{name}.md')}\n{table}\n\n```{{toctree}}\n:hidden:\n\n{contents}\n```\n"
 
 
 def _table(decks: Mapping[str, list[Slide]], row: Callable[[str, list[Slide]], str]) -> str:

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tools.course.sources import read_source
+
 HEADING = re.compile(r"^(#{1,3}) (.+)$")
 NOTE = re.compile(r"^> (\d+) min\. (.+(?:\n>.*)*)\Z", re.MULTILINE)
 DERIVATION = re.compile(r"^```\{derivation\}\n(.*?)\n```\s*\Z", re.DOTALL)
@@ -43,9 +45,9 @@ class Slide:
 
 
 def read_deck(path: Path) -> list[Slide]:
-    """The slides of a file. DeckError for one without its note, or a step without its reason."""
+    """The slides of a file. DeckError for one without its note, or a step without its reason; see ``read_source``."""
     slides = []
-    for heading, lines in _sections(path.read_text(encoding="utf-8")):
+    for heading, lines in _sections(read_source(path)):
         level, title = heading
         text = "\n".join(lines).strip()
         found = NOTE.search(text)

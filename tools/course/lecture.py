@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tools.course.decks import DeckError, Slide
+from tools.course.sources import read_source
 
 Part = tuple[str, Sequence[Slide]]  # a deck's name, and slides of it
 
@@ -17,7 +18,7 @@ Part = tuple[str, Sequence[Slide]]  # a deck's name, and slides of it
 def read_lecture(path: Path, decks: Mapping[str, Sequence[Slide]]) -> list[Part]:
     """The slides that a file names. DeckError for a deck or a title that is not there, or there twice."""
     parts: list[tuple[str, list[Slide]]] = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in read_source(path).splitlines():
         if line.startswith("## "):
             name = line.removeprefix("## ").strip()
             if name not in decks:

@@ -21,13 +21,21 @@ class PrintingError(RuntimeError):
     """There is no browser to print with."""
 
 
-def print_decks(folder: Path, names: Iterable[str]) -> None:
-    """FOLDER/NAME.pdf of every FOLDER/NAME.html. PrintingError where this machine has no Chromium."""
+def require_browser() -> str:
+    """The Chromium that prints. PrintingError where this machine has none."""
     path = chromium.find()
     if path is None:
-        raise PrintingError("slides are printed with Chromium, and there is none: python -m tools.chromium")
+        raise PrintingError(
+            "slides are printed with Chromium, and there is none: install one (python -m tools.chromium tries to), "
+            "or name yours, CHROMIUM=/path/to/chromium"
+        )
+    return path
+
+
+def print_decks(folder: Path, names: Iterable[str], browser_path: str) -> None:
+    """FOLDER/NAME.pdf of every FOLDER/NAME.html."""
     with served(folder) as address, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=browser_path, args=FLAGS)
         try:
             page = browser.new_page()
             for name in names:
