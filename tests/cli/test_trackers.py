@@ -88,9 +88,10 @@ def test_a_broken_project_is_told_in_a_line_before_anything_is_trained(book, tmp
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
 
-def test_numbers_stay_on_this_machine(book, tmp_path, monkeypatch):
-    monkeypatch.setenv("TRACKIO_SPACE_ID", "someone/space")
+@pytest.mark.parametrize("variable", ["TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL", "TRACKIO_BUCKET_ID"])
+def test_numbers_stay_on_this_machine(book, tmp_path, monkeypatch, variable):
+    monkeypatch.setenv(variable, "someone/else")
     few = first_preferences(8, tmp_path)
     status, printed, said = book("dpo", "--data", few, "--out", tmp_path / "run", *TINY, "--trackio", "numbers")
-    assert (status, printed) == (2, "") and "TRACKIO_SPACE_ID sends them away: unset it" in said
+    assert (status, printed) == (2, "") and f"{variable} sends them away: unset it" in said
     assert not (tmp_path / "run").exists()
