@@ -1,4 +1,4 @@
-"""One policy against another, or against written answers: what a judge's verdicts in both orders add up to."""
+"""One policy against another, or against written answers: what judgements in both orders add up to."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -12,14 +12,14 @@ from dpo_book.maths.swaps import swap_test
 
 
 class HeadToHead(NamedTuple):
-    """What n comparisons in both orders, and so 2n verdicts, say of a. Shares have 95 % intervals."""
+    """What n comparisons in both orders, and so 2n judgements, say of a. Shares have 95 % intervals."""
 
     comparisons: int
     decided: int  # comparisons decided in both orders, of which the shares are
     win_rate: Interval  # of a, the mean of both orders, a tie half
-    consistent: Interval  # share of comparisons with one verdict in both orders
-    bias: Interval  # share of verdicts for what is shown first, minus 1/2
-    ties: int  # of all verdicts, as the next two
+    consistent: Interval  # share of comparisons with one judgement in both orders
+    bias: Interval  # share of judgements for what is shown first, minus 1/2
+    ties: int  # of all judgements, as the next two
     unparsable: int
     refused: int
     words_a: float  # mean length; where one side is longer, a judge may have liked just that
@@ -27,9 +27,9 @@ class HeadToHead(NamedTuple):
 
 
 def head_to_head(comparisons: Sequence[Comparison], both: Sequence[BothOrders]) -> HeadToHead:
-    """The verdicts of ``in_both_orders`` on these comparisons, counted. ValueError if none is decided both times."""
+    """The judgements of ``in_both_orders`` on these comparisons, counted. ValueError if none is decided twice."""
     swaps = swap_test(*scores_in_both_orders(both))
-    counted = tally([verdict for pair in both for verdict in pair])
+    counted = tally([judgement for pair in both for judgement in pair])
     return HeadToHead(
         comparisons=len(comparisons),
         decided=sum(_is_decided(pair) for pair in both),
@@ -59,7 +59,7 @@ def head_to_head_table(results: Mapping[float, HeadToHead]) -> pd.DataFrame:
 
 
 def _is_decided(pair: BothOrders) -> bool:
-    return all(verdict.outcome in SCORES for verdict in pair)
+    return all(judgement.outcome in SCORES for judgement in pair)
 
 
 def _mean_words(texts: Sequence[str]) -> float:

@@ -1,7 +1,7 @@
 """Judges of pairs of texts: what one is shown, what it answers, and in which order it is asked.
 
 A comparison has two texts, a and b. A judge does not know these names: it is shown one text first, the other second,
-and answers by place. So what the place alone does to a verdict can be seen: ask in both orders, and compare.
+and answers by place. So what the place alone does to a judgement can be seen: ask in both orders, and compare.
 """
 
 import random
@@ -46,7 +46,7 @@ class Answer(NamedTuple):
     explanation: str = ""
 
 
-class Verdict(NamedTuple):
+class Judgement(NamedTuple):
     """What a judge says of a comparison, by name: a or b won, or a tie; or "unparsable" or "refused", as it was.
 
     a_first: the order in which it was asked.
@@ -58,11 +58,11 @@ class Verdict(NamedTuple):
 
 
 Judge = Callable[[Sequence[Shown]], list[Answer]]  # an answer to each, in order
-BothOrders = tuple[Verdict, Verdict]  # of one comparison: with a shown first, with b shown first
+BothOrders = tuple[Judgement, Judgement]  # of one comparison: with a shown first, with b shown first
 
 
-def ask(judge: Judge, comparisons: Sequence[Comparison], a_first: Sequence[bool]) -> list[Verdict]:
-    """The judge's verdict on each comparison, of which it is shown a first where ``a_first`` says so.
+def ask(judge: Judge, comparisons: Sequence[Comparison], a_first: Sequence[bool]) -> list[Judgement]:
+    """Its judgement on each comparison, of which it is shown a first where ``a_first`` says so.
 
     ValueError unless there are as many orders as comparisons; JudgeError for a judge that answers otherwise than in
     ``Answer``s, one each.
@@ -73,16 +73,16 @@ def ask(judge: Judge, comparisons: Sequence[Comparison], a_first: Sequence[bool]
     answers = list(judge(shown))
     if len(answers) != len(shown):
         raise JudgeError(f"the judge was shown {len(shown)} comparisons and gave {len(answers)} answers")
-    verdicts = []
+    judgements = []
     for number, (answer, order) in enumerate(zip(answers, a_first, strict=True), start=1):
         if not isinstance(answer, Answer) or answer.place not in PLACES:
             raise JudgeError(f"answer {number} must be an Answer with a place of {', '.join(PLACES)}; got {answer!r}")
-        verdicts.append(Verdict(outcome_of(answer.place, order), bool(order), answer.explanation))
-    return verdicts
+        judgements.append(Judgement(outcome_of(answer.place, order), bool(order), answer.explanation))
+    return judgements
 
 
-def in_random_order(judge: Judge, comparisons: Sequence[Comparison], seed: int = 0) -> list[Verdict]:
-    """A verdict on each comparison, with a shown first or second by a coin.
+def in_random_order(judge: Judge, comparisons: Sequence[Comparison], seed: int = 0) -> list[Judgement]:
+    """A judgement on each comparison, with a shown first or second by a coin.
 
     So the place favours neither text on average, at one answer a comparison; it adds noise all the same.
     """
@@ -93,10 +93,10 @@ def in_random_order(judge: Judge, comparisons: Sequence[Comparison], seed: int =
 
 
 def in_both_orders(judge: Judge, comparisons: Sequence[Comparison]) -> list[BothOrders]:
-    """Two verdicts on each comparison, one in each order: the swap test."""
+    """Two judgements on each comparison, one in each order: the swap test."""
     n = len(comparisons)
-    verdicts = ask(judge, [*comparisons, *comparisons], [True] * n + [False] * n)
-    return list(zip(verdicts[:n], verdicts[n:], strict=True))
+    judgements = ask(judge, [*comparisons, *comparisons], [True] * n + [False] * n)
+    return list(zip(judgements[:n], judgements[n:], strict=True))
 
 
 def shown_in_order(comparison: Comparison, a_first: bool) -> Shown:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from dpo_book.data.messages import text_of
-from dpo_book.evaluation.judges import Comparison, Judge, Place, Shown, Verdict, outcome_of, shown_in_order
+from dpo_book.evaluation.judges import Comparison, Judge, Judgement, Place, Shown, outcome_of, shown_in_order
 from dpo_book.evaluation.labels_file import PLACES, LabelsFile, Question
 from dpo_book.maths.require import SettingError, require_choice, require_seed
 from dpo_book.system.files import write_text
@@ -131,12 +131,12 @@ class LabellingSession:
         """In a ``with``: the file is for this process alone. LabelsError if another one has it."""
         return self._file.alone()
 
-    def verdicts(self) -> dict[int, list[Verdict]]:
-        """By row, from 0, what was said of a comparison: one verdict, or two if it came again by now."""
-        found: dict[int, list[Verdict]] = {}
+    def judgements(self) -> dict[int, list[Judgement]]:
+        """By row, from 0, what was said of a comparison: one judgement, or two if it came again by now."""
+        found: dict[int, list[Judgement]] = {}
         for showing, place in zip(self.showings, self._file.places, strict=False):
-            verdict = Verdict(outcome_of(place, showing.a_first), showing.a_first)
-            found.setdefault(showing.row, []).append(verdict)
+            judgement = Judgement(outcome_of(place, showing.a_first), showing.a_first)
+            found.setdefault(showing.row, []).append(judgement)
         return found
 
     def report(self, others: Mapping[str, Judge] | None = None) -> "LabellingReport":
@@ -146,7 +146,7 @@ class LabellingSession:
         """
         from dpo_book.evaluation.labelling_report import labelling_report
 
-        return labelling_report(self.verdicts(), self._texts, others or {})
+        return labelling_report(self.judgements(), self._texts, others or {})
 
     def preferences(self) -> list[dict]:
         """The answers so far as rows of ``load_preferences``: prompt, chosen, rejected, chosen_probability.
@@ -157,7 +157,7 @@ class LabellingSession:
         """
         from dpo_book.evaluation.labelling_report import preference_rows
 
-        return preference_rows(self.verdicts(), self.comparisons)
+        return preference_rows(self.judgements(), self.comparisons)
 
     def write_preferences(self, path: Path | str) -> int:
         """``preferences`` as JSON lines, whole or not at all; how many there are."""

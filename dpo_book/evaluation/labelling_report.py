@@ -6,20 +6,20 @@ from typing import NamedTuple
 import torch
 
 from dpo_book.data.columns import has_words
-from dpo_book.evaluation.judges import Comparison, Judge, Verdict, ask
+from dpo_book.evaluation.judges import Comparison, Judge, Judgement, ask
 from dpo_book.evaluation.win_rates import SCORES
 from dpo_book.maths.agreement import agreement, agreement_ceiling, cohen_kappa
 from dpo_book.maths.estimates import Estimate, Interval, share_interval, win_rate_interval
 from dpo_book.maths.swaps import SwapTest, swap_test
 
-Verdicts = Mapping[int, Sequence[Verdict]]  # by the comparison's row, from 0: one, or two in both orders
+Judgements = Mapping[int, Sequence[Judgement]]  # by the comparison's row, from 0: one, or two in both orders
 
 
 class AgreementWith(NamedTuple):
     """How far another judge says the same, on the comparisons that both decide.
 
     left_out: those that are as good to one of the two, or of which the other says nothing. same: None where all are.
-    kappa: Cohen's, of verdicts by place, first or second, for a and b are mere names (a may be the better one
+    kappa: Cohen's, of judgements by place, first or second, for a and b are mere names (a may be the better one
     everywhere); None where one of the two names the same place everywhere, or fewer than two comparisons are left.
     """
 
@@ -86,21 +86,21 @@ class LabellingReport(NamedTuple):
 
 
 def labelling_report(
-    verdicts: Verdicts, comparisons: Sequence[Comparison], others: Mapping[str, Judge]
+    judgements: Judgements, comparisons: Sequence[Comparison], others: Mapping[str, Judge]
 ) -> LabellingReport:
-    """What the verdicts on these comparisons say; ``others`` are shown them in the order that the person first saw.
+    """What the judgements on these comparisons say; ``others`` are shown them in the order that the person first saw.
 
-    ValueError for no verdict at all; JudgeError of another judge.
+    ValueError for no judgement at all; JudgeError of another judge.
     """
-    if not verdicts:
+    if not judgements:
         raise ValueError("no pair is labelled yet: there is nothing to report")
-    firsts = {row: said[0] for row, said in verdicts.items()}
-    outcomes = [verdict.outcome for verdict in firsts.values()]
-    for_first = [_for_first_place(verdict) for verdict in firsts.values()]
-    twice = [_scores(said) for said in verdicts.values() if len(said) == 2]
+    firsts = {row: said[0] for row, said in judgements.items()}
+    outcomes = [judgement.outcome for judgement in firsts.values()]
+    for_first = [_for_first_place(judgement) for judgement in firsts.values()]
+    twice = [_scores(said) for said in judgements.values() if len(said) == 2]
     return LabellingReport(
         pairs=len(firsts),
-        answers=sum(map(len, verdicts.values())),
+        answers=sum(map(len, judgements.values())),
         ties=share_interval(outcomes.count("tie") / len(outcomes), len(outcomes)),
         first_place=win_rate_interval(torch.tensor(for_first, dtype=torch.float64)),
         swaps=swap_test(*torch.tensor(twice, dtype=torch.float64).T) if twice else None,
@@ -110,32 +110,34 @@ def labelling_report(
     )
 
 
-def agreement_with(judge: Judge, verdicts: Mapping[int, Verdict], comparisons: Sequence[Comparison]) -> AgreementWith:
-    """How far a judge says what the verdicts say, by row from 0, of these comparisons."""
-    shown = [comparisons[row] for row in verdicts]
-    theirs = ask(judge, shown, [verdict.a_first for verdict in verdicts.values()])
+def agreement_with(
+    judge: Judge, judgements: Mapping[int, Judgement], comparisons: Sequence[Comparison]
+) -> AgreementWith:
+    """How far a judge says what the judgements say, by row from 0, of these comparisons."""
+    shown = [comparisons[row] for row in judgements]
+    theirs = ask(judge, shown, [judgement.a_first for judgement in judgements.values()])
     pairs = []
-    for ours, other in zip(verdicts.values(), theirs, strict=True):
+    for ours, other in zip(judgements.values(), theirs, strict=True):
         if {ours.outcome, other.outcome} <= {"a", "b"}:
             pairs.append((_for_first_place(ours), _for_first_place(other)))
     if not pairs:
-        return AgreementWith(None, 0, len(verdicts), None)
+        return AgreementWith(None, 0, len(judgements), None)
     both = torch.tensor(pairs, dtype=torch.float64).T
     try:
         kappa = cohen_kappa(*both)
     except ValueError:
         kappa = None
-    return AgreementWith(agreement(*both), len(pairs), len(verdicts) - len(pairs), kappa)
+    return AgreementWith(agreement(*both), len(pairs), len(judgements) - len(pairs), kappa)
 
 
-def preference_rows(verdicts: Verdicts, comparisons: Sequence[Comparison]) -> list[dict]:
+def preference_rows(judgements: Judgements, comparisons: Sequence[Comparison]) -> list[dict]:
     """Rows that ``load_preferences`` reads: see ``LabellingSession.preferences``."""
     rows = []
-    for row, said in sorted(verdicts.items()):
+    for row, said in sorted(judgements.items()):
         prompt, a, b = comparisons[row]
         if a == b or not (has_words(a) and has_words(b)):
             continue
-        scores = [SCORES[verdict.outcome] for verdict in said]
+        scores = [SCORES[judgement.outcome] for judgement in said]
         of_a = sum(scores) / len(scores)
         chosen, rejected = (a, b) if of_a >= 0.5 else (b, a)
         probability = max(of_a, 1 - of_a)
@@ -143,19 +145,19 @@ def preference_rows(verdicts: Verdicts, comparisons: Sequence[Comparison]) -> li
     return rows
 
 
-def _scores(both: Sequence[Verdict]) -> tuple[float, float]:
+def _scores(both: Sequence[Judgement]) -> tuple[float, float]:
     """What a got, shown first and shown second."""
     first, second = sorted(both, key=_is_second)
     return SCORES[first.outcome], SCORES[second.outcome]
 
 
-def _is_second(verdict: Verdict) -> bool:
-    return not verdict.a_first
+def _is_second(judgement: Judgement) -> bool:
+    return not judgement.a_first
 
 
-def _for_first_place(verdict: Verdict) -> float:
-    of_a = SCORES[verdict.outcome]
-    return of_a if verdict.a_first else 1 - of_a
+def _for_first_place(judgement: Judgement) -> float:
+    of_a = SCORES[judgement.outcome]
+    return of_a if judgement.a_first else 1 - of_a
 
 
 def _ceiling(twice: Sequence[tuple[float, float]]) -> Interval | None:

@@ -1,4 +1,4 @@
-"""From a judge's verdicts to numbers: what could be counted, and how often a won. ``maths/swaps`` goes on."""
+"""From judgements to numbers: what could be counted, and how often a won. ``maths/swaps`` goes on."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,27 +7,27 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from dpo_book.evaluation.judges import BothOrders, Outcome, Verdict
+from dpo_book.evaluation.judges import BothOrders, Judgement, Outcome
 from dpo_book.maths.estimates import Interval, win_rate_interval
 
 OUTCOMES = get_args(Outcome)
 SCORES = {"a": 1.0, "tie": 0.5, "b": 0.0}  # the other outcomes have none
 
 
-def tally(verdicts: Sequence[Verdict]) -> dict[Outcome, int]:
-    """How many verdicts have each outcome, also those that none has."""
-    counted = Counter(verdict.outcome for verdict in verdicts)
+def tally(judgements: Sequence[Judgement]) -> dict[Outcome, int]:
+    """How many judgements have each outcome, also those that none has."""
+    counted = Counter(judgement.outcome for judgement in judgements)
     return {outcome: counted[outcome] for outcome in OUTCOMES}
 
 
-def judged_win_rate(verdicts: Sequence[Verdict]) -> Interval:
-    """The share of comparisons that a won, a tie half, with its 95 % interval; one verdict a comparison.
+def judged_win_rate(judgements: Sequence[Judgement]) -> Interval:
+    """The share of comparisons that a won, a tie half, with its 95 % interval; one judgement a comparison.
 
     Of those that were decided: "unparsable" and "refused" are left out, so look at ``tally`` too. ValueError if none
     was decided.
     """
-    scores = [SCORES[verdict.outcome] for verdict in verdicts if verdict.outcome in SCORES]
-    _check_decided(scores, f"none of the {len(verdicts)} verdicts names a text or a tie")
+    scores = [SCORES[judgement.outcome] for judgement in judgements if judgement.outcome in SCORES]
+    _check_decided(scores, f"none of the {len(judgements)} judgements names a text or a tie")
     return win_rate_interval(torch.tensor(scores, dtype=torch.float64))
 
 

@@ -1,9 +1,9 @@
-"""Verdicts in both orders as one line of a table: counted by hand, and nothing counted that was not decided."""
+"""Judgements in both orders as one line of a table: counted by hand, and nothing counted that was not decided."""
 
 import pytest
 
 from dpo_book import head_to_head, head_to_head_table
-from dpo_book.evaluation.judges import Comparison, Verdict
+from dpo_book.evaluation.judges import Comparison, Judgement
 
 COMPARISONS = [
     Comparison("x", "one two three", "one"),
@@ -13,7 +13,7 @@ COMPARISONS = [
     Comparison("z", "one", "one"),
 ]
 OUTCOMES = [("a", "a"), ("a", "b"), ("tie", "b"), ("unparsable", "a"), ("refused", "refused")]
-BOTH = [(Verdict(first, True), Verdict(second, False)) for first, second in OUTCOMES]
+BOTH = [(Judgement(first, True), Judgement(second, False)) for first, second in OUTCOMES]
 
 
 def test_only_what_is_decided_twice_is_in_the_shares():
@@ -22,7 +22,7 @@ def test_only_what_is_decided_twice_is_in_the_shares():
     # Decided: a twice (1), a once (1/2), a tie and a loss (1/4).
     assert result.win_rate.value == pytest.approx((1 + 1 / 2 + 1 / 4) / 3)
     assert result.consistent.value == pytest.approx(1 / 3)
-    # Of the verdicts for the first place, less half: 1/2 of them, both, and 3/4 (a tie, then b, which was first).
+    # Of the judgements for the first place, less half: 1/2 of them, both, and 3/4 (a tie, then b, which was first).
     assert result.bias.value == pytest.approx((1 / 2 + 1 + 3 / 4) / 3 - 1 / 2)
     assert (result.ties, result.unparsable, result.refused) == (1, 1, 2)
     assert (result.words_a, result.words_b) == pytest.approx((7 / 5, 9 / 5))

@@ -1,4 +1,4 @@
-"""The judges' one interface: places and names, orders, and what verdicts are counted as."""
+"""The judges' one interface: places and names, orders, and what judgements are counted as."""
 
 import pytest
 import torch
@@ -7,8 +7,8 @@ from dpo_book.evaluation.judges import (
     Answer,
     Comparison,
     JudgeError,
+    Judgement,
     Shown,
-    Verdict,
     ask,
     in_both_orders,
     in_random_order,
@@ -52,17 +52,17 @@ def test_a_judge_is_shown_each_comparison_in_the_order_that_is_asked_for():
         ("refused", "refused", "refused"),
     ],
 )
-def test_a_verdict_names_the_text_and_keeps_order_and_explanation(place, a_shown_first, b_shown_first):
+def test_a_judgement_names_the_text_and_keeps_order_and_explanation(place, a_shown_first, b_shown_first):
     ((first, second),) = in_both_orders(always(place), COMPARISONS[:1])
-    assert first == Verdict(a_shown_first, True, "text a0 before text b0")
-    assert second == Verdict(b_shown_first, False, "text b0 before text a0")
+    assert first == Judgement(a_shown_first, True, "text a0 before text b0")
+    assert second == Judgement(b_shown_first, False, "text b0 before text a0")
 
 
 def test_a_random_order_is_that_of_its_seed_and_does_not_change_what_a_fair_judge_says():
-    orders = [verdict.a_first for verdict in in_random_order(likes_a, COMPARISONS, seed=1)]
+    orders = [judgement.a_first for judgement in in_random_order(likes_a, COMPARISONS, seed=1)]
     assert 10 < sum(orders) < 30  # of 40 coins fewer or more are tossed once in 300 times, and this seed's do not
-    assert [verdict.a_first for verdict in in_random_order(always("tie"), COMPARISONS, seed=1)] == orders
-    assert [verdict.a_first for verdict in in_random_order(likes_a, COMPARISONS, seed=2)] != orders
+    assert [judgement.a_first for judgement in in_random_order(always("tie"), COMPARISONS, seed=1)] == orders
+    assert [judgement.a_first for judgement in in_random_order(likes_a, COMPARISONS, seed=2)] != orders
     assert tally(in_random_order(likes_a, COMPARISONS))["a"] == 40
 
 
@@ -88,32 +88,32 @@ def test_orders_are_as_many_as_comparisons():
         ask(likes_a, COMPARISONS, [True])
 
 
-# ------------------------------------------------------------------ what verdicts say
+# ------------------------------------------------------------------ what judgements say
 
 
-def verdicts(**counts):
+def judgements(**counts):
     found = []
     for outcome, count in counts.items():
-        found += [Verdict(outcome, True)] * count
+        found += [Judgement(outcome, True)] * count
     return found
 
 
 def test_the_win_rate_counts_ties_half_and_leaves_out_what_was_not_decided():
-    found = judged_win_rate(verdicts(a=5, b=2, tie=3, unparsable=4, refused=6))
+    found = judged_win_rate(judgements(a=5, b=2, tie=3, unparsable=4, refused=6))
     assert found == win_rate_interval(torch.tensor([1.0] * 5 + [0.0] * 2 + [0.5] * 3))
     assert found.value == 0.65
-    assert tally(verdicts(a=5, unparsable=4)) == {"a": 5, "b": 0, "tie": 0, "unparsable": 4, "refused": 0}
+    assert tally(judgements(a=5, unparsable=4)) == {"a": 5, "b": 0, "tie": 0, "unparsable": 4, "refused": 0}
 
 
 def test_nothing_decided_is_no_win_rate():
-    with pytest.raises(ValueError, match="none of the 3 verdicts"):
-        judged_win_rate(verdicts(refused=1, unparsable=2))
+    with pytest.raises(ValueError, match="none of the 3 judgements"):
+        judged_win_rate(judgements(refused=1, unparsable=2))
     with pytest.raises(ValueError, match="none of the 1 comparisons"):
-        scores_in_both_orders([(Verdict("a", True), Verdict("refused", False))])
+        scores_in_both_orders([(Judgement("a", True), Judgement("refused", False))])
 
 
 def both(*outcomes):
-    return [(Verdict(first, True), Verdict(second, False)) for first, second in outcomes]
+    return [(Judgement(first, True), Judgement(second, False)) for first, second in outcomes]
 
 
 def test_scores_in_both_orders_are_what_a_got_and_leave_out_what_was_not_decided():

@@ -79,10 +79,10 @@ def test_an_answer_names_the_text_at_its_place(session):
     prompt, a, b = COMPARISONS[showing.row]
     assert session.shown(0) == (Shown(prompt, a, b) if showing.a_first else Shown(prompt, b, a))
     session.answer("first")
-    (verdict,) = session.verdicts()[showing.row]
-    assert verdict.outcome == ("a" if showing.a_first else "b") and session.last == "first"
+    (judgement,) = session.judgements()[showing.row]
+    assert judgement.outcome == ("a" if showing.a_first else "b") and session.last == "first"
     session.back()
-    assert (session.answered, session.last, session.verdicts()) == (0, None, {})
+    assert (session.answered, session.last, session.judgements()) == (0, None, {})
 
 
 def test_a_session_goes_on_where_it_stopped(session):
@@ -90,7 +90,7 @@ def test_a_session_goes_on_where_it_stopped(session):
         session.answer(place)
     session.back()
     again = LabellingSession(COMPARISONS, session.path, seed=2)
-    assert again.answered == 2 and again.verdicts() == session.verdicts()
+    assert again.answered == 2 and again.judgements() == session.judgements()
     for comparisons, seed in ((COMPARISONS, 3), (COMPARISONS[::-1], 2)):
         with pytest.raises(LabelsError, match=r"labels\.jsonl, line 1"):
             LabellingSession(comparisons, session.path, seed=seed)

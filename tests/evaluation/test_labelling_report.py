@@ -45,7 +45,7 @@ def test_who_always_tells_the_truth_agrees_with_it_and_with_oneself(path):
     assert (report.pairs, report.answers, report.came_twice) == (60, 70, 10)
     assert report.ties == share_interval(0.1, 60)
     assert report.swaps.consistent == share_interval(1.0, 10)
-    ties = sum(len(said) == 2 and said[0].outcome == "tie" for said in session.verdicts().values())
+    ties = sum(len(said) == 2 and said[0].outcome == "tie" for said in session.judgements().values())
     assert report.ceiling == agreement_ceiling(share_interval(1.0, 10 - ties))
     found = report.others["length"]
     assert (found.same, found.decided, found.left_out) == (share_interval(1.0, 54), 54, 6)
@@ -70,9 +70,9 @@ def test_a_noisy_person_is_counted_as_by_the_statistics_themselves(path):
     session = session_of(noisy, path, n=90, repeated_share=1 / 3)
     report = session.report({"length": exact_judge(quality)})
     first, second, ours, theirs, places, true_places = [], [], [], [], [], []
-    for row, said in session.verdicts().items():
+    for row, said in session.judgements().items():
         _, a, b = session.comparisons[row]
-        won = [float(verdict.outcome == "a") for verdict in said]
+        won = [float(judgement.outcome == "a") for judgement in said]
         ours.append(won[0])
         theirs.append(float(len(a) > len(b)))
         places.append(float(won[0] == said[0].a_first))
@@ -114,7 +114,7 @@ def test_another_who_says_nothing_or_always_the_same_leaves_no_kappa(path):
 
 
 def test_kappa_is_by_place_so_that_names_do_not_matter(path):
-    """Where a is always the better one, as in preferences, verdicts by name would all be the same."""
+    """Where a is always the better one, as in preferences, judgements by name would all be the same."""
     comparisons = [Comparison(f"p{i}", "longer", "text") for i in range(20)]
     session = LabellingSession(comparisons, path)
     while not session.finished:

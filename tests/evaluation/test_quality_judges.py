@@ -47,9 +47,9 @@ def test_the_exact_judge_gives_the_exact_win_rate():
             comparisons += [Comparison(world.prompts[0], a, b)] * count * other_count
     p, q = (torch.tensor([number], dtype=torch.float64).div(16).log() for number in (counts, other_counts))
     both = in_both_orders(exact_judge(world.reward), comparisons)
-    for verdicts_in_one_order in zip(*both, strict=True):
+    for in_one_order in zip(*both, strict=True):
         # 256 scores of 0, 1/2 and 1 add up without rounding; log and exp of the probabilities round at 1e-16
-        assert judged_win_rate(verdicts_in_one_order).value == pytest.approx(win_rate(p, q, reward).item(), abs=1e-12)
+        assert judged_win_rate(in_one_order).value == pytest.approx(win_rate(p, q, reward).item(), abs=1e-12)
     shown_first, shown_second = scores_in_both_orders(both)
     assert torch.equal(shown_first, shown_second) and len(shown_first) == 256
 
