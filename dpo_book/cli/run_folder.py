@@ -1,4 +1,4 @@
-"""A training run that lives in a folder: progress bar, metrics as they come, the final model, figures; and resuming.
+"""The folder of a run: what it holds, which run that is, and that no other one and no other process writes into it.
 
 run.json                 what the run is: its settings, and digests of its models, tokenizer and data
 run.toml                 the options that it was begun with, for --config
@@ -15,28 +15,18 @@ And what ``evaluations.py`` keeps, where there are held-out data.
 import datetime
 import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dpo_book.cli import run_figures, run_report
-from dpo_book.cli.config_file import Value, keep_options
-from dpo_book.cli.eval_options import EvalSettings
-from dpo_book.cli.evaluations import Evaluations, Look, measured, sweep_evaluations
-from dpo_book.cli.models import Trainee
-from dpo_book.cli.options import OutputOptions
-from dpo_book.cli.run_model import damage_of, save_model
-from dpo_book.cli.run_records import Records
-from dpo_book.cli.trackers import Log, tensorboard, to_all, trackio
-from dpo_book.data.facts import Facts
+from dpo_book.cli.evaluations import sweep_evaluations
 from dpo_book.system.devices import asked_or_best, describe
 from dpo_book.system.files import FileError, read_object, remove, scratch_of, write_text
-from dpo_book.system.processes import all_agree, this_process
 from dpo_book.system.provenance import (
     config_digest,
     data_digest,
@@ -45,11 +35,9 @@ from dpo_book.system.provenance import (
     tokenizer_digest,
     versions,
 )
-from dpo_book.training.checkpoints import Checkpoints, Identity, differences
+from dpo_book.training.checkpoints import Identity, differences
 from dpo_book.training.config import TrainConfig
-from dpo_book.training.loop import Record
 
-SHOWN = {"loss": "loss", "margin": "margins", "accuracy": "accuracies"}  # on the bar: by name, or as "rewards/..."
 BEGUN_WITH, MACHINE = "begun_with", "machine"  # in run.json, and no part of the identity
 ELSEWHERE = "choose a new folder with --out"
 
@@ -99,119 +87,6 @@ def begun_on(folder: Path) -> datetime.date:
         raise RunError(f"{about} is damaged (its date is {kept!r}, not such as 2026-01-31): {ELSEWHERE}") from None
 
 
-class Run:
-    """A run in its folder. finished: its model is there. checkpoints: where its training goes on."""
-
-    def __init__(self, output: OutputOptions, identity: Identity, finished: bool, writes: bool):
-        self.finished = finished
-        self._folder, self._writes, self._output, self._identity = output.out, writes, output, identity
-        self._evaluations: Evaluations | None = None
-        if finished:
-            return
-        self.checkpoints = Checkpoints(checkpoint_file(output.out), identity, output.checkpoint_every, writes)
-        if writes:
-            path, done = output.out / "metrics.jsonl", self.checkpoints.done
-            self._records = Records(path, range(1, done + 1), self.checkpoints.records_digest)
-
-    def watch(
-        self,
-        settings: EvalSettings,
-        steps: int,
-        trainee: Trainee,
-        tokenizer: PreTrainedTokenizerBase,
-        look: Look,
-    ) -> None:
-        """From now on ``follow`` has the trainee looked at between the steps: see ``Evaluations``."""
-        checkpoints = self.checkpoints
-        self._evaluations = Evaluations(self._folder, settings, steps, checkpoints, trainee, tokenizer, look)
-
-    def follow(self, training: Iterator[Record], steps: int, tokens_a_step: float) -> None:
-        """Take a training of ``steps`` to its end, every record into metrics.jsonl, trackers and the bar.
-
-        tokens_a_step: for the bar alone, on average.
-        """
-        if not self._writes:
-            for _ in self._watched(training):
-                pass
-            return
-        done = self.checkpoints.done
-        with ExitStack() as stack:
-            log = self._trackers(stack)
-            bar = stack.enter_context(tqdm(total=steps, initial=done, unit="step", desc=self._folder.name))
-            for record in self._watched(training, log):
-                step = record["step"]
-                self._records.add(record, durable=self.checkpoints.due(step) or step == steps)
-                self.checkpoints.records_digest = self._records.digest
-                log(record, step)
-                steps_a_second = bar.format_dict["rate"]  # None until the bar has seen two of them
-                shown = _shown(record, steps_a_second and tokens_a_step * steps_a_second)
-                if self._evaluations:
-                    shown = f"{shown}, {self._evaluations.shown()}"
-                bar.set_postfix_str(shown, refresh=False)
-                bar.update()
-
-    def _watched(self, training: Iterator[Record], log: Log | None = None) -> Iterator[Record]:
-        return training if self._evaluations is None else self._evaluations.between(training, log)
-
-    def _trackers(self, stack: ExitStack) -> Log:
-        """What tells every tracker that was asked for, until the stack is left."""
-        logs = []
-        if self._output.tensorboard:
-            logs.append(stack.enter_context(tensorboard(self._folder / "tensorboard", self.checkpoints.done)))
-        if self._output.trackio is not None:
-            before = [(record, record["step"]) for record in self._records.all]
-            if self._evaluations:
-                before += [(measured(row), row["step"]) for row in self._evaluations.rows]
-            project = trackio(self._output.trackio, self._folder, self._identity, before)
-            logs.append(stack.enter_context(project))
-        return to_all(logs)
-
-    def save(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-        """The trained model, with which the run is finished; then the figures, of which none is worth a model."""
-        if self._writes:
-            save_model(model_folder(self._folder), model, tokenizer)
-            if self._evaluations:
-                rows, best = self._evaluations.rows, self._evaluations.best
-                run_figures.draw(self._folder, self._records.all, rows, best["step"])
-                print(self._evaluations.report())
-            else:
-                run_figures.draw(self._folder, self._records.all)
-            run_report.try_to_write(self._folder)
-
-
-@contextmanager
-def open_run(output: OutputOptions, identity: Identity, given: Mapping[str, Value], facts: Facts) -> Iterator[Run]:
-    """The run with this identity in its folder, for this command alone; a line says in the end where its model is.
-
-    given, facts: the options, and what is to be said of the data, which the folder keeps when the run begins.
-
-    Of several processes, which all train, the first one writes. RunError, in each of them, if they have not the same
-    run before them; see ``lock_folder`` for others, and for a model that is there and not whole.
-    """
-    folder, checkpoint = output.out, checkpoint_file(output.out)
-    finished = model_folder(folder).exists()
-    if not all_agree((json.dumps(identity), finished, checkpoint.exists() and checkpoint.stat().st_size)):
-        raise RunError(
-            f"the processes do not have the same models and data, or not the same {folder}: it has to be on a disk "
-            "that all of them see"
-        )
-    if this_process()[0] > 0:
-        yield Run(output, identity, finished, writes=False)
-        return
-    with lock_folder(folder, identity):
-        keep_options(_options_file(folder), identity["method"], given)
-        _keep_facts(_data_file(folder), facts)
-        if finished:
-            _check_model(model_folder(folder))
-            run_figures.draw_missing(folder)
-            if not run_report.report_file(folder).exists():
-                run_report.try_to_write(folder)
-        else:
-            _compare_versions(_about_file(folder))
-        yield Run(output, identity, finished, writes=True)
-    print(f"{folder} holds this run already, finished" if finished else f"the trained model is in {folder / 'model'}")
-
-
 @contextmanager
 def lock_folder(folder: Path, identity: Identity) -> Iterator[None]:
     """The folder of the run with this identity, for this process alone: made, or found as an earlier try left it.
@@ -236,7 +111,7 @@ def lock_folder(folder: Path, identity: Identity) -> Iterator[None]:
                 begun = {**identity, BEGUN_WITH: _machinery(), MACHINE: _machine()}
                 write_text(about, json.dumps(begun, indent=2) + "\n")
             sweep_evaluations(folder)
-            written = (about, _options_file(folder), _data_file(folder), run_report.report_file(folder))
+            written = (about, options_file(folder), data_file(folder), run_report.report_file(folder))
             for path in (*written, checkpoint_file(folder), model_folder(folder), *run_figures.files(folder)):
                 remove(scratch_of(path))
             yield
@@ -265,12 +140,12 @@ def _check_same_run(about: Path, identity: Identity) -> None:
         raise RunError(f"{about.parent} holds another run: {differing}. Choose a new folder with --out")
 
 
-def _compare_versions(about: Path) -> None:
+def compare_versions(folder: Path) -> None:
     """A warning, no more: other versions round otherwise, and who has upgraded may not lose what is done."""
-    before, now = _read_about(about).get(BEGUN_WITH), _machinery()
+    before, now = _read_about(_about_file(folder)).get(BEGUN_WITH), _machinery()
     if before not in (None, now):
         warnings.warn(
-            f"{about.parent} was begun with {before} and goes on with {now}: its numbers may end a little otherwise "
+            f"{folder} was begun with {before} and goes on with {now}: its numbers may end a little otherwise "
             "than in one go",
             stacklevel=3,
         )
@@ -287,27 +162,15 @@ def _machine() -> str:
     return processor() if device.type == "cpu" else describe(device)
 
 
-def _check_model(model: Path) -> None:
-    if damage := damage_of(model):
-        raise RunError(
-            f"{model} is not as this run saved it ({damage}): move it away, and the same command saves it again"
-        )
-
-
 def _about_file(folder: Path) -> Path:
     return folder / "run.json"
 
 
-def _keep_facts(path: Path, facts: Facts) -> None:
-    if not path.exists():
-        write_text(path, json.dumps(facts, indent=2) + "\n")
-
-
-def _data_file(folder: Path) -> Path:
+def data_file(folder: Path) -> Path:
     return folder / "data.json"
 
 
-def _options_file(folder: Path) -> Path:
+def options_file(folder: Path) -> Path:
     return folder / "run.toml"
 
 
@@ -317,15 +180,3 @@ def checkpoint_file(folder: Path) -> Path:
 
 def model_folder(folder: Path) -> Path:
     return folder / "model"
-
-
-def _shown(record: Record, tokens_a_second: float | None) -> str:
-    """What the bar says of a record; nothing of a speed that nobody knows yet."""
-    parts = []
-    for name, key in SHOWN.items():
-        value = record.get(name, record.get(f"rewards/{key}"))
-        if value is not None:
-            parts.append(f"{name} {value:.3f}")
-    if tokens_a_second:
-        parts.append(f"{tokens_a_second:,.0f} tokens/s")
-    return ", ".join(parts)

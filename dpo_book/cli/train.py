@@ -33,7 +33,8 @@ def sft(
 
     from dpo_book.cli.looks import look_at_sft
     from dpo_book.cli.models import Trainee, check_lora, load, room
-    from dpo_book.cli.run_folder import begun_on, identity_of, open_run
+    from dpo_book.cli.run_folder import begun_on, identity_of
+    from dpo_book.cli.training_run import open_run
     from dpo_book.data.facts import example_facts
     from dpo_book.training.offline import train_sft
     from dpo_book.training.updates import with_rate
@@ -78,7 +79,8 @@ def reward(
 
     from dpo_book.cli.looks import look_at_reward
     from dpo_book.cli.models import Trainee, load, room
-    from dpo_book.cli.run_folder import begun_on, identity_of, open_run
+    from dpo_book.cli.run_folder import begun_on, identity_of
+    from dpo_book.cli.training_run import open_run
     from dpo_book.data.facts import pair_facts
     from dpo_book.models.reward_model import build_reward_model
     from dpo_book.training.offline import train_reward_model
@@ -139,7 +141,8 @@ def dpo(
 
     from dpo_book.cli.looks import look_at_dpo
     from dpo_book.cli.models import Trainee, check_lora, load, load_reference, room
-    from dpo_book.cli.run_folder import begun_on, identity_of, open_run
+    from dpo_book.cli.run_folder import begun_on, identity_of
+    from dpo_book.cli.training_run import open_run
     from dpo_book.data.facts import pair_facts
     from dpo_book.system.provenance import model_digest
     from dpo_book.training.offline import train_dpo

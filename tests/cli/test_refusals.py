@@ -8,7 +8,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel, MambaConfig, MambaForCausalLM, PreTrainedTokenizerFast
 
 from dpo_book import train_tokenizer
-from dpo_book.cli import models, run_folder
+from dpo_book.cli import models, training_run
 from dpo_book.training import loop
 
 TINY = ("--steps=2", "--batch-size=2", "--learning-rate=1e-3")
@@ -192,7 +192,7 @@ def test_a_full_disk_is_named_with_the_run_s_folder(book, whole, data, tmp_path,
     def write(*_):
         raise OSError(errno.ENOSPC, "No space left on device")  # as a flush says it, without a name
 
-    monkeypatch.setattr(run_folder.Run, at, write)
+    monkeypatch.setattr(training_run.Run, at, write)
     answer = book("sft", "--policy", whole, "--data", data, "--out", tmp_path / "run", *TINY)
     refused(answer, str(tmp_path / "run"), "No space left on device")
 

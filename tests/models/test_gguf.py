@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from dpo_book import PolicyNotFoundError, load_policy, train_tokenizer
-from dpo_book.cli import app, run_folder
+from dpo_book.cli import app, training_run
 
 pytest.importorskip("gguf")
 from tests.gguf_file import write_gguf
@@ -80,7 +80,7 @@ def test_it_trains_goes_on_saves_and_reloads(llama_path, few, tmp_path, monkeypa
 
     dpo(tmp_path / "whole")
     with monkeypatch.context() as patch, pytest.raises(SystemExit, match="130"):
-        patch.setattr(run_folder, "_shown", interrupt)
+        patch.setattr(training_run, "_shown", interrupt)
         dpo(tmp_path / "stopped")
     assert not (tmp_path / "stopped" / "model").exists()
     dpo(tmp_path / "stopped")

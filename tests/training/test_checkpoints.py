@@ -137,9 +137,9 @@ def test_a_checkpoint_keeps_the_digest_of_the_records_that_it_was_told(reference
 # A program of its own, so that it can be killed: it does as it is told at a step.
 RUN = """
 import resource, sys, time
-from dpo_book.cli import app, run_folder
+from dpo_book.cli import app, training_run
 at, what, *arguments = sys.argv[1:]
-shown = run_folder._shown
+shown = training_run._shown
 def then(record, rate):
     if record["step"] == int(at):
         if what == "wait":
@@ -148,7 +148,7 @@ def then(record, rate):
         else:  # no file may grow larger than this: what a full disk does, without one
             resource.setrlimit(resource.RLIMIT_FSIZE, (int(what), int(what)))
     return shown(record, rate)
-run_folder._shown = then
+training_run._shown = then
 sys.argv = ["dpo_book", *arguments]
 app.main()
 """
