@@ -162,11 +162,13 @@ from .system.devices import (
     best_device as best_device,
 )
 from .training.config import (
-    DPOConfig as DPOConfig,
     PPOConfig as PPOConfig,
     RewardConfig as RewardConfig,
     SFTConfig as SFTConfig,
     UnlikelihoodConfig as UnlikelihoodConfig,
+)
+from .training.dpo_config import (
+    DPOConfig as DPOConfig,
 )
 from .training.offline import (
     train_dpo as train_dpo,

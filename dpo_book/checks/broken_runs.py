@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from dpo_book.data.pairs import Pair
 from dpo_book.models.policy import copy_policy
-from dpo_book.training.config import DPOConfig
+from dpo_book.training.dpo_config import DPOConfig
 from dpo_book.training.loop import Record
 from dpo_book.training.offline import train_dpo
 

@@ -25,7 +25,8 @@ from dpo_book.maths.relatives.named import LOSSES
 from dpo_book.models.policy import copy_policy
 from dpo_book.models.scoring import score_pairs
 from dpo_book.system.processes import shard
-from dpo_book.training.config import DPOConfig, RewardConfig, SFTConfig
+from dpo_book.training.config import RewardConfig, SFTConfig
+from dpo_book.training.dpo_config import DPOConfig
 from dpo_book.training.reference import completions_at_once
 
 

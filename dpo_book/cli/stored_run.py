@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dpo_book.system.files import FileError, read_object
-from dpo_book.training.config import DPOConfig, RewardConfig, SFTConfig
+from dpo_book.training.config import RewardConfig, SFTConfig
+from dpo_book.training.dpo_config import DPOConfig
 
 CONFIGS = {"sft": SFTConfig, "reward": RewardConfig, "dpo": DPOConfig}
 REWARDS = ("rewards/chosen", "rewards/rejected", "rewards/margins", "rewards/accuracies")

@@ -7,7 +7,8 @@ from dpo_book.cli.config_file import as_given
 from dpo_book.cli.eval_options import EvalOptions
 from dpo_book.cli.options import DataOptions, Name, NameOrNone, OutputOptions, require_lora
 from dpo_book.maths.require import SettingError
-from dpo_book.training.config import DPOConfig, RewardConfig, SFTConfig, TrainConfig
+from dpo_book.training.config import RewardConfig, SFTConfig, TrainConfig
+from dpo_book.training.dpo_config import DPOConfig
 
 
 def sft(

@@ -18,7 +18,8 @@ from dpo_book.maths.require import require_count
 from dpo_book.models.policy import copy_policy
 from dpo_book.models.reward_model import Reward
 from dpo_book.plots.style import POLICY, REFERENCE
-from dpo_book.training.config import DPOConfig, PPOConfig, RewardConfig, SFTConfig, UnlikelihoodConfig
+from dpo_book.training.config import PPOConfig, RewardConfig, SFTConfig, UnlikelihoodConfig
+from dpo_book.training.dpo_config import DPOConfig
 from dpo_book.training.loop import Record
 from dpo_book.training.offline import train_dpo, train_sft, train_unlikelihood
 from dpo_book.training.ppo import train_ppo

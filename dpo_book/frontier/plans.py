@@ -11,7 +11,8 @@ import math
 from dataclasses import replace
 
 from dpo_book.frontier.methods import Plan
-from dpo_book.training.config import DPOConfig, PPOConfig, RewardConfig, SFTConfig
+from dpo_book.training.config import PPOConfig, RewardConfig, SFTConfig
+from dpo_book.training.dpo_config import DPOConfig
 
 VERDICTS = Plan(
     comparisons=20_000,

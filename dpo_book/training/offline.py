@@ -24,7 +24,8 @@ from dpo_book.models.reward_model import sequence_reward
 from dpo_book.models.scoring import PairScorer, pair_scorer, row_scorer
 from dpo_book.system.processes import this_process
 from dpo_book.training.checkpoints import Checkpoints
-from dpo_book.training.config import DPOConfig, RewardConfig, SFTConfig, UnlikelihoodConfig
+from dpo_book.training.config import RewardConfig, SFTConfig, UnlikelihoodConfig
+from dpo_book.training.dpo_config import DPOConfig
 from dpo_book.training.loop import Record, rows_reached, train
 from dpo_book.training.reference import compute_reference_logps
 from dpo_book.training.updates import Measured

@@ -20,7 +20,7 @@ from dpo_book.models.recomputed import recomputed, require_blocks
 from dpo_book.models.reward_model import Reward
 from dpo_book.models.scoring import pair_scorer
 from dpo_book.system.processes import this_process
-from dpo_book.training.config import DPOConfig
+from dpo_book.training.dpo_config import DPOConfig
 from dpo_book.training.loop import Record, parts_of, record_of
 from dpo_book.training.offline import check_policy_and_reference, pair_loss
 from dpo_book.training.updates import Updates

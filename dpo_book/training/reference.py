@@ -24,7 +24,8 @@ from dpo_book.system.cache import CacheError, cached, find_cached
 from dpo_book.system.devices import best_device, precision
 from dpo_book.system.processes import all_reduce_sum, any_process, shard, this_process
 from dpo_book.system.provenance import data_digest, model_digest
-from dpo_book.training.config import DPOConfig, TrainConfig
+from dpo_book.training.config import TrainConfig
+from dpo_book.training.dpo_config import DPOConfig
 from dpo_book.training.loop import rows_reached
 
 

@@ -10,7 +10,7 @@ from dpo_book.cli.config_file import ConfigError, as_given, expanded, given_opti
 from dpo_book.cli.options import OutputOptions
 from dpo_book.cli.parsing import Slip, parse_one_of
 from dpo_book.cli.train import dpo
-from dpo_book.training.config import DPOConfig
+from dpo_book.training.dpo_config import DPOConfig
 from tests.small_data import first_preferences
 
 KINDS = option_kinds(dpo)
