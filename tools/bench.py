@@ -41,6 +41,7 @@ from dpo_book.models.distinct import distinct_completions
 from dpo_book.models.policy import SIZES
 from dpo_book.models.scoring import score_pairs
 from dpo_book.models.shared_prompt import SharedBatch, collate_shared, shared_logp
+from dpo_book.models.traits import traits_of
 from dpo_book.system.files import write_text
 from dpo_book.system.operations import operations
 from dpo_book.system.provenance import processor
@@ -280,7 +281,7 @@ def compare(case: Case, seed: int) -> tuple[list[dict], list[dict]]:
         line["times_trl"] = _median_ratio(of_trl.cpu[1:], clock.cpu[1:])
         line["loss_difference"] = largest
         if name == "dpo_book":
-            counts = timed_operations(case, seed, case.model(seed))
+            counts = timed_operations(case, seed)
             line["gflops"] = _median_ratio(counts[1:], clock.cpu[1:]) / 1e9
         lines.append(line)
     return lines, losses
@@ -301,11 +302,14 @@ def side_by_side(case: Case, ours: list[float], trls: list[float]) -> list[dict]
     return lines
 
 
-def timed_operations(case: Case, seed: int, model: GPT2LMHeadModel) -> list[int]:
+def timed_operations(case: Case, seed: int, device: str = "cpu") -> list[int]:
     """Floating-point operations of every step of ``our_steps``, padding's too.
 
     On the device "meta" they are counted and not carried out, but for the attention's blocks of a CPU.
     """
+    model = case.model(seed)
+    traits_of(model)  # found by numbers, of which there are none on "meta"
+    model.to(device)
     arrange = partial(in_fewest_operations, model.config.n_embd)
     counts = []
     for pairs in case.batches(case.pairs(seed), seed):

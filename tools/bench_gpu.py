@@ -83,7 +83,7 @@ class GpuClock(Clock):
 def compare(case: Case, seed: int, matrix_rate: float) -> tuple[list[dict], list[dict]]:
     """Both trainers in turns: a line for each, and their losses side by side. matrix_rate: operations a second."""
     model = case.model(seed)
-    operations = sum(timed_operations(case, seed, copy_policy(model).to("meta"))[WARM_UP:])
+    operations = sum(timed_operations(case, seed, "meta")[WARM_UP:])
     model = model.to(best_device())
     clocks = {"dpo_book": GpuClock(), "TRL": GpuClock()}
     ours = our_steps(case, seed, copy_policy(model), clocks["dpo_book"])

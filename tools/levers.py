@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import islice
 from typing import NamedTuple
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -14,6 +16,7 @@ from transformers import PreTrainedModel
 from dpo_book import Pair, collate, copy_policy, dpo_loss
 from dpo_book.data.batches import pair_order
 from dpo_book.data.pairs import pair_lengths
+from dpo_book.models import body
 from dpo_book.models.arrangement import in_fewest_operations
 from dpo_book.models.distinct import distinct_completions
 from dpo_book.models.logprobs import (
@@ -73,6 +76,16 @@ def each_once(model: PreTrainedModel, pairs: Sequence[Pair]) -> tuple[Tensor, Te
     return chosen, rejected
 
 
+def with_the_last_block_whole(score: PairScorer, pairs: Sequence[Pair]) -> tuple[Tensor, Tensor]:
+    """As another way does it, but for the last block, whose feed-forward layer is run for every token."""
+    with patch.object(body, "fed_forward_at", _everywhere):
+        return score(pairs)
+
+
+def _everywhere(_model: PreTrainedModel, _places: Tensor) -> AbstractContextManager:
+    return nullcontext()
+
+
 # ------------------------------------------------------------------ ways to score pairs, each made once for a model
 
 
@@ -85,10 +98,14 @@ def completions_only(model: PreTrainedModel) -> PairScorer:
 
 
 def vocabulary_in_parts(model: PreTrainedModel) -> PairScorer:
-    return partial(in_two_rows, row_scorer(model), collate)
+    return partial(with_the_last_block_whole, partial(in_two_rows, row_scorer(model), collate))
 
 
 def shared_prompt(model: PreTrainedModel) -> PairScorer:
+    return partial(with_the_last_block_whole, partial(in_one_row, model))
+
+
+def last_block_where_read(model: PreTrainedModel) -> PairScorer:
     return partial(in_one_row, model)
 
 
@@ -112,6 +129,7 @@ LEVERS = {
     "+ logits of completions only": Lever(completions_only),
     "+ vocabulary in parts": Lever(vocabulary_in_parts),
     "+ shared prompt": Lever(shared_prompt),
+    "+ last block where read": Lever(last_block_where_read),
     "+ each completion once": Lever(completions_once, by_prompt=True),
 }
 

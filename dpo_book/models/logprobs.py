@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from dpo_book.models.as_alone import Reader, as_alone
 from dpo_book.models.batch import Batch, check_rows, collate, completion_columns, model_inputs, position_ids
+from dpo_book.models.body import predicting_states
 from dpo_book.models.head import head_logp
 from dpo_book.models.traits import require_causal
 
@@ -54,7 +55,7 @@ def token_scorer(model: PreTrainedModel) -> TokenScorer:
     decides how: see ``traits.py`` and ``as_alone.py``. ValueError for a model that is not causal.
     """
     if require_causal(model).linear_head:
-        return partial(_through_head, model, as_alone(model, partial(body_states, model)))
+        return partial(_through_head, model, as_alone(model, partial(predicting_states, model)))
     return partial(_through_logits, model, as_alone(model, partial(_next_token_logp, model)))
 
 
@@ -66,11 +67,6 @@ def _through_head(model: PreTrainedModel, read_states: Reader, batch: Batch) -> 
     hidden = read_states(batch)[:, -columns:]  # (B, K, D)
     logp = head_logp(model, hidden[mask], batch.input_ids[:, -columns:][mask])
     return logp.new_zeros(mask.shape).masked_scatter(mask, logp)
-
-
-def body_states(model: PreTrainedModel, batch: Batch) -> Tensor:
-    """The body's last hidden states at all columns but the last: (B, T − 1, D)."""
-    return model.base_model(**model_inputs(batch)).last_hidden_state
 
 
 def _through_logits(model: PreTrainedModel, read_logp: Reader, batch: Batch) -> Tensor:

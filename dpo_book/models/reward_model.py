@@ -11,7 +11,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from dpo_book.models.as_alone import as_alone
 from dpo_book.models.batch import Batch, collate, completion_columns
-from dpo_book.models.logprobs import body_states
+from dpo_book.models.body import closing_states, last_token, predicting_states
 from dpo_book.system.devices import forked_rng
 from dpo_book.system.hub import first_line
 
@@ -50,11 +50,8 @@ def sequence_reward(model: PreTrainedModel, batch: Batch) -> Tensor:
     reward is that of the row alone.
     """
     batch = _with_a_last_column(batch.to(model.device))
-    hidden = _hidden(model, batch)
-    columns = torch.arange(hidden.shape[1], device=hidden.device)
-    last = (columns * batch.attention_mask[:, :-1]).argmax(dim=1)
-    rows = torch.arange(len(last), device=last.device)
-    return _float32_or_wider(model.score(hidden[rows, last]).squeeze(-1))
+    hidden = as_alone(model, partial(closing_states, model))(batch)  # (B, T − 1, D)
+    return _float32_or_wider(model.score(hidden[last_token(batch)]).squeeze(-1))
 
 
 def token_values(model: PreTrainedModel, batch: Batch) -> Tensor:
@@ -65,18 +62,13 @@ def token_values(model: PreTrainedModel, batch: Batch) -> Tensor:
     """
     batch = batch.to(model.device)
     mask = completion_columns(batch)
-    hidden = _hidden(model, batch)
+    hidden = as_alone(model, partial(predicting_states, model))(batch)  # (B, T − 1, D)
     values = model.score(hidden[:, -mask.shape[1] :]).squeeze(-1)
     return _float32_or_wider(values).where(mask, 0.0)
 
 
 def _float32_or_wider(values: Tensor) -> Tensor:
     return values.to(torch.promote_types(values.dtype, torch.float32))
-
-
-def _hidden(model: PreTrainedModel, batch: Batch) -> Tensor:
-    """The body's last hidden states at all columns but the last, (B, T − 1, D), each row's as if it stood alone."""
-    return as_alone(model, partial(body_states, model))(batch)
 
 
 def _with_a_last_column(batch: Batch) -> Batch:

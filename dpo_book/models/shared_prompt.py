@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 from dpo_book.data.pairs import Pair
 from dpo_book.models.batch import OnDevice, suited_width
 from dpo_book.models.block_attention import without_the_future
+from dpo_book.models.body import read_at
 from dpo_book.models.distinct import Group
 from dpo_book.models.head import head_logp
 from dpo_book.system.devices import widest_float
@@ -32,7 +33,7 @@ class SharedBatch(OnDevice):
 
     input_ids, position_ids (B, T) int64; part (B, T) int64: 0 in the prompt, i in the i-th completion, −1 in the
     padding. Of every token to be scored: source (N,), where in the flattened (B · T) rows it is predicted; target
-    (N,), its id; completion (N,), which of the M it belongs to. completions: M.
+    (N,), its id; completion (N,), which of the M it belongs to. read (S,): every such place once. completions: M.
     """
 
     input_ids: Tensor
@@ -41,6 +42,7 @@ class SharedBatch(OnDevice):
     source: Tensor
     target: Tensor
     completion: Tensor
+    read: Tensor
     completions: int
 
     @property
@@ -56,7 +58,7 @@ def collate_shared(groups: Sequence[Group], device: torch.device | str = "cpu") 
 
     The batch lies on ``device``, and is as wide as suits it: see ``suited_width``.
     """
-    ids, parts, positions, source, target, completion = [], [], [], [], [], []
+    ids, parts, positions, source, target, completion, read = [], [], [], [], [], [], []
     longest = max(len(prompt) + sum(len(y) - 1 for y in completions) for prompt, completions in groups)
     width = suited_width(longest, device)
     count = 0
@@ -65,9 +67,12 @@ def collate_shared(groups: Sequence[Group], device: torch.device | str = "cpu") 
             raise ValueError(f"row {row} of the batch has an empty {'completion' if prompt else 'prompt'}")
         p, start = len(prompt), row * width
         tokens, part, position = [*prompt], [0] * p, [*range(p)]
+        read.append(start + p - 1)
         for i, y in enumerate(completions, start=1):
             first = start + len(tokens)
-            source += [start + p - 1, *range(first, first + len(y) - 1)]
+            inside = range(first, first + len(y) - 1)
+            source += [start + p - 1, *inside]
+            read += inside
             target += y
             completion += [count] * len(y)
             count += 1
@@ -86,6 +91,7 @@ def collate_shared(groups: Sequence[Group], device: torch.device | str = "cpu") 
         source=torch.tensor(source),
         target=torch.tensor(target),
         completion=torch.tensor(completion),
+        read=torch.tensor(read),
         completions=count,
     )
     return batch.to(device)
@@ -102,7 +108,7 @@ def shared_logp(model: PreTrainedModel, batch: SharedBatch) -> Tensor:
     Exact for a model that can share prompts: see ``scoring.can_share_prompts``.
     """
     mask = batch.attention_mask
-    with without_the_future(model, mask):
+    with without_the_future(model, mask), read_at(model, batch.read):
         hidden = model.base_model(
             input_ids=batch.input_ids, attention_mask=mask, position_ids=batch.position_ids, use_cache=False
         ).last_hidden_state

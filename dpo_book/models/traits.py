@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 
 from dpo_book.models.head import has_linear_head
+from dpo_book.models.last_block import fed_forward_at
 from dpo_book.system.devices import forked_rng
 from dpo_book.system.hub import first_line
 from dpo_book.system.processes import unsharded
@@ -40,6 +41,7 @@ class Traits:
     embeddings.
     linear_head: its logits are W h and nothing more.
     attends_by_mask: by its configuration, the mask alone decides what a token sees.
+    feeds_forward_by_token: its last block's feed-forward layer may be run for those tokens alone that are read.
     """
 
     causal: bool
@@ -47,6 +49,7 @@ class Traits:
     steady_below: float
     linear_head: bool
     attends_by_mask: bool
+    feeds_forward_by_token: bool
 
 
 Compared = tuple[Tensor, Tensor]  # states (N, D) as they were found, and as they are alone
@@ -113,6 +116,7 @@ def _tried(model: PreTrainedModel) -> Traits:
                 steady_below=_length_that_decides(model.config) if steady else 0,
                 linear_head=unsharded(model, partial(_has_linear_head, model, whole, alone)),
                 attends_by_mask=_attends_by_mask(model.config),
+                feeds_forward_by_token=_holds(same, partial(_fed_forward_at_some, model, whole, alone)),
             )
     finally:
         model.train(was_training)
@@ -195,6 +199,14 @@ def _padded_right(model: PreTrainedModel, rows: Sequence[Tensor], alone: Tensor)
     input_ids, attention_mask = _laid_out(whole, shorter, [0, 0])
     read = partial(_states, model, input_ids, attention_mask=attention_mask)
     return unsharded(model, read)[attention_mask.bool()], _beginnings(alone, shorter)
+
+
+def _fed_forward_at_some(model: PreTrainedModel, row: Tensor, alone: Tensor) -> Compared:
+    """Every other token of a row, the only ones that the last block's feed-forward layer is run for."""
+    some = torch.arange(len(row), device=row.device)[::2]
+    with fed_forward_at(model, some):
+        found = unsharded(model, partial(_states, model, row[None]))[0]
+    return found[some], alone[some]
 
 
 def _beginnings(alone: Tensor, rows: Sequence[Tensor]) -> Tensor:

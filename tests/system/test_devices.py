@@ -7,6 +7,7 @@ from dpo_book import best_device, build_policy, collate, dpo_loss, sequence_logp
 from dpo_book.models import batch, head, shared_prompt
 from dpo_book.models.batch import suited_width
 from dpo_book.models.shared_prompt import collate_shared, pair_groups, shared_logp
+from dpo_book.models.traits import traits_of
 from dpo_book.system import devices
 from dpo_book.system.devices import DeviceError, describe, find_device, hardware, precision
 from dpo_book.system.processes import join
@@ -149,6 +150,7 @@ def test_a_command_says_in_one_line_that_the_device_is_not_here(book, no_gpu, mo
 def test_a_step_of_dpo_makes_no_tensor_on_another_device(reference):
     """As far as a device that computes nothing goes; two devices in one operation are an error there, too."""
     pairs = verdict_pairs(3)
+    traits_of(reference)  # found by numbers, of which there are none there
     policy = reference.to("meta")
     chosen, rejected = shared_logp(policy, collate_shared(pair_groups(pairs), "meta")).view(-1, 2).unbind(1)
     losses, *rewards = dpo_loss(chosen, rejected, torch.zeros_like(chosen), torch.zeros_like(chosen), beta=0.5)

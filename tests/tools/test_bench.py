@@ -5,6 +5,7 @@ import json
 
 import pandas as pd
 import pytest
+import torch
 
 from tools import bench
 
@@ -62,6 +63,14 @@ def test_what_such_a_process_does_for_the_others(what, capsys):
     bench.print_peak(json.dumps(case), what, "0")
     measured = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert set(measured) == {"peak_mb", "state_mb"} and measured["state_mb"] > 0
+
+
+def test_every_lever_gives_the_same_log_probabilities():
+    case = bench.Case("tiny", **TINY)
+    model, pairs = case.model(0), case.pairs(0)
+    found = [torch.stack(lever.scorer(model)(pairs)) for lever in bench.LEVERS.values()]
+    for logps in found[1:]:
+        torch.testing.assert_close(logps, found[0], rtol=1e-5, atol=1e-5)
 
 
 def test_a_slip_is_answered_in_one_line(tmp_path, capsys):
