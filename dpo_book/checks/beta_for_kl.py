@@ -15,10 +15,10 @@ __all__ = ["check_beta_for_kl"]
 LOW, HIGH = 1e-3, 1e3  # where the exercise tells the student to look for beta
 
 
-def _bisect(strayed_too_far: Callable[[float], bool]) -> Tensor:
+def _bisect(strayed_too_far: Callable[[float], bool], halvings: int = 45) -> Tensor:
     """The beta between LOW and HIGH at which the answer turns from yes (below) to no (above)."""
     low, high = LOW, HIGH
-    for _ in range(45):
+    for _ in range(halvings):
         middle = math.sqrt(low * high)
         low, high = (middle, high) if strayed_too_far(middle) else (low, middle)
     return torch.tensor(math.sqrt(low * high), dtype=torch.float64)
@@ -83,6 +83,11 @@ check_beta_for_kl = Exercise(
         "the reference is divided by beta, too: tilt it by r/β.": (
             lambda ref, r, target: _bisect(
                 lambda beta: kl_divergence(((ref + r) / beta).log_softmax(-1), ref) > target
+            )
+        ),
+        "the search ends too early: ten halvings tell β to within 1 % or so; twice as many cost nothing.": (
+            lambda ref, r, target: _bisect(
+                lambda beta: kl_divergence(optimal_logp(ref, r, beta), ref) > target, halvings=10
             )
         ),
         "this is 1/β: the reward is divided by beta.": lambda *a: 1 / _beta_for_kl(*a),

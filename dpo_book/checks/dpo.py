@@ -83,6 +83,9 @@ check_dpo_loss = Exercise(
         "beta multiplies only the reference's half: it belongs to the whole log-ratio.": (
             lambda pw, pl, rw, rl, beta: -F.logsigmoid((pw - pl) - beta * (rw - rl))
         ),
+        "the two log-ratios are added, or the loser's is turned over: it is subtracted from the winner's.": (
+            lambda pw, pl, rw, rl, beta: -F.logsigmoid(beta * ((pw - rw) + (pl - rl)))
+        ),
         "the loser is missing: eq. 7 compares two implicit rewards.": (
             lambda pw, pl, rw, rl, beta: -F.logsigmoid(beta * (pw - rw))
         ),
@@ -161,6 +164,9 @@ check_gradient_weight = Exercise(
         "σ(−m) is 1 / (1 + exp(m)), and not exp(−m).": lambda *a: a[-1] * (-_margin(*a)).exp(),
         "every pair weighs the same here, beta: that is the gradient without its σ.": (
             lambda *a: torch.full_like(a[0], a[-1])
+        ),
+        "every pair weighs the same here, β/2: so it is at the start alone, where the policy is the reference.": (
+            lambda *a: torch.full_like(a[0], a[-1] / 2)
         ),
         "a softmax over the pairs stands where σ belongs: each pair has its own weight.": (
             lambda *a: a[-1] * (-_margin(*a)).softmax(0)

@@ -102,6 +102,9 @@ check_log_partition = Exercise(
         "π_ref went into the exponential as a factor of r/β: it belongs outside the exponential.": (
             lambda ref, r, beta: torch.logsumexp(ref.exp() * r / beta, -1)
         ),
+        "log π_ref is multiplied by r/β: a product's logarithm is the sum of its factors' logarithms.": (
+            lambda ref, r, beta: torch.logsumexp(ref * r / beta, -1)
+        ),
         "log π_ref is the weight: every term counts with π_ref itself, so exponentiate it.": (
             lambda ref, r, beta: (ref * (r / beta).exp()).sum(-1).log()
         ),
@@ -160,6 +163,9 @@ check_optimal_logp = Exercise(
         ),
         "π_ref stands where log π_ref belongs: log_softmax takes log-probabilities, not probabilities.": (
             lambda ref, r, beta: (ref.exp() + r / beta).log_softmax(-1)
+        ),
+        "one Z for all prompts, the mean of their log Z: every prompt has its own.": (
+            lambda ref, r, beta: _tilted(ref, r, beta) - log_partition(ref, r, beta).mean()
         ),
         "log_softmax is given π_ref exp(r/β): it exponentiates by itself, so give it the logarithm of that.": (
             lambda ref, r, beta: _tilted(ref, r, beta).exp().log_softmax(-1)

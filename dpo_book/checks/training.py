@@ -52,7 +52,9 @@ check_loss_of_ratios = Exercise(
     ],
     {
         "winner and loser are swapped.": lambda c, r, beta: _loss(r, c, beta),
-        "beta is missing.": lambda c, r, beta: _loss(c, r, 1.0),
+        "beta is missing, or it cancels: it multiplies the difference of the logarithms, not what they are of.": (
+            lambda c, r, beta: _loss(c, r, 1.0)
+        ),
         "beta stands outside of log σ: it multiplies the margin, inside of σ.": (
             lambda c, r, beta: beta * _loss(c, r, 1.0)
         ),

@@ -153,8 +153,8 @@ print(len(pairs), "pairs, each used once")
 
 
 # %% [markdown]
-# Six of them. The difference is the true reward of the winner minus that of the loser: below zero, the worse one
-# won.
+# Six of them. The difference is the true reward of the winner minus that of the loser. Below zero the worse one has
+# won, which happens: labels are drawn.
 
 # %% tags=["nbval-ignore-output"]
 def texts(pair):
@@ -311,7 +311,7 @@ assert best[2] < 0 and abs(dpo[2] - best[2]) < 0.15
 # it never saw, and earns about as much. Chapter 07 takes exact labels and more steps, and comes much nearer.
 #
 # And the chosen responses that fell? No fault: π* itself makes them less likely by about as much. A response can win its
-# comparison and still be worse than most of what π* would say.
+# comparison and still become less likely under π*: probabilities add up to 1, and better ones need the room.
 #
 # ## What β does
 #
@@ -403,7 +403,8 @@ experiment(beta=0.5)
 
 # %% [markdown]
 # Run again, it prints the same numbers. On your machine the distance may end elsewhere: the reference is trained there, its
-# last digits differ, so some other pairs are drawn, and at $\beta = 0.5$ much hangs on which pairs come, and in which order.
+# last digits differ, so some other pairs are drawn, and at $\beta = 0.5$, whose π* lies farther away, much hangs on which
+# pairs come, and in which order (chapter 07).
 # Six runs, this one among them, with the reference a little changed, other pairs or another order, ended between 0.36 and
 # 1.00 nats, all nearer than they began. Their margins, between 0.79 and 0.87, hardly moved.
 #
@@ -456,5 +457,5 @@ quiz("00", 2)
 # | $\mathcal{L}_{\text{DPO}}$ | `dpo_loss` | (B,) | equation 7 |
 # | $\pi^*$ | `optimal_logp` | (P, N) | equation 4 |
 #
-# Next: chapters 01 to 06 take this apart, one equation each. Chapter 07 asks whether a GPT-2 really *reaches* π*, and what
+# Next: chapters 01 to 06 take this apart, equation by equation. Chapter 07 asks whether a GPT-2 really *reaches* π*, and what
 # keeps it from it.

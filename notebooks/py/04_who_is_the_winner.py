@@ -466,8 +466,8 @@ winner_at(1.0)
 # That is a softmax at temperature $\beta$. Its scores are the rewards, plus $\beta$ times the reference's log-probability
 # as a bonus for what is usual. Two special cases make it plain. A *uniform* reference drops out, and $\pi^* =
 # \mathrm{softmax}(r/\beta)$. And if the reward is the reference's own taste, $r = c \log \pi_{\text{ref}}$ with a
-# number $c > 0$, then $\pi^* \propto \pi_{\text{ref}}^{1 + c/\beta}$: the reference itself, sampled at temperature
-# $\beta/(\beta + c)$.
+# number $c > 0$, then $\pi^* \propto \pi_{\text{ref}}^{1 + c/\beta}$: the reference itself, at temperature
+# $\beta/(\beta + c)$ of the whole response, not of each token.
 
 # %%
 b, c = 0.5, 0.25
@@ -542,7 +542,7 @@ assert optimal_logp(never, lured, beta)[0].exp() == 0
 # wrong for every prompt in it.
 #
 # **"exp(r/β) is inf."** At $\beta = 0.01$ a reward of 2 gives $e^{200}$, and single precision ends near $e^{88.7}$. Stay in
-# logarithms: `torch.logsumexp` subtracts the largest exponent first, as line 11 does.
+# logarithms: `torch.logsumexp` subtracts the largest exponent first, much as line 11 takes out the largest reward.
 
 # %%
 one_Z = (ref_logp + world.rewards - log_Z.mean()).exp().sum(dim=1)

@@ -440,8 +440,8 @@ assert (later["margin"] > 0).all()
 assert (later["loss in the open"] < math.log(2)).all()
 
 # %% [markdown]
-# The same, step by step, to six digits. In the seventh they may differ: both compute in float32, and `train_dpo` adds up
-# in another order, for it runs each prompt once for both responses (chapter 13 shows it). The first loss is $\ln 2$ and
+# The same, step by step, to within a millionth, though a last printed digit may round the other way: both compute in
+# float32, and `train_dpo` adds up in another order, for it runs each prompt once for both responses (chapter 13 shows it). The first loss is $\ln 2$ and
 # the first margin 0, as they must be at the start. Then every margin is above 0 and every loss below $\ln 2$, both
 # unevenly: each batch has pairs that were not seen before, and some coins have fallen against the better response.
 #

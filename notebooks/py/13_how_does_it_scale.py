@@ -114,7 +114,7 @@ assert abs(records[0]["loss"] - math.log(2)) < 1e-4 and records[-1]["loss"] < 0.
 #
 # No learning rate was given. AdamW divides each gradient by its own running size, so an update moves *every* weight by
 # about the learning rate, however long the gradient is. Many weights make one logit: the more of them move, the further
-# it goes. So small models need larger rates. See what three rates do to this million of parameters in 12 steps.
+# it goes. So small models need larger rates. See what three rates do in 12 steps.
 
 # %% tags=["nbval-ignore-output"]
 rows = {}
@@ -263,7 +263,7 @@ assert same
 # 4. Then every token attends to what it did before, at the position it had: by step 1 nothing changes. 2P + C + R tokens become P + C + R.
 #
 # A prompt of three tokens, 1 2 3, with the completions 4 5 and 6 7 8. Their last tokens predict nothing and are left
-# out. Look at the mask: a row is a token, a dot what it must not see.
+# out. In the mask a row is a token, a dot what it must not see.
 
 # %%
 one_row = collate_shared([([1, 2, 3], [[4, 5], [6, 7, 8]])])
@@ -277,7 +277,7 @@ assert not mask[4:, 3].any()  # nothing of the second sees the first
 
 # %% [markdown]
 # Token 6 has the position that token 4 has, and sees the prompt and itself. `shared_logp` runs such rows. In training,
-# `pair_scorer(model, pairs)` tries the model once, and gives what scores pairs in one row or in two.
+# `pair_scorer(model, pairs)` gives what scores pairs in one row or in two.
 #
 # All three: same numbers, same gradients. In float64 rounding is no excuse:
 
@@ -319,7 +319,7 @@ pd.DataFrame(found, index=columns).T.round(4)
 
 
 # %% [markdown]
-# One result, four costs. Two of them can be counted, on any machine: the floating-point operations of the matrix
+# One result, four costs. Two can be counted on any machine: the operations of the matrix
 # products, attention's among them, and the bytes that the forward pass keeps for the backward pass.
 
 # %%
@@ -364,8 +364,9 @@ assert kept["textbook"] > 4 * kept["shared prompt"]
 
 # %% [markdown]
 # Logits of completions alone take away most of both. Parts hardly show here, for the 50 rows of one pair are a single
-# part: they are for batches, where at most $2^{24}$ logits at a time are 67 MB. The shared prompt then lets the body run 250 tokens in place of 450. Over a small vocabulary the body
-# is all there is, and the order turns: the shared prompt saves most.
+# part: they are for batches, where at most $2^{24}$ logits at a time are 67 MB. The shared prompt then lets the body run
+# 250 tokens in place of 450. What the last block makes of a prompt nobody reads: its feed-forward layer runs
+# only where a completion is predicted. Over a small vocabulary the body is all there is, and the order turns: the shared prompt saves most.
 #
 # It has a price. In one row the tokens of $y_l$ are compared with those of $y_w$ as well, and the mask throws the result
 # away. With short prompts and long completions that is more than the prompt's second run:
@@ -438,8 +439,7 @@ assert (last["pairs_per_cpu_second"] > 1.5).all() and (last["peak_mb"] < 1 / 3).
 
 # %% [markdown]
 # That answers the second question: *times*, in the last line for the 124M, in batches of two pairs. (The reference's
-# pass is paid once, before the steps.) With long prompts the shared prompt is the
-# tallest step. With short ones and GPT-2's vocabulary most of the *memory* goes with the vocabulary in parts, and some time
+# pass is paid once, before the steps.) With long prompts the shared prompt is the tallest step. With short ones and GPT-2's vocabulary most of the *memory* goes with the vocabulary in parts, and some time
 # too: a part fits the processor's cache. With six pairs of four completions the last lever is the tallest.
 #
 # ## Beside TRL
@@ -470,7 +470,7 @@ assert timed.tolist() == [11, 9, 3, 3, 3, 3, 5, 11, 5, 3]
 # next. But in eight of the ten cases the loss stayed within 0.05 of $\ln 2$, where a wrong implementation would look right as well. So the book's tests compare what the loss is made of (`pytest
 # tests/training/test_trl_parity.py`): the log-probabilities, each parameter's gradient, and a loss that has left $\ln 2$.
 #
-# Now the time. Is one fast, or the other slow? The yardstick is the best that this processor does: one large product of two
+# Now the time. The yardstick is the best that this processor does: one large product of two
 # square matrices in float32. The last column is this book's share of it.
 
 # %%
