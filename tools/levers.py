@@ -82,7 +82,7 @@ def with_the_last_block_whole(score: PairScorer, pairs: Sequence[Pair]) -> tuple
         return score(pairs)
 
 
-def _everywhere(_model: PreTrainedModel, _places: Tensor) -> AbstractContextManager:
+def _everywhere(_layer: torch.nn.Module, _places: Tensor) -> AbstractContextManager:
     return nullcontext()
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from dpo_book.models.batch import Batch, model_inputs
-from dpo_book.models.last_block import fed_forward_at
+from dpo_book.models.last_block import fed_forward_at, feed_forward_layer, is_watched
 from dpo_book.models.recomputed import is_recomputed
 from dpo_book.models.traits import traits_of
 
@@ -18,11 +18,13 @@ from dpo_book.models.traits import traits_of
 def read_at(model: PreTrainedModel, places: Tensor) -> AbstractContextManager:
     """Within it the body's last hidden states are right at these places (K,) of the B · T tokens that it is run on.
 
-    For a model whose blocks are run again for the gradient they are right everywhere: that is done later, outside.
+    They are right everywhere for a model whose blocks are run again for the gradient, which is done later, outside;
+    and where somebody watches the layer.
     """
     if is_recomputed(model) or not traits_of(model).feeds_forward_by_token:
         return nullcontext()
-    return fed_forward_at(model, places)
+    layer = feed_forward_layer(model)
+    return nullcontext() if is_watched(layer) else fed_forward_at(layer, places)
 
 
 def predicting_states(model: PreTrainedModel, batch: Batch) -> Tensor:

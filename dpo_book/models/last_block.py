@@ -4,7 +4,8 @@ Behind the last block no token looks at another any more. Where nobody reads wha
 block's feed-forward layer, two thirds of a block of GPT-2's, has nobody to make it for.
 """
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -14,37 +15,67 @@ from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 
-@contextmanager
-def fed_forward_at(model: PreTrainedModel, places: Tensor) -> Iterator[None]:
-    """Within it the model's last hidden states are made up at these places only, elsewhere they are something else.
+def feed_forward_layer(model: PreTrainedModel) -> torch.nn.Module | None:
+    """That of the last of the model's blocks; None where it has none by the name of mlp."""
+    blocks = [module for module in model.base_model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    return getattr(blocks[-1], "mlp", None) if blocks else None
 
-    places (K,) int64, each once: of the B · T tokens that the model is run on. ValueError for a model without such a
-    layer; one that has it may still need it for all tokens: see ``Traits.feeds_forward_by_token``.
+
+def is_watched(layer: torch.nn.Module) -> bool:
+    """Whether somebody has hooks in the layer, who may count on all tokens."""
+    return any(module._forward_pre_hooks or module._forward_hooks for module in layer.modules())
+
+
+@contextmanager
+def fed_forward_at(layer: torch.nn.Module, places: Tensor) -> Iterator[None]:
+    """Within it the layer takes states (B, T, D), is run on those at these places alone, and gives 0 elsewhere.
+
+    places (K,) int64, each once: of the B · T tokens. Other threads' calls are left as they are.
     """
-    layer = _feed_forward_layer(model)
+    thread = threading.get_ident()
     shapes: list[torch.Size] = []
 
-    def only_there(_, inputs: tuple[Tensor]) -> tuple[Tensor]:
-        (states,) = inputs  # (B, T, D)
+    def only_there(_, inputs: tuple[Tensor]) -> tuple[Tensor] | None:
+        if threading.get_ident() != thread:
+            return None
+        (states,) = inputs
         shapes.append(states.shape)
         # As rows of a table that are looked up: on a CPU the gradient of that is quicker than index_select's.
         return (embedding(places, states.flatten(0, 1))[None],)
 
-    def back_in_place(_, __, found: Tensor) -> Tensor:
+    def back_in_place(_, __, found: Tensor) -> Tensor | None:
+        if threading.get_ident() != thread:
+            return None
         shape = shapes.pop()
         return found.new_zeros(shape).flatten(0, 1).index_copy(0, places, found[0]).view(shape)
 
-    hooks = [layer.register_forward_pre_hook(only_there), layer.register_forward_hook(back_in_place)]
+    with _hooked(layer, only_there, back_in_place):
+        yield
+
+
+@contextmanager
+def unknown_elsewhere(layer: torch.nn.Module, places: Tensor) -> Iterator[None]:
+    """Within it the layer's states (B, T, D) are not a number but at these places: whatever depends on others shows.
+
+    With any weights: 0 times what is no number is none either.
+    """
+
+    def forget(_, inputs: tuple[Tensor]) -> tuple[Tensor]:
+        (states,) = inputs
+        unknown = torch.full_like(states, torch.nan).flatten(0, 1)
+        return (unknown.index_copy(0, places, states.flatten(0, 1)[places]).view_as(states),)
+
+    with _hooked(layer, forget):
+        yield
+
+
+@contextmanager
+def _hooked(layer: torch.nn.Module, before: Callable, after: Callable | None = None) -> Iterator[None]:
+    hooks = [layer.register_forward_pre_hook(before)]
+    if after is not None:
+        hooks.append(layer.register_forward_hook(after))
     try:
         yield
     finally:
         for hook in hooks:
             hook.remove()
-
-
-def _feed_forward_layer(model: PreTrainedModel) -> torch.nn.Module:
-    blocks = [module for module in model.base_model.modules() if isinstance(module, GradientCheckpointingLayer)]
-    layer = getattr(blocks[-1], "mlp", None) if blocks else None
-    if layer is None:
-        raise ValueError(f"{type(model).__name__} has no last block with a layer called mlp")
-    return layer

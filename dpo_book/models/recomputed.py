@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 
 import torch
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import CheckpointWrapper
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
@@ -33,8 +34,16 @@ def recomputed(model: PreTrainedModel) -> Iterator[None]:
 
 
 def is_recomputed(model: PreTrainedModel) -> bool:
-    """Whether the model is within ``recomputed``, or something else stands before its modules' own forward passes."""
-    return any("forward" in vars(module) for module in model.modules())
+    """Whether some of the model is run again for the gradient: within ``recomputed``, by transformers, or by torch.
+
+    Also true where anything else stands before a module's own forward pass, since nobody knows what it does.
+    """
+    return any(map(_is_run_again, model.modules()))
+
+
+def _is_run_again(module: torch.nn.Module) -> bool:
+    by_transformers = module.training and getattr(module, "gradient_checkpointing", False)
+    return by_transformers or isinstance(module, CheckpointWrapper) or "forward" in vars(module)
 
 
 def require_blocks(model: PreTrainedModel) -> list[torch.nn.Module]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 
 from dpo_book.models.head import has_linear_head
-from dpo_book.models.last_block import fed_forward_at
+from dpo_book.models.last_block import fed_forward_at, feed_forward_layer, unknown_elsewhere
 from dpo_book.system.devices import forked_rng
 from dpo_book.system.hub import first_line
 from dpo_book.system.processes import unsharded
@@ -202,11 +202,18 @@ def _padded_right(model: PreTrainedModel, rows: Sequence[Tensor], alone: Tensor)
 
 
 def _fed_forward_at_some(model: PreTrainedModel, row: Tensor, alone: Tensor) -> Compared:
-    """Every other token of a row, the only ones that the last block's feed-forward layer is run for."""
+    """Every other token of a row, the only ones that the last block's feed-forward layer knows, and then is run for.
+
+    ValueError where one of these depends on another token; AttributeError for a model without such a layer.
+    """
     some = torch.arange(len(row), device=row.device)[::2]
-    with fed_forward_at(model, some):
-        found = unsharded(model, partial(_states, model, row[None]))[0]
-    return found[some], alone[some]
+    layer, found = feed_forward_layer(model), []
+    for limited in (unknown_elsewhere, fed_forward_at):
+        with limited(layer, some):
+            found.append(unsharded(model, partial(_states, model, row[None]))[0][some])
+    if not torch.cat(found).isfinite().all():
+        raise ValueError("a token's state depends on what another token's is in the last block")
+    return torch.cat(found), torch.cat([alone[some]] * len(found))
 
 
 def _beginnings(alone: Tensor, rows: Sequence[Tensor]) -> Tensor:

@@ -1,7 +1,11 @@
 """What is read is right, and so is its gradient, though the last block's feed-forward layer leaves the rest out."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import apply_activation_checkpointing
 from transformers import (
     GPTNeoXConfig,
     GPTNeoXForCausalLM,
@@ -10,17 +14,19 @@ from transformers import (
     OPTConfig,
     OPTForCausalLM,
 )
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from dpo_book import build_reward_model, collate
-from dpo_book.models import body
+from dpo_book.models import block_attention, body
 from dpo_book.models.body import closing_states, last_token, predicting_states
-from dpo_book.models.last_block import fed_forward_at
+from dpo_book.models.last_block import fed_forward_at, feed_forward_layer
 from dpo_book.models.recomputed import recomputed
 from dpo_book.models.reward_model import sequence_reward, token_values
 from dpo_book.models.scoring import row_scorer
 from dpo_book.models.shared_prompt import collate_shared, pair_groups, shared_logp
 from dpo_book.models.traits import traits_of
 from dpo_book.system.operations import operations
+from tests.models import families
 from tests.models.test_logprobs import ROUNDING, blurred, gradients
 from tests.models.test_shared_prompt import PAIRS, SHAPE, SHARING, V, make, rows_of
 
@@ -56,7 +62,7 @@ def assert_same(model, compute, monkeypatch):
     found, gradient = with_gradient(model, compute)
     used = []
 
-    def whole(model, places):
+    def whole(layer, places):
         used.append(places)
         return body.nullcontext()
 
@@ -106,7 +112,7 @@ def test_the_operations_of_the_layer_are_those_of_its_tokens(model):
 
     whole = operations(run)
     weights = [weight for name, weight in model.named_parameters() if ".1.mlp." in name and weight.dim() == 2]
-    with fed_forward_at(model, torch.arange(0, 60, 4)):
+    with fed_forward_at(feed_forward_layer(model), torch.arange(0, 60, 4)):
         assert whole - operations(run) == 2 * 45 * sum(weight.numel() for weight in weights)
 
 
@@ -120,8 +126,79 @@ def test_blocks_that_are_run_again_are_run_for_all_tokens(model):
         torch.testing.assert_close(gradient[name], expected_gradient[name], rtol=1e-5, atol=1e-8)
 
 
+def by_transformers(model):
+    model.gradient_checkpointing_enable()
+    model.train()  # without dropout, as these models are
+
+
+def by_torch(model):
+    apply_activation_checkpointing(model, check_fn=is_block)
+
+
+def is_block(module):
+    return isinstance(module, GradientCheckpointingLayer)
+
+
+@pytest.mark.parametrize("switch", [by_transformers, by_torch])
+def test_so_are_those_that_others_run_again(model, switch, monkeypatch):
+    monkeypatch.setattr(block_attention, "FROM", 1)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    groups = collate_shared(pair_groups(PAIRS))
+    expected, expected_gradient = with_gradient(model, lambda: shared_logp(model, groups))
+    switch(model)
+    found, gradient = with_gradient(model, lambda: shared_logp(model, groups))
+    torch.testing.assert_close(found, expected, **ROUNDING)
+    again = {name.replace("_checkpoint_wrapped_module.", ""): slope for name, slope in gradient.items()}
+    for name, slope in expected_gradient.items():
+        torch.testing.assert_close(again[name], slope, rtol=1e-5, atol=1e-8)
+
+
+def test_who_watches_the_layer_sees_all_tokens(model):
+    groups = collate_shared(pair_groups(PAIRS))
+    expected = shared_logp(model, groups)
+    seen = []
+
+    def watch(module, inputs, output):
+        seen.append(output.shape[:2])
+
+    hook = next(feed_forward_layer(model).children()).register_forward_hook(watch)
+    try:
+        torch.testing.assert_close(shared_logp(model, groups), expected, **ROUNDING)
+    finally:
+        hook.remove()
+    assert seen == [groups.input_ids.shape]
+
+
+def test_another_thread_s_call_is_its_own(model):
+    """Each reads at other places of the same model, at the same time."""
+    groups = [collate_shared(pair_groups(part)) for part in (PAIRS[:2], PAIRS[2:])]
+    expected = [shared_logp(model, group).detach() for group in groups]
+    both_inside = threading.Barrier(2, timeout=60)
+
+    def read(group):
+        with body.read_at(model, group.read):
+            both_inside.wait()
+            hidden = body_of(model, group)
+            both_inside.wait()
+        return hidden[group.read]
+
+    with ThreadPoolExecutor(2) as threads:
+        found = list(threads.map(read, groups))
+    for group, states, logps in zip(groups, found, expected, strict=True):
+        torch.testing.assert_close(states, body_of(model, group)[group.read], **ROUNDING)
+        torch.testing.assert_close(shared_logp(model, group), logps, **ROUNDING)
+
+
+@torch.no_grad()
+def body_of(model, group):
+    inputs = {"attention_mask": group.attention_mask, "position_ids": group.position_ids, "use_cache": False}
+    return model.base_model(input_ids=group.input_ids, **inputs).last_hidden_state.flatten(0, 1)
+
+
 def test_nothing_stays_on_the_model(model):
-    with pytest.raises(IndexError), fed_forward_at(model, torch.tensor([10**6])):
+    with pytest.raises(IndexError), fed_forward_at(feed_forward_layer(model), torch.tensor([10**6])):
         model(input_ids=torch.ones(1, 4, dtype=torch.long))
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 
@@ -153,3 +230,13 @@ def _mixing(forward):
         return forward(states.cumsum(dim=1))
 
     return mixed
+
+
+@pytest.mark.parametrize("name, expected", [("hrm_text", False), ("inkling_text", False), ("llama", True)])
+def test_weights_of_zero_hide_nothing(name, expected):
+    """A model is asked once, and may be loaded afterwards."""
+    model = families.build(name)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    assert traits_of(model).feeds_forward_by_token is expected
