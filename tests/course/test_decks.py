@@ -71,6 +71,15 @@ def test_a_byte_order_mark_is_no_part_of_a_text(tmp_path):
     assert split_title(notes) == ("# 05", "\nWords.\n")
 
 
+@pytest.mark.parametrize("text", ["", "words", "[]", "{}", '{"nbformat": 4, "cells": [1]}', "\N{EURO SIGN}"])
+def test_what_is_no_notebook_is_told_in_a_line(tmp_path, text):
+    path = tmp_path / "05_a.ipynb"
+    path.write_text(text, encoding="cp1252")
+    with pytest.raises(PictureError, match=r"^05_a\.ipynb is no notebook \(.+\): put it back$") as slip:
+        recorded_picture(path, "words")
+    assert "\n" not in str(slip.value)
+
+
 def test_a_figure_is_named_by_words_of_its_cell(tmp_path):
     slides = deck(tmp_path, "# T\n\n![What is seen](figure:penalties(0.5))\n\n> 1 min. Look.\n")
     assert "![What is seen](figures/penalties(0.5).webp)" in as_markdown(slides, picture, with_notes=False)
@@ -119,13 +128,16 @@ def test_a_lecture_takes_slides_of_several_decks_in_its_own_order(tmp_path):
     [
         (
             "## 04_a\n- 04 · A title\n- Coda\n",
-            "lecture.md: 04_a has 0 slides with the title 'Coda', and one is needed",
+            "lecture.md, line 3: 04_a has 0 slides with the title 'Coda', and one is needed",
         ),
-        ("## 05_b\n- Code\n", "there is no deck '05_b'"),
+        ("## 06_c\n- Code\n", "there is no deck '06_c'"),
         ("- Code\n", "'- Code' stands above the first deck"),
         ("## 04_a\nCode\n", "'Code' is neither a deck"),
         ("## 04_a\n- Code\n", "it has to begin with its one title slide"),
-        ("## 04_a\n- 04 · A title\n- 04 · A title\n", "it has to begin with its one title slide"),
+        ("## 04_a\n- 04 · A title\n- Code\n\n## 04_a\n- Code\n", "line 6: 'Code' stands in line 3 already"),
+        ("## 04_a\n\n## 04_a\n- 04 · A title\n", "line 1: 04_a has no slide; name one below it"),
+        ("## 04_a\n- 04 · A title\n\n## 04_a\n", "lecture.md, line 4: 04_a has no slide"),
+        ("## 04_a\n- 04 · A title\n## 05_b\n- 04 · A title\n", "it has to begin with its one title slide"),
         ("", "it has to begin with its one title slide"),
     ],
 )
@@ -134,7 +146,7 @@ def test_a_slip_in_a_lecture_is_named(tmp_path, text, said):
     path = tmp_path / "lecture.md"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(DeckError) as slip:
-        read_lecture(path, {"04_a": slides})
+        read_lecture(path, {"04_a": slides, "05_b": slides})
     assert said in str(slip.value)
 
 

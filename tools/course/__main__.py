@@ -1,21 +1,36 @@
-"""`python -m tools.course`: make the course and say where it is."""
+"""`python -m tools.course`: make the course and say where it is. Ctrl-C is one line, too."""
 
 import os
 import sys
 
-from tools.course.build import COURSE, CourseInUse, build
-from tools.course.decks import DeckError
-from tools.course.pictures import PictureError
-from tools.course.printing import PrintingError
-from tools.course.sources import SourceError
-from tools.site.build import SiteError
-from tools.teacher import TeacherError
+from dpo_book.cli import interrupt
 
-REFUSALS = (CourseInUse, DeckError, PictureError, PrintingError, SiteError, SourceError, TeacherError, OSError)
+STOPPED = "stopped: nothing was made, and a course that was there is as it was"
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """Exit status 1 and one line for what cannot be used."""
+    from tools.course.build import COURSE, build
+    from tools.course.decks import DeckError
+    from tools.course.pictures import PictureError
+    from tools.course.place import CourseInUse
+    from tools.course.printing import PrintingError
+    from tools.course.sources import SourceError
+    from tools.site.build import SiteError
+    from tools.teacher import TeacherError
+
+    refusals = (CourseInUse, DeckError, PictureError, PrintingError, SiteError, SourceError, TeacherError, OSError)
     try:
         build()
-    except REFUSALS as error:
+    except refusals as error:
         sys.exit(str(error))
     print(f"The course is in {os.path.relpath(COURSE)}: students/index.html, and for the teacher teacher/index.html")
+
+
+if __name__ == "__main__":
+    interrupt.listen(STOPPED)
+    try:
+        main()
+    except KeyboardInterrupt:
+        print(STOPPED, file=sys.stderr)
+        sys.exit(interrupt.STATUS)

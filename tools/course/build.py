@@ -8,7 +8,6 @@ teacher/grader/        a course of nbgrader's: its settings, and chapters with s
 """
 
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from tools.course.grader import lay_out
 from tools.course.lecture import Part, read_lecture
 from tools.course.minutes import minutes_table
 from tools.course.pictures import recorded_picture
+from tools.course.place import replace, require_free, scratch_beside
 from tools.course.printing import print_decks, require_browser
 from tools.course.sources import read_source, split_title
 from tools.record import NOTEBOOKS
@@ -31,28 +31,21 @@ SLIDES, NOTES, PAGES = TEACHER / "slides", TEACHER / "notes", TEACHER / "course"
 LECTURE = PAGES / "lecture.md"
 FOR_STUDENTS = ("self_test", "projects", "routes")
 FOR_TEACHERS = ("syllabus", "self_test", "self_test_answers", "projects", "routes")
-WORK = ("gradebook.db", "submitted")  # what a course that is under way has in the grader's folder
-
-
-class CourseInUse(ValueError):
-    """The folder holds what students have handed in."""
 
 
 def build(folder: Path = COURSE) -> None:
     """Make the course in ``folder`` anew. What can be refused is, before Sphinx begins, which is slow.
 
-    CourseInUse where students' work is in it; PrintingError without a browser; SourceError, DeckError, PictureError
-    or TeacherError for what it is made of; SiteError where Sphinx warns.
+    CourseInUse where one that is under way is in it, or another build at it; PrintingError without a browser;
+    SourceError, DeckError, PictureError or TeacherError for what it is made of; SiteError where Sphinx warns.
     """
-    _require_free(folder)
+    require_free(folder)
     browser = require_browser()
     decks = {name: read_deck(SLIDES / f"{name}.md") for name in chapters()}
     shown: dict[str, list[Part]] = {name: [(name, slides)] for name, slides in decks.items()}
     lecture = {"lecture": read_lecture(LECTURE, decks)}
     for_students, for_teachers = student_pages(decks), teacher_pages(decks)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".course-", dir=folder.parent) as beside:
-        scratch = Path(beside)
+    with scratch_beside(folder) as scratch:
         fresh = scratch / "course"
         students, teacher = fresh / "students", fresh / "teacher"
         shutil.copytree(NOTEBOOKS, students / "notebooks", ignore=shutil.ignore_patterns(".*", "py", "*.toml.lock"))
@@ -62,18 +55,7 @@ def build(folder: Path = COURSE) -> None:
         build_pages(for_students, students, scratch)
         build_pages(for_teachers, teacher, scratch)
         print_decks(students / "slides", decks, browser)
-        if folder.exists():
-            shutil.rmtree(folder)
-        shutil.move(fresh, folder)
-
-
-def _require_free(folder: Path) -> None:
-    """CourseInUse where something is in ``folder``'s place that no new course may take."""
-    if folder.is_symlink() or folder.is_file():
-        raise CourseInUse(f"{folder} is a link or a file: move it away, and make the course then")
-    grader = folder / "teacher" / "grader"
-    if any((grader / name).exists() for name in WORK):
-        raise CourseInUse(f"{grader} holds what students have handed in: copy it elsewhere, and make the course then")
+        replace(folder, fresh)
 
 
 def build_slides(shown: Mapping[str, list[Part]], html: Path, scratch: Path, *, with_notes: bool) -> None:
