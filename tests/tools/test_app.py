@@ -48,7 +48,9 @@ def test_the_token_stays_on():
     ("wrong", "said"),
     [
         ({"token": ""}, "--token wants a word"),
-        ({"port": 99_999}, "nothing can be served at 127.0.0.1:99999"),
+        ({"port": 99_999}, "--port wants a number from 1 to 65535, such as 8866, and not 99999"),
+        ({"port": 0}, "--port wants a number from 1 to 65535, such as 8866, and not 0"),
+        ({"host": ""}, "--host wants an address of this machine: 127.0.0.1, or 0.0.0.0 for every one"),
         ({"host": "2001:db8::1"}, "nothing can be served at [2001:db8::1]:8866"),
         ({"host": "[::1]"}, "nothing can be served at"),
     ],
@@ -56,7 +58,8 @@ def test_the_token_stays_on():
 def test_what_would_let_everybody_in_or_go_elsewhere_is_refused(capsys, wrong, said):
     with pytest.raises(SystemExit) as stop:
         serve.app(**wrong)
-    assert stop.value.code == 2 and said in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert stop.value.code == 2 and said in printed and printed.count("\n") == 1
 
 
 def free_port(host, family):

@@ -49,12 +49,19 @@ def _in_a_link(host: str) -> str:
 
 
 def _require_address(host: str, port: int) -> None:
-    """Refuse what cannot be listened at: Voila would take another port, or end in a traceback."""
+    """Refuse what cannot be listened at: Voila would take another port, or end in a traceback.
+
+    Nothing, and 0, can be: they stand for every address and any port, and no visitor's link may hold them.
+    """
+    if not host:
+        command_line.refuse("--host wants an address of this machine: 127.0.0.1, or 0.0.0.0 for every one")
+    if not 1 <= port <= 65_535:
+        command_line.refuse(f"--port wants a number from 1 to 65535, such as 8866, and not {port}")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.create_server((host, port), family=family):
             pass
-    except (OSError, OverflowError, UnicodeError) as error:
+    except (OSError, UnicodeError) as error:
         command_line.refuse(f"nothing can be served at {_in_a_link(host)}:{port}: {error}")
 
 
