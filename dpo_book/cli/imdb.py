@@ -24,7 +24,7 @@ from dpo_book.frontier.sampled_figure import sampled_frontier
 from dpo_book.frontier.table import Run, read, require_same
 from dpo_book.frontier.work import Counted, Sizes, Work
 from dpo_book.models.reward_model import build_reward_model
-from dpo_book.system.files import replace_whole
+from dpo_book.system.files import make_folder, replace_whole
 from dpo_book.system.operations import operations
 from dpo_book.system.processes import this_process
 from dpo_book.system.provenance import data_digest, model_digest
@@ -109,7 +109,7 @@ def work_of(experiment: Experiment, runs: Sequence[Run]) -> Work:
 
 def prepare(experiment: Experiment, out: Path) -> ImdbSite:
     """Make the reference and the prompts, unless they are kept; where runs find them."""
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     steps = 0 if experiment.sft is None else experiment.sft.steps
     with tqdm(total=steps, unit="step", desc="reference", delay=1) as bar:
         reference = imdb_reference(

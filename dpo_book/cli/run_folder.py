@@ -26,7 +26,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from dpo_book.cli import run_figures, run_report
 from dpo_book.cli.evaluations import sweep_evaluations
 from dpo_book.system.devices import asked_or_best, describe
-from dpo_book.system.files import FileError, read_object, remove, scratch_of, write_text
+from dpo_book.system.files import FileError, make_folder, read_object, remove, scratch_of, write_text
 from dpo_book.system.provenance import (
     config_digest,
     data_digest,
@@ -102,7 +102,7 @@ def lock_folder(folder: Path, identity: Identity) -> Iterator[None]:
     identity = json.loads(json.dumps(identity))  # as it reads after it was written
     if about.exists():
         _check_same_run(about, identity)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     try:
         with FileLock(folder / ".lock", blocking=False):
             if about.exists():

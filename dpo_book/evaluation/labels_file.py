@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 from dpo_book.data.preferences import common_prefix_length
 from dpo_book.data.rows import show
 from dpo_book.evaluation.judges import Place
+from dpo_book.system.files import make_folder
 
 PLACES: tuple[Place, ...] = ("first", "second", "tie")  # what a person can say
 WAIT = 2.0  # seconds, for another session to write its line
@@ -113,7 +114,7 @@ class LabelsFile:
     @contextmanager
     def _locked(self, timeout: float) -> Iterator[None]:
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path.parent)
             self._lock.acquire(timeout=timeout)
         except Timeout:
             raise LabelsError(f"{self.path} is being labelled by another process: finish there first") from None

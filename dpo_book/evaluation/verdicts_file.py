@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from dpo_book.data.rows import show
 from dpo_book.evaluation.instructions import Instruction, message
 from dpo_book.evaluation.judges import PLACES, Answer, Judge, JudgeError, Place, Shown
+from dpo_book.system.files import make_folder
 
 
 class Record(NamedTuple):
@@ -141,7 +142,7 @@ def recorded_judge(path: Path | str, model: str, instruction: Instruction) -> Ju
 def _locked(path: Path) -> FileLock:
     lock = FileLock(path.with_name(f"{path.name}.lock"), blocking=False)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         lock.acquire()
     except Timeout:
         raise JudgeError(f"{path} is being written by another process: wait for it, or name another file") from None

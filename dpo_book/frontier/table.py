@@ -22,7 +22,7 @@ from dpo_book.frontier.methods import METHODS, Plan, trajectory
 from dpo_book.frontier.sites import Site, arena_at, site_of
 from dpo_book.maths.require import require_count
 from dpo_book.system.devices import hardware
-from dpo_book.system.files import FileError, read_object, write_text
+from dpo_book.system.files import FileError, make_folder, read_object, write_text
 from dpo_book.system.provenance import versions
 from dpo_book.system.workers import workers
 from dpo_book.training.updates import TrainingDiverged
@@ -107,7 +107,7 @@ def compute(
     site = site_of(world)
     wanted = runs_of(plan, methods, seeds)
     require_count("processes", processes)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     path = folder / f"{site.name}.csv"
     try:
         with filelock.FileLock(folder / f".{site.name}.lock", timeout=0):

@@ -1,6 +1,7 @@
 """Files and folders that are there whole, or not at all, whenever a run is killed or the disk is full."""
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -21,6 +22,21 @@ def user_path(text: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError:
         raise FileError(f"{text}: there is no such user here, or no home folder of theirs") from None
+
+
+def make_folder(path: Path) -> None:
+    """The folder and those above it, where they are not there yet.
+
+    OSError as of ``mkdir``, but of a link that leads nowhere it says that, and not that a file exists.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        for link in (path, *path.parents):
+            if link.is_symlink() and not link.exists():
+                said = f"it is a link that leads nowhere, to {os.readlink(link)}"
+                raise FileExistsError(errno.EEXIST, said, str(link)) from None
+        raise
 
 
 def read_object(path: Path) -> dict:

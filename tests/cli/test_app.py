@@ -165,6 +165,14 @@ def test_a_folder_with_other_content_or_a_file_is_not_written_to(book, few, tmp_
     refused(book("sft", "--data", few, "--out", mine / "thesis.txt" / "run", *TINY), "thesis.txt")
 
 
+@pytest.mark.parametrize("out", ["link", "link/run"])
+def test_a_link_that_leads_nowhere_is_named(book, few, tmp_path, out):
+    (tmp_path / "link").symlink_to("gone")
+    said = f"{tmp_path / 'link'}: it is a link that leads nowhere, to gone"
+    refused(book("sft", "--data", few, "--out", tmp_path / out, *TINY), said)
+    assert [path.name for path in tmp_path.iterdir() if path.is_symlink()] == ["link"]
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_may_not_be_written_is_named(book, few, tmp_path):
     (tmp_path / "closed").mkdir(mode=0o500)

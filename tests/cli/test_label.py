@@ -222,6 +222,8 @@ def test_another_session_s_folder_is_not_touched(label, data, tmp_path):
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     refused(label("1", out="mine"), "mine is not empty and holds no session")
     refused(label("1", out="mine/thesis.txt"), "is a file")
+    (tmp_path / "link").symlink_to("gone")
+    refused(label("1", out="link"), "it is a link that leads nowhere, to gone")
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
 
