@@ -1,8 +1,6 @@
 """The built course: students get no answer, slides fit, and nothing is loaded from elsewhere."""
 
 import re
-import shutil
-from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import nbformat
@@ -10,14 +8,10 @@ import pytest
 
 from tests.site.browser import opened
 from tests.site.html_page import Page
-from tools import chromium
-from tools.course import build as course_build
-from tools.course.build import NOTES, PAGES, SLIDES, CourseInUse, build
+from tools.course.build import NOTES, PAGES, SLIDES
 from tools.course.decks import read_deck
-from tools.course.printing import PrintingError, require_browser
-from tools.course.sources import SourceError
 from tools.record import NOTEBOOKS
-from tools.teacher import TEACHER, TeacherError, chapters
+from tools.teacher import TEACHER, chapters
 
 SOLUTION = re.compile(r"### (?:BEGIN SOLUTION|BEGIN HIDDEN TESTS)\n(.*?)### END", re.DOTALL)
 UNRENDERED = re.compile(r"\$|\\(?:frac|beta|pi|log|sigma|mathbb|text|tag|begin)\b")
@@ -161,94 +155,3 @@ def test_pages_fit_a_phone(course):
         for name in ("students/index.html", "teacher/syllabus.html", "teacher/notes/08_how_does_rlhf_climb.html"):
             site.open(name)
             assert site.too_wide() <= 0, name
-
-
-def test_a_course_with_students_work_in_it_stays(tmp_path):
-    grader = tmp_path / "teacher" / "grader"
-    grader.mkdir(parents=True)
-    (grader / "gradebook.db").write_bytes(b"marks")
-    with pytest.raises(CourseInUse, match="copy it elsewhere"):
-        build(tmp_path)
-    assert (grader / "gradebook.db").read_bytes() == b"marks"
-
-
-def a_browser():
-    return "chromium"
-
-
-def no_browser():
-    return None
-
-
-def in_latin_1(path):
-    path.write_bytes("# Prüfung\n".encode("latin-1"))
-
-
-def without_title(path):
-    path.write_text("Before the lesson\n", encoding="utf-8")
-
-
-class TooLate(Exception):
-    """Sphinx was begun."""
-
-
-@pytest.fixture
-def no_sphinx(monkeypatch):
-    """Whatever is refused has to be before Sphinx begins. There is a browser, which nobody opens."""
-
-    def begin(*_args: object) -> None:
-        raise TooLate
-
-    monkeypatch.setattr(course_build, "run_sphinx", begin)
-    monkeypatch.setattr(course_build, "require_browser", a_browser)
-
-
-def test_nothing_is_written_through_a_link(tmp_path, no_sphinx):
-    elsewhere, link = tmp_path / "elsewhere", tmp_path / "course"
-    elsewhere.mkdir()
-    link.symlink_to(elsewhere)
-    with pytest.raises(CourseInUse, match="is a link or a file: move it away"):
-        build(link)
-    assert link.is_symlink() and not list(elsewhere.iterdir())
-
-
-def test_a_missing_browser_is_told_before_sphinx_begins(tmp_path, no_sphinx, monkeypatch):
-    monkeypatch.setattr(course_build, "require_browser", require_browser)
-    monkeypatch.setattr(chromium, "find", no_browser)
-    with pytest.raises(PrintingError, match="there is none: install one"):
-        build(tmp_path / "course")
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(
-    ("spoil", "said"),
-    [
-        (Path.unlink, "notes/05_why_does_z_vanish.md cannot be read (No such file or directory)"),
-        (in_latin_1, "notes/05_why_does_z_vanish.md is not in UTF-8"),
-        (without_title, "notes/05_why_does_z_vanish.md has to begin with its title"),
-    ],
-)
-def test_spoilt_notes_are_told_before_sphinx_begins(tmp_path, no_sphinx, monkeypatch, spoil, said):
-    notes = shutil.copytree(NOTES, tmp_path / "notes")
-    monkeypatch.setattr(course_build, "NOTES", notes)
-    spoil(notes / "05_why_does_z_vanish.md")
-    with pytest.raises(SourceError) as slip:
-        build(tmp_path / "course")
-    assert said in str(slip.value) and "\n" not in str(slip.value)
-    assert not (tmp_path / "course").exists()
-
-
-def test_a_solution_without_its_exercise_is_told_before_sphinx_begins(tmp_path, no_sphinx, monkeypatch):
-    def no_exercise(folder: Path, names: list[str]) -> None:
-        raise TeacherError(f"{names[0]}: no exercise")
-
-    monkeypatch.setattr(course_build, "lay_out", no_exercise)
-    with pytest.raises(TeacherError):
-        build(tmp_path / "course")
-    assert not list(tmp_path.iterdir())
-
-
-def test_good_sources_come_to_sphinx(tmp_path, no_sphinx):
-    with pytest.raises(TooLate):
-        build(tmp_path / "course")
-    assert not list(tmp_path.iterdir())

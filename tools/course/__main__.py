@@ -21,7 +21,7 @@ def main() -> None:
 
     refusals = (CourseInUse, DeckError, PictureError, PrintingError, SiteError, SourceError, TeacherError, OSError)
     try:
-        build()
+        build(COURSE)
     except refusals as error:
         sys.exit(str(error))
     print(f"The course is in {os.path.relpath(COURSE)}: students/index.html, and for the teacher teacher/index.html")
@@ -32,5 +32,5 @@ if __name__ == "__main__":
     try:
         main()
     except KeyboardInterrupt:
-        print(STOPPED, file=sys.stderr)
-        sys.exit(interrupt.STATUS)
+        print(STOPPED, file=sys.stderr, flush=True)
+        os._exit(interrupt.STATUS)  # an ordinary end is not quiet: Playwright's driver has heard Ctrl-C, too
