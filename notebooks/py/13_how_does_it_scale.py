@@ -364,9 +364,9 @@ assert kept["textbook"] > 4 * kept["shared prompt"]
 
 # %% [markdown]
 # Logits of completions alone take away most of both. Parts hardly show here, for the 50 rows of one pair are a single
-# part: they are for batches, where at most $2^{24}$ logits at a time are 67 MB. The shared prompt then lets the body run
-# 250 tokens in place of 450. What the last block makes of a prompt nobody reads: its feed-forward layer runs
-# only where a completion is predicted. Over a small vocabulary the body is all there is, and the order turns: the shared prompt saves most.
+# part: they are for batches, where at most $2^{24}$ logits at a time are 67 MB. Their line saves another thing: the last
+# block's feed-forward layer runs only where a completion is predicted. The shared prompt then lets the body run 250 tokens
+# in place of 450. Over a small vocabulary the body is all there is, and the order turns: the shared prompt saves most.
 #
 # It has a price. In one row the tokens of $y_l$ are compared with those of $y_w$ as well, and the mask throws the result
 # away. With short prompts and long completions that is more than the prompt's second run:
@@ -487,7 +487,7 @@ assert (speeds["ratio"] > 1.7).all() and speeds["ratio"].max() > 8
 assert (speeds["ratio"][[case for case in speeds.index if "TL;DR" in case]] > 2.9).all()
 of_processor = speeds["share of the processor"]
 assert of_processor.between(0.6, 1).all()
-assert (of_processor[[case for case in speeds.index if "mini" not in case]] > 0.84).all()
+assert (of_processor[[case for case in speeds.index if "mini" not in case]] > 0.8).all()
 
 # %% [markdown]
 # What is missing to 1 is no product of large matrices: softmax, layer norms, the activation, AdamW. And the
