@@ -19,12 +19,11 @@ def read_at(model: PreTrainedModel, places: Tensor) -> AbstractContextManager:
     """Within it the body's last hidden states are right at these places (K,) of the B · T tokens that it is run on.
 
     They are right everywhere for a model whose blocks are run again for the gradient, which is done later, outside;
-    and where somebody watches the layer.
+    and where somebody watches the body.
     """
-    if is_recomputed(model) or not traits_of(model).feeds_forward_by_token:
+    if is_recomputed(model) or is_watched(model) or not traits_of(model).feeds_forward_by_token:
         return nullcontext()
-    layer = feed_forward_layer(model)
-    return nullcontext() if is_watched(layer) else fed_forward_at(layer, places)
+    return fed_forward_at(feed_forward_layer(model), places)
 
 
 def predicting_states(model: PreTrainedModel, batch: Batch) -> Tensor:

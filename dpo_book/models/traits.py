@@ -6,6 +6,7 @@ may do what another does not.
 """
 
 import math
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -55,6 +56,7 @@ class Traits:
 Compared = tuple[Tensor, Tensor]  # states (N, D) as they were found, and as they are alone
 
 _FOUND: WeakKeyDictionary[PreTrainedModel, Traits] = WeakKeyDictionary()
+_ONE_AT_A_TIME = threading.Lock()  # a trial puts the model into another mode, and random numbers aside
 
 
 def traits_of(model: PreTrainedModel) -> Traits:
@@ -63,9 +65,10 @@ def traits_of(model: PreTrainedModel) -> Traits:
     Leaves the model, and everybody's random numbers, as they were. Works on a model with another head too, such as a
     reward model.
     """
-    if model not in _FOUND:
-        _FOUND[model] = _tried(model)
-    return _FOUND[model]
+    with _ONE_AT_A_TIME:
+        if model not in _FOUND:
+            _FOUND[model] = _tried(model)
+        return _FOUND[model]
 
 
 def context_of(model: PreTrainedModel) -> int | None:

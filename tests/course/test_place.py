@@ -101,6 +101,35 @@ def test_the_old_course_is_back_where_the_new_one_cannot_be_moved(course, monkey
     assert (course / "old").exists() and names(course.parent) == [LOCK, "course"]
 
 
+@pytest.mark.parametrize("handed_in", [True, False])
+def test_what_somebody_puts_in_its_place_meanwhile_costs_nobody_s_work(course, monkeypatch, handed_in):
+    """nbgrader makes the folders that it misses."""
+    if handed_in:
+        late = course.with_name(".course.old") / "teacher" / "grader" / "submitted"
+    rename = os.rename
+
+    def renamed(source, target) -> None:
+        rename(source, target)
+        if source == course:
+            (course / "teacher" / "grader" / "release").mkdir(parents=True)
+            if handed_in:
+                late.mkdir()
+
+    monkeypatch.setattr(place.os, "rename", renamed)
+    with (
+        pytest.raises(CourseInUse, match=r"meanwhile, and the course that was there is in .*\.course\.old"),
+        scratch_beside(course) as scratch,
+    ):
+        replace(course, fresh_in(scratch))
+    aside = course.with_name(".course.old")
+    assert (aside / "old").exists() and (course / "teacher" / "grader" / "release").exists()
+    if handed_in:
+        assert late.exists()
+        with pytest.raises(CourseInUse, match=r"\.course\.old.*under way"), scratch_beside(course):
+            pass
+        assert late.exists()
+
+
 def test_an_old_course_that_a_kill_left_aside_comes_back(course):
     course.rename(course.with_name(".course.old"))
     with scratch_beside(course):

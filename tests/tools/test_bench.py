@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+from functools import partial
 
 import pandas as pd
 import pytest
 import torch
 
+from dpo_book.system.operations import operations
 from tools import bench
 
 pytest.importorskip("trl")
@@ -71,6 +73,19 @@ def test_every_lever_gives_the_same_log_probabilities():
     found = [torch.stack(lever.scorer(model)(pairs)) for lever in bench.LEVERS.values()]
     for logps in found[1:]:
         torch.testing.assert_close(logps, found[0], rtol=1e-5, atol=1e-5)
+
+
+def test_levers_of_which_operations_tell_save_some():
+    """All but the reference and the order of batches, which lie outside; and parts, which are for memory."""
+    case = bench.Case("tiny", **(TINY | {"prompt": 20, "answers": 4, "batch": 6}))
+    model, pairs = case.model(0), case.pairs(0)[:6]
+    telling = ["textbook", "+ logits of completions only", "+ shared prompt", "+ last block where read"]
+    counts = []
+    for name in [*telling, "+ each completion once"]:
+        score = bench.LEVERS[name].scorer(model)
+        score(pairs)  # the first time a model is tried as well
+        counts.append(operations(partial(score, pairs)))
+    assert counts == sorted(counts, reverse=True) and len(set(counts)) == len(counts)
 
 
 def test_a_slip_is_answered_in_one_line(tmp_path, capsys):

@@ -20,7 +20,7 @@ WIDGETS_ALONE = [
     "@voila-dashboards/widgets-manager8",
     "@jupyter-widgets/jupyterlab-manager",
     "anywidget",
-]  # of all extensions
+]
 
 
 def settings(host: str, port: int, token: str | None) -> list[str]:

@@ -5,7 +5,7 @@ import sys
 
 from dpo_book.cli import interrupt
 
-STOPPED = "stopped: nothing was made, and a course that was there is as it was"
+STOPPED = "stopped: the course in build/course, if there is one, is whole: the new one or the one before"
 
 
 def main() -> None:

@@ -64,22 +64,37 @@ def replace(folder: Path, fresh: Path) -> None:
     CourseInUse where students' work came while the new one was made.
     """
     require_free(folder)
+    aside = _aside(folder)
+    if folder.exists():
+        os.rename(folder, aside)
     try:
-        if folder.exists():
-            os.rename(folder, _aside(folder))
-            _require_no_work(_aside(folder), folder)  # now that nothing more can come
+        if aside.exists():
+            _require_no_work(aside, folder)  # by its name nothing more can come into it
         os.rename(fresh, folder)
-    finally:
-        _settle(folder)
+    except BaseException:
+        _bring_back(folder)
+        raise
+    remove(aside)
+
+
+def _bring_back(folder: Path) -> None:
+    """The course that was set aside to its place; CourseInUse where somebody has put something there meanwhile."""
+    aside = _aside(folder)
+    if aside.exists() and folder.exists():
+        raise CourseInUse(
+            f"{folder} was made by somebody meanwhile, and the course that was there is in {aside}"
+        )
+    if aside.exists():
+        os.rename(aside, folder)
 
 
 def _settle(folder: Path) -> None:
-    """End what a swap has begun: the old course goes where the new one is there, and else comes back."""
+    """End what a killed swap has begun: the old course goes where a new one is there, and else comes back."""
     aside = _aside(folder)
-    if folder.exists():
+    if aside.exists() and folder.exists():
+        _require_no_work(aside, aside)
         remove(aside)
-    elif aside.exists():
-        os.rename(aside, folder)
+    _bring_back(folder)
 
 
 def _aside(folder: Path) -> Path:

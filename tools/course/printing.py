@@ -19,7 +19,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
 class PrintingError(RuntimeError):
-    """There is no browser to print with."""
+    """There is no browser to print with, or it gave up."""
 
 
 def require_browser() -> str:
@@ -53,11 +53,15 @@ def _opened(path: str) -> Iterator[Browser]:
 
 
 def print_decks(folder: Path, names: Iterable[str], browser_path: str) -> None:
-    """FOLDER/NAME.pdf of every FOLDER/NAME.html."""
+    """FOLDER/NAME.pdf of every FOLDER/NAME.html. PrintingError where the browser gives up."""
     with served(folder) as address, _opened(browser_path) as browser:
         page = browser.new_page()
         for name in names:
-            _print(page, f"{address}/{name}.html?print-pdf", folder / f"{name}.pdf")
+            try:
+                _print(page, f"{address}/{name}.html?print-pdf", folder / f"{name}.pdf")
+            except Error as error:
+                said = error.message.splitlines()[0]
+                raise PrintingError(f"{name}: Chromium did not print its slides ({said}); try again") from None
 
 
 def _print(page: Page, address: str, file: Path) -> None:
