@@ -81,9 +81,7 @@ def _bring_back(folder: Path) -> None:
     """The course that was set aside to its place; CourseInUse where somebody has put something there meanwhile."""
     aside = _aside(folder)
     if aside.exists() and folder.exists():
-        raise CourseInUse(
-            f"{folder} was made by somebody meanwhile, and the course that was there is in {aside}"
-        )
+        raise CourseInUse(f"{folder} was made by somebody meanwhile, and the course that was there is in {aside}")
     if aside.exists():
         os.rename(aside, folder)
 
