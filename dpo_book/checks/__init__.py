@@ -9,12 +9,12 @@ if TYPE_CHECKING:
 
 
 def exercises() -> dict[str, "Exercise"]:
-    """All exercises of all chapters, by their names."""
+    """All exercises of all chapters, each by its check's name without check_."""
     from dpo_book.checks.judge import Exercise
 
     found = {}
     for module in pkgutil.iter_modules(__path__):
-        for value in vars(importlib.import_module(f"{__name__}.{module.name}")).values():
+        for name, value in vars(importlib.import_module(f"{__name__}.{module.name}")).items():
             if isinstance(value, Exercise):
-                found[value.name] = value
+                found[name.removeprefix("check_")] = value
     return found

@@ -46,7 +46,7 @@ def _weight(pi_w: Tensor, pi_l: Tensor, ref_w: Tensor, ref_l: Tensor, beta: floa
 
 
 check_dpo_loss = Exercise(
-    "dpo_loss",
+    "my_dpo_loss",
     _loss,
     PAIRS,
     {

@@ -50,7 +50,7 @@ def _tilted(ref: Tensor, r: Tensor, beta: float) -> Tensor:
 
 
 check_log_partition = Exercise(
-    "log_partition",
+    "my_log_partition",
     _log_partition,
     PROMPTS,
     {
@@ -131,7 +131,7 @@ check_log_partition = Exercise(
 
 
 check_optimal_logp = Exercise(
-    "optimal_logp",
+    "my_optimal_logp",
     _optimal_logp,
     PROMPTS,
     {

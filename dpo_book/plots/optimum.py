@@ -85,7 +85,9 @@ def optimal_curve(
     reach = min(2 * kl + 0.3, max(curve[0]))
     right.plot([0, reach], [value, value + beta * reach], color=EXACT, linestyle=":", linewidth=1.2, label="slope β")
     right.plot(curve[0][0], curve[1][0], "o", color=REFERENCE, label="π_ref", clip_on=False, zorder=3)
-    right.plot([kl], [reward], "o", color=POLICY, markeredgecolor=EXACT, label="π* at this β")
+    # Over π_ref, from which a large β hardly moves it, and over the axis.
+    edge = {"markeredgecolor": "white", "markeredgewidth": 1.0, "clip_on": False, "zorder": 4}
+    right.plot([kl], [reward], "o", color=POLICY, label="π* at this β", **edge)
     low = min([curve[1][0], *(min(y) for _, y in (others or {}).values())])
     right.set(
         xlabel=r"KL($\pi \Vert \pi_{ref}$), nats",

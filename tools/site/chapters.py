@@ -17,7 +17,10 @@ from tools.site.moving import add_frames, as_html
 from tools.site.pictures import moved_out
 
 QUIZ = re.compile(r"^<b>.*</b><details>", re.DOTALL)
-OFFER = "[Download this chapter as a notebook](path:{file}), to run and change it."
+OFFER = (
+    "[Download this chapter as a notebook](path:{file}), to run and change it in the book's own folder, `notebooks`, or "
+    "wherever the book is installed."
+)
 
 
 def link(notebook: nbformat.NotebookNode, number: str, file: str, pages: Mapping[str, str]) -> None:
