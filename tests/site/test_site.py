@@ -133,6 +133,20 @@ def test_a_warning_ends_the_build_in_an_error(tmp_path, capfd):
     assert "nowhere" in capfd.readouterr().err
 
 
+def test_a_search_knows_the_glossary_also_after_another_page_has_changed(tmp_path):
+    pages, html, doctrees = (tmp_path / name for name in ("pages", "html", "doctrees"))
+    pages.mkdir()
+    (pages / "conf.py").write_text(
+        'extensions = ["myst_parser"]\nmyst_enable_extensions = ["colon_fence", "deflist"]'
+    )
+    (pages / "index.md").write_text("# Index\n\n:::{glossary}\nnat\n  A unit.\n:::\n")
+    other = pages / "other.md"
+    for words in ("One.", "Another one."):
+        other.write_text(f"---\norphan: true\n---\n# Other\n\n{words}\n")
+        run_sphinx(pages, html, doctrees)
+        assert '"indexentries":{"nat":' in (html / "searchindex.js").read_text()
+
+
 def test_in_a_browser_nothing_leaves_and_everybody_can_read_it(site):
     """On a phone's width every page fits; on a chapter's page axe-core finds nothing serious."""
     with opened(site, width=390, height=844) as book:

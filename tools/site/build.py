@@ -41,8 +41,9 @@ def build(folder: Path, recordings: Mapping[str, Sequence[Path]]) -> Path:
 
 def run_sphinx(pages: Path, html: Path, doctrees: Path, builder: str = "html") -> None:
     """Make HTML of the pages. doctrees: where Sphinx keeps what it has read. SiteError where it warns."""
-    command = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--keep-going", "--quiet", "-b", builder]
-    if subprocess.run([*command, "-d", doctrees, pages, html], cwd=ROOT).returncode != 0:
+    # All pages are written each time: of those that are not, Sphinx 9 forgets the glossary's terms in its search.
+    command = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--keep-going", "--quiet", "--write-all"]
+    if subprocess.run([*command, "-b", builder, "-d", doctrees, pages, html], cwd=ROOT).returncode != 0:
         raise SiteError(f"{pages.name} are not built: Sphinx warns, as above")
 
 
