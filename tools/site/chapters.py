@@ -18,8 +18,8 @@ from tools.site.pictures import moved_out
 
 QUIZ = re.compile(r"^<b>.*</b><details>", re.DOTALL)
 OFFER = (
-    "[Download this chapter as a notebook](path:{file}), to run and change it in the book's own folder, `notebooks`, or "
-    "wherever the book is installed."
+    "[Download this chapter as a notebook](path:{file}), to run and change it in the book's own folder, `notebooks`, "
+    "or wherever the book is installed."
 )
 
 
