@@ -29,7 +29,7 @@ TAGS = [TAG, "hide-input", "remove-cell"]  # folded, and no part of a page's len
 METADATA = {"jupyter": {"source_hidden": True}, "tags": TAGS}
 MARKER = f'# %% jupyter={{"source_hidden": true}} tags={json.dumps(TAGS)}\n'
 BRANCH = "main"
-IN_ITS_FOLDER = "No public address yet: open the chapter in the book's own folder"
+IN_ITS_FOLDER = "Open the chapter in the book's own folder"  # while there is no public address to install from
 FOLDER_ALONE = f'assert os.path.isdir("../dpo_book"), "{IN_ITS_FOLDER}"'
 CELL = """\
 # Where the book is not installed this cell installs it. Elsewhere it does nothing.

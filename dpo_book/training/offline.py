@@ -96,9 +96,12 @@ def train_reward_model(
 
     def loss_of(rows: list[int]) -> Measured:
         asked = distinct_completions([pairs[i] for i in rows]).to(model.device)
-        chosen, rejected = sequence_reward(model, in_own_rows(asked.groups, model.device))[asked.places]
+        rewards = sequence_reward(model, in_own_rows(asked.groups, model.device))  # of every distinct completion
+        chosen, rejected = rewards[asked.places]
         p = label[rows]
-        losses = p * reward_model_loss(chosen, rejected) + (1 - p) * reward_model_loss(rejected, chosen)
+        as_chosen = reward_model_loss(chosen, rejected)
+        turned_round = reward_model_loss(rejected, chosen)
+        losses = p * as_chosen + (1 - p) * turned_round
         margins = (chosen - rejected).detach()
         return losses.mean(), {"accuracy": _accuracy(margins), "margin": margins.mean()}
 

@@ -30,7 +30,7 @@ import site
 from importlib.util import find_spec
 
 if find_spec("dpo_book") is None:
-    assert os.path.isdir("../dpo_book"), "No public address yet: open the chapter in the book's own folder"
+    assert os.path.isdir("../dpo_book"), "Open the chapter in the book's own folder"
     print("The book is not installed here. Installing it takes some minutes.")
     get_ipython().run_line_magic("pip", "install --quiet --editable ..")
     site.main()

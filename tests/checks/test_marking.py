@@ -33,6 +33,11 @@ def marked(name, code, names=""):
 
 
 @pytest.mark.parametrize("name", EXERCISES)
+def test_an_exercise_is_called_as_its_function_on_the_page(name):
+    assert EXERCISES[name].name == BLOCKS[name][1]
+
+
+@pytest.mark.parametrize("name", EXERCISES)
 def test_right_answers_earn_their_points(name):
     for code in ANSWERS[name]["right"][::5]:
         marked(name, code)

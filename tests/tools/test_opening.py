@@ -68,7 +68,7 @@ def test_a_chapter_alone_without_an_address_says_in_a_line_what_to_do(pip_is_ask
     monkeypatch.chdir(tmp_path)
     with pytest.raises(AssertionError) as error:
         pip_is_asked(LOCAL)
-    assert str(error.value).splitlines()[0] == "No public address yet: open the chapter in the book's own folder"
+    assert str(error.value).splitlines()[0] == "Open the chapter in the book's own folder"
 
 
 @every_address
